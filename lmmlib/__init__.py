@@ -1,0 +1,50 @@
+"""Linear mixed-effects models: every numbered equation of the book is one function here.
+
+Data flow one way: ``load`` or your own frame, ``build_design``, ``cross_products``, then estimates
+(``gls``), likelihoods and inference. ``dense`` holds the same formulas as printed.
+"""
+
+from lmmlib import dense, errors, moments, plots, report, simulate
+from lmmlib.datasets import load
+from lmmlib.design import CrossProducts, Design, cross_products
+from lmmlib.formula import build_design, fixed_matrix
+from lmmlib.gls import gls, ols, ols_covariance, predict_mean, sandwich
+from lmmlib.inference import kenward_roger, satterthwaite, wald
+from lmmlib.information import information_beta, information_variance, score_beta, score_variance
+from lmmlib.likelihood import loglik, profile_loglik, restricted_loglik
+from lmmlib.moments import anova_estimates, icc, two_stage_estimates
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CrossProducts",
+    "Design",
+    "anova_estimates",
+    "build_design",
+    "cross_products",
+    "dense",
+    "errors",
+    "fixed_matrix",
+    "gls",
+    "icc",
+    "information_beta",
+    "information_variance",
+    "kenward_roger",
+    "load",
+    "loglik",
+    "moments",
+    "ols",
+    "ols_covariance",
+    "plots",
+    "predict_mean",
+    "profile_loglik",
+    "report",
+    "restricted_loglik",
+    "sandwich",
+    "satterthwaite",
+    "score_beta",
+    "score_variance",
+    "simulate",
+    "two_stage_estimates",
+    "wald",
+]

@@ -1,0 +1,142 @@
+r"""Every formula exactly as printed, with the full N by N matrices: slow, obvious, and the oracle of the tests.
+
+Nothing here uses cross-products, patterns, Woodbury's identity or a change of basis.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lmmlib.design import Design
+
+
+def big_Z(design: Design) -> np.ndarray:
+    """Block-diagonal random-effects design for the stacked vector of all b_i, (N, n q)."""
+    q = len(design.z_names)
+    Z = np.zeros((design.n_obs, design.n_groups * q))
+    for i in range(design.n_groups):
+        rows = design.rows(i)
+        Z[rows, i * q : (i + 1) * q] = design.Z[rows]
+    return Z
+
+
+def V(design: Design, D, sigma2: float) -> np.ndarray:
+    r"""Marginal covariance of all observations, (N, N): :math:`V = Z(I_n \otimes D)Z' + \sigma^2 I`.
+
+    Equation :eq:`marginal-covariance` of the book.
+    """
+    Z = big_Z(design)
+    D = np.asarray(D, float).reshape(len(design.z_names), -1)
+    return Z @ np.kron(np.eye(design.n_groups), D) @ Z.T + sigma2 * np.eye(design.n_obs)
+
+
+def loglik(design: Design, beta, D, sigma2: float) -> float:
+    r"""Marginal log-likelihood, equation :eq:`marginal-loglik` of the book, as printed."""
+    Vy = V(design, D, sigma2)
+    r = design.y - design.X @ np.asarray(beta, float)
+    return float(
+        -0.5 * (design.n_obs * np.log(2 * np.pi) + np.linalg.slogdet(Vy)[1] + r @ np.linalg.inv(Vy) @ r)
+    )
+
+
+def gls(design: Design, D, sigma2: float) -> tuple[np.ndarray, np.ndarray]:
+    r"""GLS estimate and its covariance, equations :eq:`gls-estimator` and :eq:`gls-covariance`, as printed."""
+    W = np.linalg.inv(V(design, D, sigma2))
+    cov = np.linalg.inv(design.X.T @ W @ design.X)
+    return cov @ design.X.T @ W @ design.y, cov
+
+
+def profile_loglik(design: Design, D, sigma2: float) -> float:
+    r"""Profile log-likelihood, equation :eq:`profile-loglik` of the book, as printed."""
+    return loglik(design, gls(design, D, sigma2)[0], D, sigma2)
+
+
+def restricted_loglik(design: Design, D, sigma2: float) -> float:
+    r"""Restricted log-likelihood, equation :eq:`restricted-loglik` of the book, as printed."""
+    W = np.linalg.inv(V(design, D, sigma2))
+    p = design.X.shape[1]
+    logdet = np.linalg.slogdet(design.X.T @ W @ design.X)[1]
+    return profile_loglik(design, D, sigma2) + 0.5 * (p * np.log(2 * np.pi) - logdet)
+
+
+def V_derivatives(design: Design) -> list[np.ndarray]:
+    r"""Derivatives of V with respect to vech D and sigma2, a list of (N, N) arrays."""
+    q, Z = len(design.z_names), big_Z(design)
+    out = []
+    for b in range(q):
+        for a in [b] if design.diagonal else range(b, q):
+            E = np.zeros((q, q))
+            E[a, b] = E[b, a] = 1.0
+            out.append(Z @ np.kron(np.eye(design.n_groups), E) @ Z.T)
+    return [*out, np.eye(design.n_obs)]
+
+
+def projection(design: Design, D, sigma2: float) -> np.ndarray:
+    r"""The matrix :math:`P = V^{-1} - V^{-1}X(X'V^{-1}X)^{-1}X'V^{-1}`, (N, N)."""
+    W = np.linalg.inv(V(design, D, sigma2))
+    WX = W @ design.X
+    return W - WX @ np.linalg.inv(design.X.T @ WX) @ WX.T
+
+
+def information_variance(
+    design: Design, D, sigma2: float, method: str = "REML", kind: str = "expected"
+) -> np.ndarray:
+    r"""Information on (vech D, sigma2), equation :eq:`information-variance` of the book, as printed."""
+    P, W = projection(design, D, sigma2), np.linalg.inv(V(design, D, sigma2))
+    A = P if method == "REML" else W
+    dV = V_derivatives(design)
+    expected = np.array([[0.5 * np.trace(A @ r @ A @ s) for s in dV] for r in dV])
+    if kind == "expected":
+        return expected
+    Py = P @ design.y
+    return np.array([[Py @ r @ P @ s @ Py for s in dV] for r in dV]) - expected
+
+
+def score_variance(design: Design, D, sigma2: float, method: str = "REML") -> np.ndarray:
+    r"""Score of (vech D, sigma2) with beta profiled out, as printed beside :eq:`information-variance`."""
+    P, W = projection(design, D, sigma2), np.linalg.inv(V(design, D, sigma2))
+    A, Py = P if method == "REML" else W, P @ design.y
+    return np.array([0.5 * (Py @ r @ Py - np.trace(A @ r)) for r in V_derivatives(design)])
+
+
+def ols_covariance(design: Design, D, sigma2: float) -> np.ndarray:
+    r"""True covariance of ordinary least squares, equation :eq:`ols-covariance` of the book, as printed."""
+    H = np.linalg.inv(design.X.T @ design.X) @ design.X.T
+    return H @ V(design, D, sigma2) @ H.T
+
+
+def sandwich(design: Design, beta, D, sigma2: float) -> np.ndarray:
+    r"""Cluster-robust covariance, equation :eq:`sandwich` of the book, as printed."""
+    W = np.linalg.inv(V(design, D, sigma2))
+    C = np.linalg.inv(design.X.T @ W @ design.X)
+    r = design.y - design.X @ np.asarray(beta, float)
+    meat = np.zeros_like(C)
+    for i in range(design.n_groups):
+        rows = design.rows(i)
+        score = design.X[rows].T @ W[np.ix_(rows, rows)] @ r[rows]
+        meat += np.outer(score, score)
+    return C @ meat @ C
+
+
+def satterthwaite(design: Design, L, D, sigma2: float, kind: str = "observed") -> float:
+    r"""Satterthwaite df of one contrast, equation :eq:`satterthwaite` of the book, as printed."""
+    W = np.linalg.inv(V(design, D, sigma2))
+    C = np.linalg.inv(design.X.T @ W @ design.X)
+    c = C @ np.asarray(L, float)
+    g = np.array([c @ design.X.T @ W @ dV @ W @ design.X @ c for dV in V_derivatives(design)])
+    A = np.linalg.inv(information_variance(design, D, sigma2, "REML", kind))
+    return float(2 * (np.asarray(L) @ c) ** 2 / (g @ A @ g))
+
+
+def kenward_roger_covariance(design: Design, D, sigma2: float) -> np.ndarray:
+    r"""Kenward-Roger's adjusted covariance, equation :eq:`kenward-roger-covariance` of the book, as printed."""
+    X, W = design.X, np.linalg.inv(V(design, D, sigma2))
+    Phi = np.linalg.inv(X.T @ W @ X)
+    weight = np.linalg.inv(information_variance(design, D, sigma2))
+    dV = V_derivatives(design)
+    middle = np.zeros_like(Phi)
+    for r, Vr in enumerate(dV):
+        for s, Vs in enumerate(dV):
+            Q = X.T @ W @ Vr @ W @ Vs @ W @ X
+            middle += weight[r, s] * (Q - X.T @ W @ Vr @ W @ X @ Phi @ X.T @ W @ Vs @ W @ X)
+    return Phi + 2 * Phi @ middle @ Phi

@@ -1,0 +1,239 @@
+r"""Wald inference for fixed effects: t and F with Satterthwaite or Kenward-Roger degrees of freedom, or z."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.stats import chi2, f, norm, t
+
+from lmmlib.design import CrossProducts
+from lmmlib.errors import DesignError, ParameterError
+from lmmlib.gls import Estimate
+from lmmlib.information import Directions, _information, directions
+
+
+@dataclass(frozen=True)
+class Wald:
+    """A Wald test. One row of L: ``estimate``, ``se``, ``statistic`` (t or z), limits; several: ``statistic`` is F."""
+
+    estimate: np.ndarray
+    se: np.ndarray
+    statistic: float
+    df: tuple
+    p: float
+    lower: np.ndarray
+    upper: np.ndarray
+    level: float
+
+    @property
+    def is_f(self) -> bool:
+        """True when several rows are tested together."""
+        return len(self.estimate) > 1
+
+    def __repr__(self) -> str:
+        p = "<0.0001" if self.p < 1e-4 else f"{self.p:.4f}"
+        dfs = ", ".join("inf" if np.isinf(d) else f"{d:.2f}" for d in self.df)
+        if self.is_f:
+            return f"Wald: F({dfs}) = {self.statistic:.3f}, p = {p}"
+        return (
+            f"Wald: {self.estimate[0]:.4f} (se {self.se[0]:.4f}), t({dfs}) = {self.statistic:.3f}, p = {p}, "
+            f"{100 * self.level:g}% interval {self.lower[0]:.4f} to {self.upper[0]:.4f}"
+        )
+
+
+def _rows(L, p: int) -> np.ndarray:
+    """L as a (rows, p) array of independent contrasts."""
+    L = np.atleast_2d(np.asarray(L, float))
+    if L.shape[1] != p or not np.isfinite(L).all():
+        raise ParameterError(f"L must have {p} finite numbers in a row, one per fixed effect; got shape {L.shape}")
+    if np.linalg.matrix_rank(L) < len(L):
+        raise ParameterError("the rows of L must be linearly independent and not zero")
+    return L
+
+
+def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 0.95) -> Wald:
+    r"""Wald test and interval of linear combinations of the fixed effects.
+
+    .. math:: t = \frac{l'\hat\beta - c}{\sqrt{l'Cl}}, \qquad
+        F = \frac{1}{r}(L\hat\beta - c)'(LCL')^{-1}(L\hat\beta - c)
+
+    Equations :eq:`wald-statistic` and :eq:`wald-f` of the book.
+
+    Parameters
+    ----------
+    result : Estimate
+        From :func:`lmmlib.gls` or :func:`lmmlib.ols`.
+    L : (p,) or (rows, p) array
+        One contrast, or several tested together.
+    df : float, optional
+        Denominator degrees of freedom, from :func:`satterthwaite` for instance. None: those of ``result`` (OLS), or
+        infinity, that is z and chi-square.
+    null : float or (rows,) array
+        Hypothesised value c.
+    level : float
+        Coverage of the intervals, each row by itself.
+
+    Returns
+    -------
+    Wald
+    """
+    L = _rows(L, len(result.beta))
+    if not 0 < level < 1:
+        raise ParameterError(f"level must lie between 0 and 1; got {level!r}")
+    df = np.inf if df is None and result.df is None else float(result.df if df is None else df)
+    if not df > 0:
+        raise ParameterError(f"df must be above 0; got {df!r}")
+    estimate, cov = L @ result.beta, L @ result.cov @ L.T
+    gap, se = estimate - np.broadcast_to(null, estimate.shape), np.sqrt(np.diag(cov))
+    reach = (norm.ppf((1 + level) / 2) if np.isinf(df) else t.ppf((1 + level) / 2, df)) * se
+    if len(L) == 1:
+        statistic = float(gap[0] / se[0])
+        p = float(2 * (norm.sf(abs(statistic)) if np.isinf(df) else t.sf(abs(statistic), df)))
+        dfs: tuple = (df,)
+    else:
+        statistic = float(gap @ np.linalg.solve(cov, gap)) / len(L)
+        p = float(chi2.sf(statistic * len(L), len(L)) if np.isinf(df) else f.sf(statistic, len(L), df))
+        dfs = (len(L), df)
+    return Wald(estimate, se, statistic, dfs, p, estimate - reach, estimate + reach, level)
+
+
+def _work_rows(cross: CrossProducts, L: np.ndarray) -> np.ndarray:
+    """L for the coefficients of the working basis."""
+    return solve_triangular(cross.basis.Rx, L.T, trans="T").T
+
+
+def _variance_of_parameters(d: Directions, kind: str) -> np.ndarray:
+    information = _information(d, "REML", kind)
+    scale = np.sqrt(np.abs(np.diag(information)))
+    if not (scale > 0).all() or np.linalg.eigvalsh(information / np.outer(scale, scale)).min() < 1e-10:
+        raise DesignError(
+            f"the {kind} information on the variance parameters is not positive definite at this D and sigma2: they "
+            "are no interior REML optimum, or the data do not identify them; use kind='expected', or a smaller D"
+        )
+    return np.linalg.inv(information / np.outer(scale, scale)) / np.outer(scale, scale)
+
+
+def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observed") -> float:
+    r"""Satterthwaite degrees of freedom of a contrast at REML estimates of D and sigma2.
+
+    .. math:: \nu = \frac{2\,(l'Cl)^2}{g'Ag}, \qquad g_r = \frac{\partial\, l'Cl}{\partial\alpha_r},
+        \quad A = I_R(\alpha)^{-1}
+
+    Equation :eq:`satterthwaite` of the book; Satterthwaite (1946). For several rows the df of the
+    eigen-contrasts are pooled as Fai and Cornelius do, which is what lmerTest prints.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    L : (p,) or (rows, p) array
+    D : (q, q) array
+        REML estimate; the observed information means little elsewhere.
+    sigma2 : float
+    kind : {"observed", "expected"}
+        Information on the variance parameters.
+
+    Returns
+    -------
+    float
+        Denominator degrees of freedom.
+
+    Raises
+    ------
+    DesignError
+        If the information is not positive definite.
+    """
+    L = _work_rows(cross, _rows(L, len(cross.x_names)))
+    d = directions(cross, D, sigma2)
+    A, p = _variance_of_parameters(d, kind), len(d.Phi)
+    values, vectors = np.linalg.eigh(L @ d.Phi @ L.T)
+    each = []
+    for value, row in zip(values, vectors.T @ L, strict=True):
+        c = d.Phi @ row
+        g = np.einsum("a,rab,b->r", c, d.P[:, :p, :p], c)
+        each.append(2 * value**2 / (g @ A @ g))
+    if len(each) == 1:
+        return float(each[0])
+    if np.ptp(each) < 1e-6 * max(each):
+        return float(np.mean(each))
+    # E[F] of the pooled statistic; rows with no more than 2 df have no mean and leave 2 in all.
+    if min(each) <= 2:
+        return 2.0
+    total = sum(v / (v - 2) for v in each)
+    return float(2 * total / (total - len(each)))
+
+
+@dataclass(frozen=True)
+class KenwardRoger:
+    """Kenward-Roger test: ``cov`` (p, p) adjusted, ``df``, ``scale`` of F, ``statistic`` (scaled F), ``p``, ``rows``."""
+
+    cov: np.ndarray
+    df: float
+    scale: float
+    statistic: float
+    p: float
+    rows: int
+
+    def __repr__(self) -> str:
+        p = "<0.0001" if self.p < 1e-4 else f"{self.p:.4f}"
+        return f"KenwardRoger: F({self.rows}, {self.df:.2f}) = {self.statistic:.3f}, p = {p}, scale {self.scale:.4f}"
+
+
+def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> KenwardRoger:
+    r"""Kenward-Roger test: a covariance corrected for the estimated D and sigma2, with matching F and df.
+
+    .. math:: \Phi_A = \Phi + 2\Phi\Big\{\sum_{r,s} W_{rs}(Q_{rs} - P_r\Phi P_s)\Big\}\Phi, \qquad W = I_R^{-1}
+
+    Equations :eq:`kenward-roger-covariance` and :eq:`kenward-roger-f` of the book; Kenward and Roger (1997).
+    The second derivatives of V vanish, because V is linear in D and sigma2.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    L : (p,) or (rows, p) array
+    D : (q, q) array
+        REML estimate.
+    sigma2 : float
+    null : float or (rows,) array
+
+    Returns
+    -------
+    KenwardRoger
+
+    Raises
+    ------
+    DesignError
+        If the expected information is not positive definite.
+    """
+    L = _rows(L, len(cross.x_names))
+    work, ell = _work_rows(cross, L), len(L)
+    d = directions(cross, D, sigma2)
+    p, W = len(d.Phi), _variance_of_parameters(d, "expected")
+    P, Q, Phi = d.P[:, :p, :p], d.Q[:, :, :p, :p], d.Phi
+    middle = np.einsum("rs,rsab->ab", W, Q - np.einsum("rab,bc,scd->rsad", P, Phi, P))
+    adjusted = Phi + 2 * Phi @ ((middle + middle.T) / 2) @ Phi
+
+    Theta = work.T @ np.linalg.solve(work @ Phi @ work.T, work)
+    T = np.array([Theta @ Phi @ Pr @ Phi for Pr in P])
+    trace = np.einsum("raa->r", T)
+    A1, A2 = trace @ W @ trace, np.einsum("rs,rab,sba->", W, T, T)
+    df, scale = _moments_match(A1, A2, ell)
+    gap = L @ d.estimate.beta - np.broadcast_to(null, ell)
+    statistic = scale * float(gap @ np.linalg.solve(work @ adjusted @ work.T, gap)) / ell
+    R = cross.basis.Rx
+    half = solve_triangular(R, np.eye(p))
+    return KenwardRoger(half @ adjusted @ half.T, df, scale, statistic, float(f.sf(statistic, ell, df)), ell)
+
+
+def _moments_match(A1: float, A2: float, ell: int) -> tuple[float, float]:
+    """df and scale for which the scaled F has the mean and variance of an F; Kenward and Roger (1997), section 3."""
+    B = (A1 + 6 * A2) / (2 * ell)
+    g = ((ell + 1) * A1 - (ell + 4) * A2) / ((ell + 2) * A2)
+    denominator = 3 * ell + 2 * (1 - g)
+    c1, c2, c3 = g / denominator, (ell - g) / denominator, (ell + 2 - g) / denominator
+    mean = 1 / (1 - A2 / ell)
+    variance = 2 / ell * (1 + c1 * B) / ((1 - c2 * B) ** 2 * (1 - c3 * B))
+    rho = variance / (2 * mean**2)
+    df = 4 + (ell + 2) / (ell * rho - 1)
+    return float(df), float(df / (mean * (df - 2)))

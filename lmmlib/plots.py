@@ -1,0 +1,170 @@
+"""The figures that several chapters draw: each function takes an Axes, draws on it and returns it.
+
+All figures have a solid white ground (they read on the light and the dark page) and colours that
+the colour-blind can tell apart; a line style or a marker always repeats what the colour says.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from scipy.stats import norm
+
+from .errors import DataError
+from .rounding import fixed
+
+#: Okabe and Ito's palette, by name; black first, yellow last (too light for a thin line on white).
+COLOURS = {
+    "black": "#000000",
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "yellow": "#F0E442",
+}
+_CYCLE = ("blue", "vermillion", "green", "purple", "orange", "black")
+_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+#: Markers to go with the colours; the cycle of :func:`use_style` changes colour and line style together.
+MARKERS = ("o", "s", "^", "D", "v", "X")
+
+
+def use_style() -> None:
+    """Set the book's figure style; call it in the first cell of a chapter."""
+    mpl.rcParams.update({
+        "figure.figsize": (7.0, 4.0),
+        "figure.dpi": 130,
+        "savefig.dpi": 130,
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+        "axes.facecolor": "white",
+        "figure.constrained_layout.use": True,
+        "font.family": "DejaVu Sans",
+        "font.size": 11.0,
+        "axes.titlesize": 12.0,
+        "axes.labelsize": 11.0,
+        "xtick.labelsize": 10.0,
+        "ytick.labelsize": 10.0,
+        "legend.fontsize": 10.0,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": False,
+        "lines.linewidth": 1.8,
+        "lines.markersize": 5.0,
+        "svg.hashsalt": "lmmlib",
+        "axes.prop_cycle": cycler(color=[COLOURS[c] for c in _CYCLE]) + cycler(linestyle=_STYLES),
+    })
+
+
+def spaghetti(
+    ax: Axes, frame: pd.DataFrame, x: str, y: str, group: str, colour: str = "blue",
+    mean: bool = True, label: str | None = None,
+) -> Axes:
+    """One thin line per group in the order of `x`, and on top the mean of `y` at each value of `x`.
+
+    `x`, `y`, `group` are columns of `frame`; `colour` is a name of :data:`COLOURS`; `label` is the
+    mean line's entry in a legend.
+    """
+    _need(frame, x, y, group)
+    shade = COLOURS[colour]
+    ordered = frame.sort_values(x)
+    lines = [part[[x, y]].to_numpy(dtype=float) for _, part in ordered.groupby(group, observed=True)]
+    ax.add_collection(LineCollection(lines, colors=shade, alpha=0.35, linewidths=0.8))
+    if mean:
+        average = frame.groupby(x, observed=True)[y].mean()
+        ax.plot(average.index, average, color=shade, linestyle="-", marker="o", linewidth=3.0,
+                markeredgecolor="white", label=label)
+    ax.autoscale_view()
+    ax.set(xlabel=x, ylabel=y)
+    return ax
+
+
+def matrix(
+    ax: Axes, M, labels: Sequence | None = None, digits: int | None = 2, columns: Sequence | None = None,
+) -> Axes:
+    """A heat map of `M` (rows, columns) with its values written in the cells.
+
+    White is zero; orange is above, blue below, and the sign is in the written value. `labels` name
+    the rows and, unless `columns` are given, the columns; ``digits=None`` writes no values.
+    """
+    M = np.asarray(M, dtype=float)
+    extent = max(float(np.max(np.abs(M), initial=0.0)), np.finfo(float).tiny)
+    ax.imshow(M, cmap="PuOr_r", vmin=-1.6 * extent, vmax=1.6 * extent)  # 1.6: black text stays legible
+    columns = labels if columns is None else columns
+    ax.set_xticks([] if columns is None else range(M.shape[1]), columns)
+    ax.set_yticks([] if labels is None else range(M.shape[0]), labels)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    if digits is not None:
+        for (i, j), value in np.ndenumerate(M):
+            ax.text(j, i, fixed(value, digits), ha="center", va="center", color="black", fontsize=9)
+    return ax
+
+
+def band(
+    ax: Axes, x, lower, upper, mid=None, colour: str = "blue", label: str | None = None, linestyle="-",
+) -> Axes:
+    """A shaded band between `lower` and `upper` over `x`, its edges thin, with the line `mid` in it."""
+    shade = COLOURS[colour]
+    ax.fill_between(x, lower, upper, color=shade, alpha=0.2, linewidth=0)
+    for edge in (lower, upper):
+        ax.plot(x, edge, color=shade, linewidth=0.7, linestyle=linestyle)
+    if mid is not None:
+        ax.plot(x, mid, color=shade, linestyle=linestyle, label=label)
+    else:
+        ax.collections[-1].set_label(label)
+    return ax
+
+
+def intervals(
+    ax: Axes, estimate, lower, upper, labels: Sequence | None = None, colour: str = "blue", marker: str = "o",
+    offset: float = 0.0, label: str | None = None,
+) -> Axes:
+    """Points with horizontal intervals, one row each, the first on top; `offset` shifts the rows."""
+    estimate, lower, upper = (np.asarray(v, dtype=float) for v in (estimate, lower, upper))
+    rows = -np.arange(len(estimate)) + offset
+    ax.hlines(rows, lower, upper, color=COLOURS[colour], linewidth=1.2)
+    ax.plot(estimate, rows, linestyle="", marker=marker, color=COLOURS[colour], label=label)
+    if labels is not None:
+        ax.set_yticks(-np.arange(len(estimate)), labels)
+    return ax
+
+
+def residuals_by_group(ax: Axes, residuals, group, colour: str = "blue") -> Axes:
+    """Residuals of each group on a vertical line, groups ordered by their mean residual (the short bar).
+
+    Independent errors scatter around zero in every group; a drift of the bars shows what the
+    groups have in common.
+    """
+    frame = pd.DataFrame({"r": np.asarray(residuals, dtype=float), "g": np.asarray(group)})
+    means = frame.groupby("g")["r"].mean().sort_values(kind="stable")
+    place = frame["g"].map(pd.Series(np.arange(len(means)), index=means.index))
+    ax.axhline(0.0, color=COLOURS["black"], linewidth=0.8, linestyle="--")
+    ax.plot(place, frame["r"], linestyle="", marker=".", markersize=4, color=COLOURS[colour], alpha=0.6)
+    ax.hlines(means, np.arange(len(means)) - 0.5, np.arange(len(means)) + 0.5,
+              color=COLOURS["vermillion"], linewidth=2.0)
+    ax.set(xlabel="group, ordered by its mean residual", ylabel="residual", xticks=[])
+    return ax
+
+
+def normal_quantiles(ax: Axes, values, colour: str = "blue", marker: str = "o") -> Axes:
+    """Sorted `values` against normal quantiles at (i - 1/2)/n, with the line mean + sd * quantile."""
+    values = np.sort(np.asarray(values, dtype=float))
+    q = norm.ppf((np.arange(1, len(values) + 1) - 0.5) / len(values))
+    line = values.mean() + values.std() * q
+    ax.plot(q, line, color=COLOURS["black"], linewidth=1.0, linestyle="--")
+    ax.plot(q, values, linestyle="", marker=marker, markersize=3.5, color=COLOURS[colour])
+    ax.set(xlabel="standard normal quantile", ylabel="ordered value")
+    return ax
+
+
+def _need(frame: pd.DataFrame, *columns: str) -> None:
+    missing = [c for c in columns if c not in frame.columns]
+    if missing:
+        raise DataError(f"The frame has no column {missing[0]!r}; its columns are {list(frame.columns)}.")

@@ -1,0 +1,181 @@
+"""How the book prints: tables, single numbers, two routes to one number, and ours next to theirs.
+
+These functions print or render by design; all others of lmmlib return their results in silence.
+"""
+
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+
+from . import ledger
+from .errors import ParameterError, ReproductionError
+from .rounding import fixed, p, significant
+
+__all__ = ["Table", "check", "fixed", "p", "reproduces", "reproduction_table", "show", "significant", "table"]
+
+_EXPLAINED = (ledger.KINDS["early-stop"], ledger.KINDS["source-error"])
+Digits = int | Callable[[float], str]
+
+
+def _text(value, digits: Digits) -> tuple[str, bool]:
+    """A cell as text, and whether it is a number."""
+    if value is None:
+        return "", False
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        return str(value), False
+    if isinstance(value, Integral) and not callable(digits):
+        return str(int(value)), True
+    return (digits(value) if callable(digits) else fixed(value, digits)), True
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rounded text in rows and columns, shown as HTML in a notebook and as fixed-width text elsewhere.
+
+    ``columns`` are the headings, ``rows`` tuples of text as long as ``columns``, ``numeric`` says which
+    columns are aligned right, ``caption`` may be None. The first column heads its row.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    caption: str | None = None
+
+    def __repr__(self) -> str:
+        grid = [self.columns, *self.rows]
+        widths = [max(len(row[k]) for row in grid) for k in range(len(self.columns))]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(row, widths, self.numeric, strict=True)
+            ).rstrip()
+            for row in grid
+        ]
+        return "\n".join([*([self.caption] if self.caption else []), *lines])
+
+    def _repr_html_(self) -> str:
+        escape = html.escape
+        kinds = [' class="num"' if right else "" for right in self.numeric]
+        headings = zip(self.columns, kinds, strict=True)
+        head = "".join(f'<th scope="col"{k}>{escape(c)}</th>' for c, k in headings)
+        lines = ['<table class="lmm-table">']
+        if self.caption:
+            lines.append(f"<caption>{escape(self.caption)}</caption>")
+        lines += [f"<thead><tr>{head}</tr></thead>", "<tbody>"]
+        for first, *rest in self.rows:
+            cells = "".join(f"<td{k}>{escape(c)}</td>" for c, k in zip(rest, kinds[1:], strict=True))
+            lines.append(f'<tr><th scope="row"{kinds[0]}>{escape(first)}</th>{cells}</tr>')
+        return "\n".join([*lines, "</tbody>", "</table>"])
+
+
+def table(rows, digits: Digits | Mapping[str, Digits] = 3, caption: str | None = None) -> Table:
+    """A table of rounded numbers.
+
+    Parameters
+    ----------
+    rows : DataFrame, or list of dict, or dict of lists
+        The columns in order. A frame whose index has a name, or is not 0, 1, ..., shows it first.
+    digits : int, function, or mapping of column to int or function
+        Decimals of the floats, 3 in columns that the mapping does not name; or a function from a
+        number to text, such as :func:`lmmlib.rounding.p`. Whole numbers (int) and text are shown as they are.
+    caption : str, optional
+
+    Returns
+    -------
+    Table
+    """
+    frame = pd.DataFrame(rows)
+    plain = frame.index.name is None and frame.index.equals(pd.RangeIndex(len(frame)))
+    frame = frame if plain else frame.reset_index()
+    names = [str(c) for c in frame.columns]
+    per_column = [digits.get(c, 3) if isinstance(digits, Mapping) else digits for c in frame.columns]
+    unknown = set(digits) - set(frame.columns) if isinstance(digits, Mapping) else ()
+    if unknown:
+        raise ParameterError(f"digits names {sorted(unknown)}, which are not among the columns {names}.")
+    columns = [[_text(v, d) for v in frame.iloc[:, k].tolist()] for k, d in enumerate(per_column)]
+    numeric = tuple(any(number for _, number in column) for column in columns)
+    texts = zip(*[[text for text, _ in column] for column in columns], strict=True)
+    return Table(tuple(names), tuple(texts), numeric, caption)
+
+
+def show(label: str, value, digits: Digits = 3) -> None:
+    """Print ``label: value``; a vector as (a, b, c), a matrix as aligned rows below the label."""
+    array = np.asarray(value, dtype=object)
+    texts = [[_text(v, digits)[0] for v in row] for row in np.atleast_2d(array)]
+    if array.ndim == 0:
+        print(f"{label}: {texts[0][0]}")
+    elif array.ndim == 1:
+        print(f"{label}: ({', '.join(texts[0])})")
+    else:
+        width = max(len(t) for row in texts for t in row)
+        print("\n".join([f"{label}:", *("  " + "  ".join(t.rjust(width) for t in row) for row in texts)]))
+
+
+def check(label: str, one, other, tol: float = 1e-8, digits: int = 6) -> None:
+    """Assert that two routes lead to the same number (or array of numbers), and print that they do.
+
+    The largest difference must be at most `tol` > 0: absolute where `other` is at most 1 in size,
+    otherwise relative to its largest entry.
+
+    Raises
+    ------
+    ReproductionError
+        If shapes differ, a difference exceeds `tol`, or a value is NaN.
+    """
+    a, b = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
+    if a.shape != b.shape:
+        raise ReproductionError(f"{label}: the shapes {a.shape} and {b.shape} differ.")
+    scale = max(1.0, float(np.max(np.abs(b), initial=0.0)))
+    difference = float(np.max(np.abs(a - b), initial=0.0)) / scale
+    if not difference <= tol:
+        raise ReproductionError(f"{label}: {one!r} and {other!r} differ by {difference:.3g} > {tol:g}.")
+    what = "difference" if scale == 1.0 else "relative difference"
+    amount = f"{fixed(a, digits)} both ways" if a.ndim == 0 else f"all {a.size} numbers agree both ways"
+    print(f"{label}: {amount} ({what} < {tol:g})")
+
+
+def reproduces(id: str, value: float, mcse: float | None = None) -> None:
+    """Print our number next to the one that a source document prints; see :func:`lmmlib.ledger.compare`.
+
+    Raises
+    ------
+    ReproductionError
+        If the two do not agree as their kind demands.
+    ParameterError
+        If the id is unknown, or a Monte Carlo average comes without `mcse`.
+    """
+    c = ledger.compare(id, value, mcse)
+    line = f"{c.id}: ours {c.ours}, printed {c.printed}, digits {c.digits}: {c.verdict}"
+    line += f" ({c.note})" if c.note else ""
+    if not c.passed:
+        raise ReproductionError(line)
+    print(line)
+
+
+def reproduction_table(
+    values: Mapping[str, float], mcse: Mapping[str, float] | None = None, caption: str | None = None
+) -> Table:
+    """Our numbers next to the printed ones, one row each: {id: value}; errors as :func:`reproduces`."""
+    compared = [ledger.compare(id, value, (mcse or {}).get(id)) for id, value in values.items()]
+    failed = [f"{c.id}: ours {c.ours}, printed {c.printed}" for c in compared if not c.passed]
+    if failed:
+        raise ReproductionError("These do not agree with what is printed: " + "; ".join(failed))
+    several = len({c.place for c in compared}) > 1
+    rows = tuple(
+        (
+            f"{c.place}: {c.quantity}" if several else c.quantity,
+            c.ours,
+            c.printed,
+            c.digits,
+            f"{c.verdict}: {c.note}" if c.verdict in _EXPLAINED else c.verdict,
+            c.id,
+        )
+        for c in compared
+    )
+    columns = ("quantity", "ours", "printed", "digits that agree", "verdict", "ledger id")
+    caption = caption or "What the document prints, and what this chapter computes"
+    return Table(columns, rows, (False, True, True, True, False, False), caption)

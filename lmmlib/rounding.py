@@ -1,0 +1,63 @@
+"""Numbers to text, the same text on every machine.
+
+Two machines compute the same number up to a rounding error; what is printed must not show it. So
+zero has no sign, and a tie goes away from zero also when the computed value lies a rounding
+error below the tie.
+"""
+
+import math
+from decimal import ROUND_HALF_UP, Context, Decimal
+
+from .errors import ParameterError
+
+# Enough digits to hold any float exactly, so that quantize cannot overflow.
+_EXACT = Context(prec=800, rounding=ROUND_HALF_UP)
+
+
+def rounded(x: float, exponent: int, tie: float = 1e-12) -> Decimal:
+    """Finite `x` to a whole number of 10^`exponent`; within `tie`, relative, of a tie counts as one."""
+    nudged = _EXACT.multiply(Decimal(float(x)), 1 + Decimal(tie))
+    return _unsigned_zero(_EXACT.quantize(nudged, Decimal(1).scaleb(exponent)))
+
+
+def _unsigned_zero(number: Decimal) -> Decimal:
+    return number if number else abs(number)
+
+
+def fixed(x: float, digits: int) -> str:
+    """`x` with `digits` decimals (>= 0); "NaN", "inf" and "-inf" for what is not finite.
+
+    >>> fixed(2.675, 2), fixed(-0.0001, 3), fixed(12345.6, 0)
+    ('2.68', '0.000', '12346')
+    """
+    return f"{rounded(x, -digits):f}" if math.isfinite(x) else _not_finite(x)
+
+
+def significant(x: float, digits: int) -> str:
+    """`x` with `digits` significant digits (>= 1) and no exponent: for what an optimiser or a sampler gave.
+
+    >>> significant(0.00123456, 3), significant(33.97605, 4), significant(9.9996, 4)
+    ('0.00123', '33.98', '10.00')
+    """
+    if not math.isfinite(x):
+        return _not_finite(x)
+    if x == 0:
+        return fixed(0.0, digits - 1)
+    exponent = Decimal(float(x)).adjusted() - digits + 1
+    carried = rounded(x, exponent).adjusted() - digits + 1  # 9.9996 becomes 10.00, one digit longer
+    return f"{rounded(x, max(exponent, carried)):f}"
+
+
+def p(x: float) -> str:
+    """A p-value: four decimals, or "<0.001".
+
+    >>> p(0.01681003), p(2.1e-6)
+    ('0.0168', '<0.001')
+    """
+    if not (math.isnan(x) or 0 <= x <= 1):
+        raise ParameterError(f"A p-value lies between 0 and 1; not {x!r}: check the statistic and its df.")
+    return "<0.001" if x < 0.001 else fixed(x, 4)
+
+
+def _not_finite(x: float) -> str:
+    return "NaN" if math.isnan(x) else f"{float(x)}"
