@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from .errors import DatasetError
+from lmmlib.errors import DatasetError
 
 
 @dataclass(frozen=True)

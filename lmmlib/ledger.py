@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 
-from . import datasets
-from .errors import ParameterError
-from .rounding import rounded, significant
+from lmmlib import datasets
+from lmmlib.errors import ParameterError
+from lmmlib.rounding import rounded, significant
 
 #: What a value must satisfy, by the kind of the printed number, and the verdict when it does.
 KINDS = {

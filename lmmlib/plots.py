@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from scipy.stats import norm
 
-from .errors import DataError
-from .rounding import fixed
+from lmmlib.errors import DataError
+from lmmlib.rounding import fixed
 
 #: Okabe and Ito's palette, by name; black first, yellow last (too light for a thin line on white).
 COLOURS = {

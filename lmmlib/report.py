@@ -11,9 +11,9 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 
-from . import ledger
-from .errors import ParameterError, ReproductionError
-from .rounding import fixed, p, significant
+from lmmlib import ledger
+from lmmlib.errors import ParameterError, ReproductionError
+from lmmlib.rounding import fixed, p, significant
 
 __all__ = ["Table", "check", "fixed", "p", "reproduces", "reproduction_table", "show", "significant", "table"]
 

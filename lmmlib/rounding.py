@@ -8,7 +8,7 @@ error below the tie.
 import math
 from decimal import ROUND_HALF_UP, Context, Decimal
 
-from .errors import ParameterError
+from lmmlib.errors import ParameterError
 
 # Enough digits to hold any float exactly, so that quantize cannot overflow.
 _EXACT = Context(prec=800, rounding=ROUND_HALF_UP)

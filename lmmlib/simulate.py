@@ -1,0 +1,259 @@
+r"""Simulated data: the examples whose truth the book knows, and new responses for any design.
+
+Every function draws from the ``numpy.random.Generator`` that it is given, the random effects
+first, then the residuals. :data:`RECIPES` are the simulated data sets that chapters share, each
+with its seed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from numbers import Integral
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from lmmlib.design import Design
+from lmmlib.errors import ParameterError
+from lmmlib.parameters import checked_D, checked_sigma2
+
+
+def neyman_scott(
+    rng: np.random.Generator, *, n_groups: int, n_i: int | Sequence[int],
+    mu: float, sigma2: float, tau2: float,
+) -> pd.DataFrame:
+    r"""One mean per group.
+
+    .. math:: y_{ij} = \mu + \alpha_i + \varepsilon_{ij}, \quad
+        \alpha_i \sim N(0, \tau^2), \quad \varepsilon_{ij} \sim N(0, \sigma^2)
+
+    Equation :eq:`neyman-scott-model` of the book, with random alpha_i.
+
+    Parameters
+    ----------
+    rng : Generator
+    n_groups : int
+        Number of groups, >= 1.
+    n_i : int, or (n_groups,) ints
+        Observations in every group, or in each, >= 1.
+    mu : float
+        Overall mean.
+    sigma2, tau2 : float
+        Variances of the errors (> 0) and of the alpha_i (>= 0).
+
+    Returns
+    -------
+    DataFrame
+        ``group`` (0, 1, ...), ``y``, and ``alpha``, the true alpha_i of the row's group; groups together.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its domain; names it.
+    """
+    sizes = _sizes(n_groups, n_i)
+    sd = np.sqrt(checked_sigma2(sigma2))
+    alpha = rng.standard_normal(len(sizes)) * np.sqrt(_at_least_zero("tau2", tau2))
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    y = _finite("mu", mu, ()) + alpha[group] + sd * rng.standard_normal(len(group))
+    return pd.DataFrame({"group": group, "y": y, "alpha": alpha[group]})
+
+
+def growth_curves(
+    rng: np.random.Generator, *, n_groups: int, times: Sequence[float], beta, D, sigma2: float
+) -> pd.DataFrame:
+    r"""One straight line per group.
+
+    .. math:: y_{ij} = (\beta_0 + b_{i0}) + (\beta_1 + b_{i1}) t_j + \varepsilon_{ij}, \quad
+        b_i \sim N(0, D), \quad \varepsilon_{ij} \sim N(0, \sigma^2)
+
+    Equation :eq:`lmm` of the book with the columns 1 and t in both X_i and Z_i.
+
+    Parameters
+    ----------
+    rng : Generator
+    n_groups : int
+        Number of groups, >= 1.
+    times : (m,) floats
+        The times at which every group is measured.
+    beta : (2,) floats
+        Mean intercept and slope.
+    D : (2, 2) array
+        Covariance of (b_i0, b_i1), positive semidefinite; may be singular.
+    sigma2 : float
+        Residual variance, > 0.
+
+    Returns
+    -------
+    DataFrame
+        ``group`` (0, 1, ...), ``time``, ``y``; groups together, times in the given order.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its domain or of the wrong shape; names it.
+    """
+    sizes = _sizes(n_groups, len(times))
+    t = np.tile(_finite("times", times, (len(times),)), n_groups)
+    group = np.repeat(np.arange(n_groups), sizes)
+    X = np.column_stack([np.ones_like(t), t])
+    y = _responses(rng, X, X, group, n_groups, beta, D, sigma2, 1)[:, 0]
+    return pd.DataFrame({"group": group, "time": t, "y": y})
+
+
+def counts(
+    rng: np.random.Generator, *, n_groups: int, n_i: int | Sequence[int], mu: float, sigma: float
+) -> pd.DataFrame:
+    r"""Counts at sites of different abundance.
+
+    .. math:: c_{ij} \sim \mathrm{Poisson}(d_i), \quad \log d_i \sim N(\mu, \sigma^2)
+
+    Parameters
+    ----------
+    rng : Generator
+    n_groups : int
+        Number of sites, >= 1.
+    n_i : int, or (n_groups,) ints
+        Counts at every site, or at each, >= 1.
+    mu, sigma : float
+        Mean and standard deviation (>= 0) of the log abundance.
+
+    Returns
+    -------
+    DataFrame
+        ``site`` (0, 1, ...) and ``count``; sites together.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its domain; names it.
+    """
+    sizes = _sizes(n_groups, n_i)
+    log_d = _finite("mu", mu, ()) + _at_least_zero("sigma", sigma) * rng.standard_normal(len(sizes))
+    site = np.repeat(np.arange(len(sizes)), sizes)
+    return pd.DataFrame({"site": site, "count": rng.poisson(np.exp(log_d[site]))})
+
+
+def lmm(
+    design: Design, beta, D, sigma2: float, rng: np.random.Generator, size: int | None = None
+) -> np.ndarray:
+    r"""New responses for a design: y = X beta + Z b + epsilon, equation :eq:`lmm` of the book.
+
+    Parameters
+    ----------
+    design : Design
+        Its X, Z and groups are used, its y is not.
+    beta : (p,) array
+        Fixed effects.
+    D : (q, q) array
+        Covariance of the random effects, positive semidefinite; may be singular.
+    sigma2 : float
+        Residual variance, > 0.
+    rng : Generator
+    size : int, optional
+        Number of responses.
+
+    Returns
+    -------
+    (n_obs,) array, or (n_obs, size) if `size` is given
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its domain or of the wrong shape; names it.
+    """
+    count = 1 if size is None else _count("size", size)
+    y = _responses(rng, design.X, design.Z, design.group, design.n_groups, beta, D, sigma2, count)
+    return y[:, 0] if size is None else y
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named simulated data set: ``function(default_rng(seed), **parameters)``."""
+
+    name: str
+    function: Callable
+    parameters: Mapping
+    seed: int
+    description: str
+
+
+_NEYMAN_SCOTT = {"n_groups": 100, "mu": 2.5, "sigma2": 0.04, "tau2": 0.25}
+#: The simulated data sets of the book, by name.
+RECIPES = MappingProxyType({r.name: r for r in (
+    Recipe("neyman-scott-m1", neyman_scott, {**_NEYMAN_SCOTT, "n_i": 1}, 1948,
+           "100 groups with one observation each: sigma2 and tau2 cannot be told apart"),
+    Recipe("neyman-scott-m2", neyman_scott, {**_NEYMAN_SCOTT, "n_i": 2}, 1948,
+           "100 groups with two observations each"),
+    Recipe("growth", growth_curves,
+           {"n_groups": 30, "times": (0, 1, 2, 3, 4), "beta": (20.0, 5.0), "D": ((9.0, 1.5), (1.5, 1.0)),
+            "sigma2": 4.0}, 1982,
+           "heights in cm of 30 seedlings, weeks 0 to 4"),
+    Recipe("counts-4x2", counts, {"n_groups": 4, "n_i": 2, "mu": 2.0, "sigma": 1.0}, 1993,
+           "two counts at each of 4 sites"),
+    Recipe("counts-50x10", counts, {"n_groups": 50, "n_i": 10, "mu": 2.0, "sigma": 1.0}, 1993,
+           "ten counts at each of 50 sites"),
+)})
+
+
+def recipe(name: str) -> pd.DataFrame:
+    """The data set of a recipe, the same at every call; ParameterError lists the names if there is none."""
+    if name not in RECIPES:
+        near = get_close_matches(str(name), RECIPES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ParameterError(f"There is no recipe {name!r}.{hint} The names are: {', '.join(RECIPES)}.")
+    made = RECIPES[name]
+    return made.function(np.random.default_rng(made.seed), **made.parameters)
+
+
+def _responses(rng, X, Z, group, n_groups, beta, D, sigma2, count):
+    """(n_obs, count) responses; b is drawn before epsilon, one column after the other by `count` fastest."""
+    q = Z.shape[1]
+    beta, sd = _finite("beta", beta, (X.shape[1],)), np.sqrt(checked_sigma2(sigma2))
+    b = np.einsum("jk,gkc->gjc", _cholesky(checked_D(D, q)), rng.standard_normal((n_groups, q, count)))
+    y = (X @ beta)[:, None] + sd * rng.standard_normal((len(X), count))
+    for k in range(q):
+        y += Z[:, k, None] * b[group, k]
+    return y
+
+
+def _cholesky(D):
+    """Lower triangular L with D = L L'; D may be singular: a column without variance left is zero.
+
+    Unlike an eigenvector, L has no sign to choose, so a seed gives the same draws on every machine.
+    """
+    L = np.zeros_like(D)
+    for k in range(len(D)):
+        left = D[k:, k] - L[k:, :k] @ L[k, :k]
+        if left[0] > 1e-12 * D[k, k]:
+            L[k:, k] = left / np.sqrt(left[0])
+    return L
+
+
+def _sizes(n_groups, n_i) -> np.ndarray:
+    n_groups = _count("n_groups", n_groups)
+    if np.ndim(n_i) == 0:
+        return np.full(n_groups, _count("n_i", n_i))
+    if len(n_i) != n_groups:
+        raise ParameterError(f"n_i has {len(n_i)} entries, n_groups is {n_groups}; give one for each group.")
+    return np.array([_count("n_i", n) for n in n_i])
+
+
+def _count(name, value) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ParameterError(f"{name} must be a whole number of at least 1, not {value!r}.")
+    return int(value)
+
+
+def _at_least_zero(name, value) -> float:
+    if not (np.ndim(value) == 0 and np.isfinite(value) and value >= 0):
+        raise ParameterError(f"{name} must be one finite number of at least 0, not {value!r}.")
+    return float(value)
+
+
+def _finite(name, value, shape) -> np.ndarray:
+    array = np.asarray(value, dtype=float)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ParameterError(f"{name} must be finite and of shape {shape}; got {value!r}.")
+    return array
