@@ -5,14 +5,16 @@ Data flow one way: ``load`` or your own frame, ``build_design``, ``cross_product
 """
 
 from lmmlib import dense, errors, moments, plots, report, simulate
+from lmmlib.anova import anova_estimates, two_stage_estimates
 from lmmlib.datasets import load
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.formula import build_design, fixed_matrix
-from lmmlib.gls import gls, ols, ols_covariance, predict_mean, sandwich
+from lmmlib.gls import gls, predict_mean
 from lmmlib.inference import kenward_roger, satterthwaite, wald
 from lmmlib.information import information_beta, information_variance, score_beta, score_variance
 from lmmlib.likelihood import loglik, profile_loglik, restricted_loglik
-from lmmlib.moments import anova_estimates, icc, two_stage_estimates
+from lmmlib.moments import icc
+from lmmlib.ols import ols, ols_covariance, sandwich
 
 __version__ = "0.1.0"
 

@@ -26,32 +26,34 @@ class _File:
 _DENTAL = [f"M{i:02d}" for i in range(1, 17)] + [f"F{i:02d}" for i in range(1, 12)]
 _SLEEP = [308, 309, 310, 330, 331, 332, 333, 334, 335, 337, 349, 350, 351, 352, 369, 370, 371, 372]
 
-_FILES = MappingProxyType({
-    "tlc": _File(
-        "0c3e5dd09dea51e10db2314f8e18d6e032b767d2a8e420ff56e36f00e2a2e37f",
-        {"id": list(range(1, 101)), "treatment": ["placebo", "succimer"]},
-    ),
-    "dental": _File(
-        "910e1475611d26ae3af6d2499a876ff83c7e355491686eb8e3d074b2195c191a",
-        {"Subject": _DENTAL, "Sex": ["Male", "Female"]},
-    ),
-    "sleep": _File(
-        "0a002bec8be2fa9d40dbbf3d5038e614d113a4fd5bf8813f6f4271c3d6294675",
-        {"Subject": _SLEEP},
-    ),
-    "dyestuff": _File(
-        "4fa4c10f8db617562965d43014e2bb15df244f2cc0a1f83f47b3cd4ac40c17a1",
-        {"Batch": list("ABCDEF")},
-    ),
-    "planting": _File(
-        "371e9bce07845e48324a669b1ed7a6bc17d6ca467f8d7876a4b18289d2166bfe",
-        {"block": list(range(1, 11)), "source": ["observed", "reconstructed"]},
-    ),
-    "published": _File(
-        "72e1ffc765636b11fae1eab06b53b1867007953f94179e0b28382167cd083ee5",
-        {},
-    ),
-})
+_FILES = MappingProxyType(
+    {
+        "tlc": _File(
+            "0c3e5dd09dea51e10db2314f8e18d6e032b767d2a8e420ff56e36f00e2a2e37f",
+            {"id": list(range(1, 101)), "treatment": ["placebo", "succimer"]},
+        ),
+        "dental": _File(
+            "910e1475611d26ae3af6d2499a876ff83c7e355491686eb8e3d074b2195c191a",
+            {"Subject": _DENTAL, "Sex": ["Male", "Female"]},
+        ),
+        "sleep": _File(
+            "0a002bec8be2fa9d40dbbf3d5038e614d113a4fd5bf8813f6f4271c3d6294675",
+            {"Subject": _SLEEP},
+        ),
+        "dyestuff": _File(
+            "4fa4c10f8db617562965d43014e2bb15df244f2cc0a1f83f47b3cd4ac40c17a1",
+            {"Batch": list("ABCDEF")},
+        ),
+        "planting": _File(
+            "371e9bce07845e48324a669b1ed7a6bc17d6ca467f8d7876a4b18289d2166bfe",
+            {"block": list(range(1, 11)), "source": ["observed", "reconstructed"]},
+        ),
+        "published": _File(
+            "72e1ffc765636b11fae1eab06b53b1867007953f94179e0b28382167cd083ee5",
+            {},
+        ),
+    }
+)
 
 
 def names() -> list[str]:
@@ -91,11 +93,14 @@ def load(name: str) -> pd.DataFrame:
         raise DatasetError(f"There is no data set {name!r}.{hint} The names are: {', '.join(names())}.")
     frame = pd.read_csv(io.BytesIO(_verified(name)))
     levels = _FILES[name].levels
-    return frame.assign(**{
-        column: pd.Categorical(frame[column], categories=levels[column])
-        if column in levels else frame[column].astype(float)
-        for column in frame.columns
-    })
+    return frame.assign(
+        **{
+            column: pd.Categorical(frame[column], categories=levels[column])
+            if column in levels
+            else frame[column].astype(float)
+            for column in frame.columns
+        }
+    )
 
 
 def published() -> pd.DataFrame:

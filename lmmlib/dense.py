@@ -34,9 +34,7 @@ def loglik(design: Design, beta, D, sigma2: float) -> float:
     r"""Marginal log-likelihood, equation :eq:`marginal-loglik` of the book, as printed."""
     Vy = V(design, D, sigma2)
     r = design.y - design.X @ np.asarray(beta, float)
-    return float(
-        -0.5 * (design.n_obs * np.log(2 * np.pi) + np.linalg.slogdet(Vy)[1] + r @ np.linalg.inv(Vy) @ r)
-    )
+    return float(-0.5 * (design.n_obs * np.log(2 * np.pi) + np.linalg.slogdet(Vy)[1] + r @ np.linalg.inv(Vy) @ r))
 
 
 def gls(design: Design, D, sigma2: float) -> tuple[np.ndarray, np.ndarray]:
@@ -78,9 +76,7 @@ def projection(design: Design, D, sigma2: float) -> np.ndarray:
     return W - WX @ np.linalg.inv(design.X.T @ WX) @ WX.T
 
 
-def information_variance(
-    design: Design, D, sigma2: float, method: str = "REML", kind: str = "expected"
-) -> np.ndarray:
+def information_variance(design: Design, D, sigma2: float, method: str = "REML", kind: str = "expected") -> np.ndarray:
     r"""Information on (vech D, sigma2), equation :eq:`information-variance` of the book, as printed."""
     P, W = projection(design, D, sigma2), np.linalg.inv(V(design, D, sigma2))
     A = P if method == "REML" else W

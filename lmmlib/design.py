@@ -13,13 +13,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
+from lmmlib.basis import Basis, Sums, dependence, divide
 from lmmlib.errors import DataError, DesignError
-
-# A column counts as a combination of the earlier ones when what they leave of it is below this
-# share of its length. Calendar years squared leave 1e-5, exact copies 1e-16.
-DEPENDENT = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,85 +140,6 @@ class Design:
 
 
 @dataclass(frozen=True, eq=False)
-class Basis:
-    r"""The working basis: :math:`X = \tilde X R_x`, :math:`Z = \tilde Z R_z`, :math:`\tilde y = y - X\beta_0`.
-
-    The model is the same in any basis of its columns (chapter 3), but sums of squares are not equally
-    accurate: with x in calendar years X'X loses the digits that matter. Sums are therefore kept for
-    columns that are nearly orthonormal, and results are turned back.
-    """
-
-    Rx: np.ndarray
-    Rz: np.ndarray
-    beta0: np.ndarray
-
-    @classmethod
-    def of(cls, y, X, Z) -> Basis:
-        """Basis in which the columns of these rows are orthogonal with mean square one."""
-        Rx, Rz = _triangle(X), _triangle(Z)
-        work = _divide(X, Rx)
-        beta0 = np.zeros(X.shape[1])
-        if X.shape[1]:
-            beta0 = solve_triangular(Rx, work.T @ y / len(y))
-        return cls(Rx, Rz, beta0)
-
-
-def _triangle(M: np.ndarray) -> np.ndarray:
-    """Upper triangular R with M = Q R, Q'Q = N I; a dependent column keeps its own length instead."""
-    N, k = M.shape
-    if not k:
-        return np.zeros((0, 0))
-    length = np.linalg.norm(M, axis=0)
-    R = np.zeros((k, k))
-    R[: min(N, k)] = np.linalg.qr(M, mode="r")
-    left = np.abs(np.diag(R))
-    R[np.diag_indices(k)] = np.where(left > DEPENDENT * length, np.diag(R), np.where(length > 0, length, 1.0))
-    return R / np.sqrt(N)
-
-
-def _divide(M: np.ndarray, R: np.ndarray) -> np.ndarray:
-    """M R^-1 for an upper triangular R."""
-    return solve_triangular(R, M.T, trans="T").T if R.size else M
-
-
-@dataclass(frozen=True, eq=False)
-class Sums:
-    """Cross-products of columns Z, X, y: per group for those with Z, in total for the others."""
-
-    ZtZ: np.ndarray
-    ZtX: np.ndarray
-    Zty: np.ndarray
-    XtX: np.ndarray
-    Xty: np.ndarray
-    yty: float
-
-    @classmethod
-    def of(cls, y, X, Z, group, n_groups) -> Sums:
-        """One vectorised pass over the rows, which may come in any order."""
-        q = Z.shape[1]
-        columns = np.column_stack([Z, X, y])
-        per_group = np.empty((n_groups, q, columns.shape[1]))
-        for a in range(q):
-            for c in range(columns.shape[1]):
-                if c < a:
-                    per_group[:, a, c] = per_group[:, c, a]
-                else:
-                    per_group[:, a, c] = np.bincount(group, Z[:, a] * columns[:, c], minlength=n_groups)
-        return cls(per_group[:, :, :q], per_group[:, :, q:-1], per_group[:, :, -1], X.T @ X, X.T @ y, float(y @ y))
-
-    def change(self, Mz, Mx, d) -> Sums:
-        """Sums for the columns Z Mz, X Mx and y + X d."""
-        return Sums(
-            ZtZ=Mz.T @ self.ZtZ @ Mz,
-            ZtX=Mz.T @ self.ZtX @ Mx,
-            Zty=(self.Zty + self.ZtX @ d) @ Mz,
-            XtX=Mx.T @ self.XtX @ Mx,
-            Xty=Mx.T @ (self.Xty + self.XtX @ d),
-            yty=self.yty + 2 * float(d @ self.Xty) + float(d @ self.XtX @ d),
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class CrossProducts:
     r"""What a mixed model keeps of its data: :math:`Z_i'Z_i, Z_i'X_i, Z_i'y_i` per group and :math:`X'X, X'y, y'y`.
 
@@ -311,16 +228,8 @@ class CrossProducts:
         return len(self.patterns[0])
 
     @cached_property
-    def _dependent(self) -> int | None:
-        """The first column of X that is a linear combination of those before it."""
-        R, G = self.basis.Rx, self.work.XtX / self.n_obs
-        length = np.sqrt(np.diag(R.T @ G @ R))
-        for j in range(len(self.x_names)):
-            weights = np.linalg.lstsq(G[:j, :j], G[:j, j], rcond=None)[0] if j else np.zeros(0)
-            left = np.sqrt(max(G[j, j] - G[:j, j] @ weights, 0.0)) * abs(R[j, j])
-            if left <= DEPENDENT * length[j]:
-                return j
-        return None
+    def _dependence(self) -> str | None:
+        return dependence(self.basis.Rx, self.work.XtX / self.n_obs, self.x_names)
 
     def require_full_rank(self) -> None:
         """Raise unless the columns of X are linearly independent.
@@ -330,9 +239,8 @@ class CrossProducts:
         DesignError
             Names the column and the combination that it is.
         """
-        if self._dependent is not None:
-            j = self._dependent
-            raise DesignError(_dependence(self.x_names[j], self.x_names[:j], self.XtX, j))
+        if self._dependence is not None:
+            raise DesignError(self._dependence)
 
     def __add__(self, other: CrossProducts) -> CrossProducts:
         if self.x_names != other.x_names or self.z_names != other.z_names or self.diagonal != other.diagonal:
@@ -341,22 +249,15 @@ class CrossProducts:
                 f"{other.x_names} and {other.z_names} there"
             )
         a, b = self.basis, other.basis
-        moved = other.work.change(
-            _divide(b.Rz, a.Rz), _divide(b.Rx, a.Rx), b.Rx @ (b.beta0 - a.beta0)
-        )
-        names = self.group_names + tuple(sorted(set(other.group_names) - set(self.group_names), key=_label))
+        moved = other.work.change(divide(b.Rz, a.Rz), divide(b.Rx, a.Rx), b.Rx @ (b.beta0 - a.beta0))
+        names = tuple(dict.fromkeys(self.group_names + other.group_names))
         place = {name: i for i, name in enumerate(names)}
-        to = np.array([place[name] for name in other.group_names], dtype=int)
-        n_i = np.concatenate([self.n_i, np.zeros(len(names) - self.n_groups, int)])
-        n_i[to] += other.n_i
-        merged = {}
-        for key in ("ZtZ", "ZtX", "Zty"):
-            mine = getattr(self.work, key)
-            merged[key] = np.concatenate([mine, np.zeros((len(names) - self.n_groups, *mine.shape[1:]))])
-            merged[key][to] += getattr(moved, key)
-        for key in ("XtX", "Xty", "yty"):
-            merged[key] = getattr(self.work, key) + getattr(moved, key)
-        return replace(self, work=Sums(**merged), n_i=n_i, group_names=names)
+        mine = self.work.spread([place[name] for name in self.group_names], len(names))
+        theirs = moved.spread([place[name] for name in other.group_names], len(names))
+        n_i = np.zeros(len(names), int)
+        n_i[[place[name] for name in self.group_names]] += self.n_i
+        n_i[[place[name] for name in other.group_names]] += other.n_i
+        return replace(self, work=mine + theirs, n_i=n_i, group_names=names)
 
     def __repr__(self) -> str:
         return (
@@ -365,21 +266,6 @@ class CrossProducts:
             f"  fixed:  {', '.join(self.x_names)}\n"
             f"  random: {', '.join(self.z_names) or 'none'}"
         )
-
-
-def _label(name) -> tuple[str, str]:
-    return type(name).__name__, str(name)
-
-
-def _dependence(name, earlier, XtX, j) -> str:
-    if XtX[j, j] == 0:
-        return f"column {name!r} of the fixed effects is zero in every row; leave it out"
-    weights = np.linalg.lstsq(XtX[:j, :j], XtX[:j, j], rcond=None)[0]
-    parts = [f"{w:.4g} {c}" for w, c in zip(weights, earlier, strict=True) if abs(w) > 1e-8 * np.abs(weights).max()]
-    return (
-        f"column {name!r} of the fixed effects is a linear combination of others ({name} = {' + '.join(parts)}), "
-        f"so its coefficient is not identified; leave it out"
-    )
 
 
 def cross_products(design: Design) -> CrossProducts:
@@ -402,11 +288,9 @@ def cross_products(design: Design) -> CrossProducts:
     basis = Basis.of(design.y, design.X, design.Z)
     work = Sums.of(
         design.y - design.X @ basis.beta0,
-        _divide(design.X, basis.Rx),
-        _divide(design.Z, basis.Rz),
+        divide(design.X, basis.Rx),
+        divide(design.Z, basis.Rz),
         design.group,
         design.n_groups,
     )
-    return CrossProducts(
-        work, basis, design.n_i, design.group_names, design.x_names, design.z_names, design.diagonal
-    )
+    return CrossProducts(work, basis, design.n_i, design.group_names, design.x_names, design.z_names, design.diagonal)

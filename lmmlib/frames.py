@@ -70,7 +70,9 @@ def _checked_column(column: pd.Series, numeric: bool) -> pd.Series:
         parsed = pd.to_numeric(column.astype(str), errors="coerce").notna()
         if parsed.mean() >= 0.5:
             row = int(np.argmin(parsed)) if not parsed.all() else 0
-            what = "numbers stored as text" if parsed.all() else f"text among its numbers: row {row} has {column[row]!r}"
+            what = (
+                "numbers stored as text" if parsed.all() else f"text among its numbers: row {row} has {column[row]!r}"
+            )
             raise DataError(
                 f"column {name!r} holds {what} (rows count from 0); convert it with pandas.to_numeric, "
                 f"or write C({name}) if its values are categories"

@@ -166,7 +166,7 @@ def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observ
 
 @dataclass(frozen=True)
 class KenwardRoger:
-    """Kenward-Roger test: ``cov`` (p, p) adjusted, ``df``, ``scale`` of F, ``statistic`` (scaled F), ``p``, ``rows``."""
+    """Kenward-Roger test: adjusted ``cov`` (p, p), ``df``, ``scale`` of F, ``statistic`` = scaled F, ``p``, ``rows``."""
 
     cov: np.ndarray
     df: float
@@ -221,8 +221,7 @@ def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> Kenwar
     df, scale = _moments_match(A1, A2, ell)
     gap = L @ d.estimate.beta - np.broadcast_to(null, ell)
     statistic = scale * float(gap @ np.linalg.solve(work @ adjusted @ work.T, gap)) / ell
-    R = cross.basis.Rx
-    half = solve_triangular(R, np.eye(p))
+    half = solve_triangular(cross.basis.Rx, np.eye(p))
     return KenwardRoger(half @ adjusted @ half.T, df, scale, statistic, float(f.sf(statistic, ell, df)), ell)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
-from lmmlib.gls import GLS, gls, weigh
+from lmmlib.gls import GLS, gls
+from lmmlib.weighted import weigh
 
 
 def variance_names(cross: CrossProducts) -> tuple[str, ...]:

@@ -36,35 +36,43 @@ MARKERS = ("o", "s", "^", "D", "v", "X")
 
 def use_style() -> None:
     """Set the book's figure style; call it in the first cell of a chapter."""
-    mpl.rcParams.update({
-        "figure.figsize": (7.0, 4.0),
-        "figure.dpi": 130,
-        "savefig.dpi": 130,
-        "figure.facecolor": "white",
-        "savefig.facecolor": "white",
-        "axes.facecolor": "white",
-        "figure.constrained_layout.use": True,
-        "font.family": "DejaVu Sans",
-        "font.size": 11.0,
-        "axes.titlesize": 12.0,
-        "axes.labelsize": 11.0,
-        "xtick.labelsize": 10.0,
-        "ytick.labelsize": 10.0,
-        "legend.fontsize": 10.0,
-        "legend.frameon": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": False,
-        "lines.linewidth": 1.8,
-        "lines.markersize": 5.0,
-        "svg.hashsalt": "lmmlib",
-        "axes.prop_cycle": cycler(color=[COLOURS[c] for c in _CYCLE]) + cycler(linestyle=_STYLES),
-    })
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (7.0, 4.0),
+            "figure.dpi": 130,
+            "savefig.dpi": 130,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "axes.facecolor": "white",
+            "figure.constrained_layout.use": True,
+            "font.family": "DejaVu Sans",
+            "font.size": 11.0,
+            "axes.titlesize": 12.0,
+            "axes.labelsize": 11.0,
+            "xtick.labelsize": 10.0,
+            "ytick.labelsize": 10.0,
+            "legend.fontsize": 10.0,
+            "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": False,
+            "lines.linewidth": 1.8,
+            "lines.markersize": 5.0,
+            "svg.hashsalt": "lmmlib",
+            "axes.prop_cycle": cycler(color=[COLOURS[c] for c in _CYCLE]) + cycler(linestyle=_STYLES),
+        }
+    )
 
 
 def spaghetti(
-    ax: Axes, frame: pd.DataFrame, x: str, y: str, group: str, colour: str = "blue",
-    mean: bool = True, label: str | None = None,
+    ax: Axes,
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    group: str,
+    colour: str = "blue",
+    mean: bool = True,
+    label: str | None = None,
 ) -> Axes:
     """One thin line per group in the order of `x`, and on top the mean of `y` at each value of `x`.
 
@@ -78,15 +86,27 @@ def spaghetti(
     ax.add_collection(LineCollection(lines, colors=shade, alpha=0.35, linewidths=0.8))
     if mean:
         average = frame.groupby(x, observed=True)[y].mean()
-        ax.plot(average.index, average, color=shade, linestyle="-", marker="o", linewidth=3.0,
-                markeredgecolor="white", label=label)
+        ax.plot(
+            average.index,
+            average,
+            color=shade,
+            linestyle="-",
+            marker="o",
+            linewidth=3.0,
+            markeredgecolor="white",
+            label=label,
+        )
     ax.autoscale_view()
     ax.set(xlabel=x, ylabel=y)
     return ax
 
 
 def matrix(
-    ax: Axes, M, labels: Sequence | None = None, digits: int | None = 2, columns: Sequence | None = None,
+    ax: Axes,
+    M,
+    labels: Sequence | None = None,
+    digits: int | None = 2,
+    columns: Sequence | None = None,
 ) -> Axes:
     """A heat map of `M` (rows, columns) with its values written in the cells.
 
@@ -108,7 +128,14 @@ def matrix(
 
 
 def band(
-    ax: Axes, x, lower, upper, mid=None, colour: str = "blue", label: str | None = None, linestyle="-",
+    ax: Axes,
+    x,
+    lower,
+    upper,
+    mid=None,
+    colour: str = "blue",
+    label: str | None = None,
+    linestyle="-",
 ) -> Axes:
     """A shaded band between `lower` and `upper` over `x`, its edges thin, with the line `mid` in it."""
     shade = COLOURS[colour]
@@ -123,8 +150,15 @@ def band(
 
 
 def intervals(
-    ax: Axes, estimate, lower, upper, labels: Sequence | None = None, colour: str = "blue", marker: str = "o",
-    offset: float = 0.0, label: str | None = None,
+    ax: Axes,
+    estimate,
+    lower,
+    upper,
+    labels: Sequence | None = None,
+    colour: str = "blue",
+    marker: str = "o",
+    offset: float = 0.0,
+    label: str | None = None,
 ) -> Axes:
     """Points with horizontal intervals, one row each, the first on top; `offset` shifts the rows."""
     estimate, lower, upper = (np.asarray(v, dtype=float) for v in (estimate, lower, upper))
@@ -147,8 +181,9 @@ def residuals_by_group(ax: Axes, residuals, group, colour: str = "blue") -> Axes
     place = frame["g"].map(pd.Series(np.arange(len(means)), index=means.index))
     ax.axhline(0.0, color=COLOURS["black"], linewidth=0.8, linestyle="--")
     ax.plot(place, frame["r"], linestyle="", marker=".", markersize=4, color=COLOURS[colour], alpha=0.6)
-    ax.hlines(means, np.arange(len(means)) - 0.5, np.arange(len(means)) + 0.5,
-              color=COLOURS["vermillion"], linewidth=2.0)
+    ax.hlines(
+        means, np.arange(len(means)) - 0.5, np.arange(len(means)) + 0.5, color=COLOURS["vermillion"], linewidth=2.0
+    )
     ax.set(xlabel="group, ordered by its mean residual", ylabel="residual", xticks=[])
     return ax
 

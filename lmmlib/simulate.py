@@ -20,8 +20,13 @@ from lmmlib.parameters import checked_D, checked_sigma2
 
 
 def neyman_scott(
-    rng: np.random.Generator, *, n_groups: int, n_i: int | Sequence[int],
-    mu: float, sigma2: float, tau2: float,
+    rng: np.random.Generator,
+    *,
+    n_groups: int,
+    n_i: int | Sequence[int],
+    mu: float,
+    sigma2: float,
+    tau2: float,
 ) -> pd.DataFrame:
     r"""One mean per group.
 
@@ -135,9 +140,7 @@ def counts(
     return pd.DataFrame({"site": site, "count": rng.poisson(np.exp(log_d[site]))})
 
 
-def lmm(
-    design: Design, beta, D, sigma2: float, rng: np.random.Generator, size: int | None = None
-) -> np.ndarray:
+def lmm(design: Design, beta, D, sigma2: float, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
     r"""New responses for a design: y = X beta + Z b + epsilon, equation :eq:`lmm` of the book.
 
     Parameters
@@ -181,20 +184,54 @@ class Recipe:
 
 _NEYMAN_SCOTT = {"n_groups": 100, "mu": 2.5, "sigma2": 0.04, "tau2": 0.25}
 #: The simulated data sets of the book, by name.
-RECIPES = MappingProxyType({r.name: r for r in (
-    Recipe("neyman-scott-m1", neyman_scott, {**_NEYMAN_SCOTT, "n_i": 1}, 1948,
-           "100 groups with one observation each: sigma2 and tau2 cannot be told apart"),
-    Recipe("neyman-scott-m2", neyman_scott, {**_NEYMAN_SCOTT, "n_i": 2}, 1948,
-           "100 groups with two observations each"),
-    Recipe("growth", growth_curves,
-           {"n_groups": 30, "times": (0, 1, 2, 3, 4), "beta": (20.0, 5.0), "D": ((9.0, 1.5), (1.5, 1.0)),
-            "sigma2": 4.0}, 1982,
-           "heights in cm of 30 seedlings, weeks 0 to 4"),
-    Recipe("counts-4x2", counts, {"n_groups": 4, "n_i": 2, "mu": 2.0, "sigma": 1.0}, 1993,
-           "two counts at each of 4 sites"),
-    Recipe("counts-50x10", counts, {"n_groups": 50, "n_i": 10, "mu": 2.0, "sigma": 1.0}, 1993,
-           "ten counts at each of 50 sites"),
-)})
+RECIPES = MappingProxyType(
+    {
+        r.name: r
+        for r in (
+            Recipe(
+                "neyman-scott-m1",
+                neyman_scott,
+                {**_NEYMAN_SCOTT, "n_i": 1},
+                1948,
+                "100 groups with one observation each: sigma2 and tau2 cannot be told apart",
+            ),
+            Recipe(
+                "neyman-scott-m2",
+                neyman_scott,
+                {**_NEYMAN_SCOTT, "n_i": 2},
+                1948,
+                "100 groups with two observations each",
+            ),
+            Recipe(
+                "growth",
+                growth_curves,
+                {
+                    "n_groups": 30,
+                    "times": (0, 1, 2, 3, 4),
+                    "beta": (20.0, 5.0),
+                    "D": ((9.0, 1.5), (1.5, 1.0)),
+                    "sigma2": 4.0,
+                },
+                1982,
+                "heights in cm of 30 seedlings, weeks 0 to 4",
+            ),
+            Recipe(
+                "counts-4x2",
+                counts,
+                {"n_groups": 4, "n_i": 2, "mu": 2.0, "sigma": 1.0},
+                1993,
+                "two counts at each of 4 sites",
+            ),
+            Recipe(
+                "counts-50x10",
+                counts,
+                {"n_groups": 50, "n_i": 10, "mu": 2.0, "sigma": 1.0},
+                1993,
+                "ten counts at each of 50 sites",
+            ),
+        )
+    }
+)
 
 
 def recipe(name: str) -> pd.DataFrame:

@@ -1,0 +1,108 @@
+"""lme4's formula syntax for one grouping factor: text taken apart, nothing evaluated."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lmmlib.errors import FormulaError
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A formula taken apart: ``response ~ fixed + (random | group)``."""
+
+    response: str
+    fixed: str
+    random: str | None
+    group: str | None
+    diagonal: bool
+
+
+def parse(formula: str) -> Parts:
+    """Take an lme4 formula apart.
+
+    ``(x || g)``, and ``(1 | g) + (0 + x | g)``, mean uncorrelated random effects (D diagonal).
+
+    Parameters
+    ----------
+    formula : str
+        ``y ~ x``, ``y ~ x + (1 | g)``, ``(x | g)``, ``(0 + x | g)``, ``(1 + x + I(x**2) | g)``, ``(x || g)``.
+
+    Raises
+    ------
+    FormulaError
+        If the formula does not parse or has several grouping factors.
+    """
+    if not isinstance(formula, str):
+        raise FormulaError(f"the formula must be text such as 'y ~ x + (1 | g)'; got {type(formula).__name__}")
+    sides = formula.split("~")
+    if len(sides) != 2 or not sides[0].strip() or not sides[1].strip():
+        raise FormulaError(f"{formula!r} must have the form 'response ~ terms', with one ~ and something on both sides")
+    fixed, bars = _take_bars(sides[1], formula)
+    if not bars:
+        return Parts(sides[0].strip(), fixed or "1", None, None, False)
+    groups = {group for _, group, _ in bars}
+    if len(groups) > 1 or any(re.search(r"[:/*+]", g) for g in groups if not g.startswith("`")):
+        raise FormulaError(
+            f"{formula!r} has several grouping factors ({', '.join(sorted(groups))}); lmmlib fits one. For a cell of "
+            "two factors, make one column of both and group by it; for crossed or nested effects use lme4 in R, "
+            "MixedModels.jl, or bambi and PyMC in Python"
+        )
+    group = groups.pop()
+    if not re.fullmatch(r"`[^`]+`|[^\W\d]\w*", group):
+        raise FormulaError(f"the grouping factor in {formula!r} must be the name of a column; got {group!r}")
+    if len(bars) == 1:
+        random, _, double = bars[0]
+        return Parts(sides[0].strip(), fixed or "1", random, group.strip("`"), double)
+    columns = [_single_column(text, double) for text, _, double in bars]
+    if None in columns or len(set(columns)) < len(columns):
+        raise FormulaError(
+            f"{formula!r} has several random terms for {group} that are not one column each; lmmlib has one full D, "
+            f"(x | {group}), or one diagonal D, (x || {group}), which is (1 | {group}) + (0 + x | {group})"
+        )
+    random = " + ".join(["1" if "1" in columns else "0", *(c for c in columns if c != "1")])
+    return Parts(sides[0].strip(), fixed or "1", random, group.strip("`"), True)
+
+
+def _single_column(text: str, double: bool) -> str | None:
+    """The one column of a random term such as ``1`` or ``0 + x``; None if it has more."""
+    summands = [s.strip() for s in re.sub(r"-\s*1\b", "+ 0", text).split("+") if s.strip()]
+    if summands == ["1"]:
+        return "1"
+    return summands[1] if len(summands) == 2 and summands[0] == "0" and not double else None
+
+
+def _take_bars(text: str, formula: str) -> tuple[str, list[tuple[str, str, bool]]]:
+    """Split the right-hand side into its fixed part and its ``(random | group)`` terms."""
+    bars, fixed, depth, start = [], "", 0, 0
+    for position, char in enumerate(text):
+        if char == "(":
+            if depth == 0:
+                start = position
+            depth += 1
+        if depth == 0:
+            fixed += char
+        if char == ")":
+            depth -= 1
+            if depth < 0:
+                raise FormulaError(f"{formula!r} has a closing parenthesis too many")
+            if depth == 0:
+                inside = text[start + 1 : position]
+                if "|" in inside and re.search(r"(^|\+)\s*$", fixed):
+                    bars.append(_bar(inside, formula))
+                    fixed = re.sub(r"\+?\s*$", "", fixed) + " "
+                else:
+                    fixed += text[start : position + 1]
+    if depth:
+        raise FormulaError(f"{formula!r} has an opening parenthesis without its closing one")
+    if "|" in fixed:
+        raise FormulaError(f"a random term in {formula!r} needs parentheses of its own: + (x | g)")
+    return re.sub(r"^\s*\+", "", fixed).strip(), bars
+
+
+def _bar(inside: str, formula: str) -> tuple[str, str, bool]:
+    match = re.fullmatch(r"([^|]*)(\|\|?)([^|]*)", inside)
+    if not match or not match[1].strip() or not match[3].strip():
+        raise FormulaError(f"the random term ({inside}) in {formula!r} must read (terms | group) or (terms || group)")
+    return match[1].strip(), match[3].strip(), match[2] == "||"
