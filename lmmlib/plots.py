@@ -110,12 +110,12 @@ def matrix(
 ) -> Axes:
     """A heat map of `M` (rows, columns) with its values written in the cells.
 
-    White is zero; orange is above, blue below, and the sign is in the written value. `labels` name
+    White is zero; orange is above, purple below, and the sign is also in the written value. `labels` name
     the rows and, unless `columns` are given, the columns; ``digits=None`` writes no values.
     """
     M = np.asarray(M, dtype=float)
     extent = max(float(np.max(np.abs(M), initial=0.0)), np.finfo(float).tiny)
-    ax.imshow(M, cmap="PuOr_r", vmin=-1.6 * extent, vmax=1.6 * extent)  # 1.6: black text stays legible
+    ax.imshow(M, cmap="PuOr_r", vmin=-1.9 * extent, vmax=1.9 * extent)  # 1.9: black text stays legible
     columns = labels if columns is None else columns
     ax.set_xticks([] if columns is None else range(M.shape[1]), columns)
     ax.set_yticks([] if labels is None else range(M.shape[0]), labels)

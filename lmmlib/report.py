@@ -96,7 +96,12 @@ def table(rows, digits: Digits | Mapping[str, Digits] = 3, caption: str | None =
     unknown = set(digits) - set(frame.columns) if isinstance(digits, Mapping) else ()
     if unknown:
         raise ParameterError(f"digits names {sorted(unknown)}, which are not among the columns {names}.")
-    columns = [[_text(v, d) for v in frame.iloc[:, k].tolist()] for k, d in enumerate(per_column)]
+    # pandas marks a gap in a column of text with NaN; only among numbers is NaN a value to show.
+    gaps = [not pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
+    columns = [
+        [("", False) if gap and pd.isna(v) else _text(v, d) for v in frame.iloc[:, k].tolist()]
+        for k, (d, gap) in enumerate(zip(per_column, gaps, strict=True))
+    ]
     numeric = tuple(any(number for _, number in column) for column in columns)
     texts = zip(*[[text for text, _ in column] for column in columns], strict=True)
     return Table(tuple(names), tuple(texts), numeric, caption)
@@ -124,14 +129,16 @@ def check(label: str, one, other, tol: float = 1e-8, digits: int = 6) -> None:
     Raises
     ------
     ReproductionError
-        If shapes differ, a difference exceeds `tol`, or a value is NaN.
+        If shapes differ, a difference exceeds `tol`, or a value is not finite.
     """
     a, b = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
     if a.shape != b.shape:
         raise ReproductionError(f"{label}: the shapes {a.shape} and {b.shape} differ.")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ReproductionError(f"{label}: {one!r} and {other!r} are not all finite.")
     scale = max(1.0, float(np.max(np.abs(b), initial=0.0)))
     difference = float(np.max(np.abs(a - b), initial=0.0)) / scale
-    if not difference <= tol:
+    if difference > tol:
         raise ReproductionError(f"{label}: {one!r} and {other!r} differ by {difference:.3g} > {tol:g}.")
     what = "difference" if scale == 1.0 else "relative difference"
     amount = f"{fixed(a, digits)} both ways" if a.ndim == 0 else f"all {a.size} numbers agree both ways"

@@ -8,15 +8,15 @@ with its seed.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from numbers import Integral
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
 from lmmlib.design import Design
+from lmmlib.draws import at_least_zero, count_of, finite, group_sizes, responses
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_D, checked_sigma2
+from lmmlib.parameters import checked_sigma2
 
 
 def neyman_scott(
@@ -57,11 +57,11 @@ def neyman_scott(
     ParameterError
         If a parameter is outside its domain; names it.
     """
-    sizes = _sizes(n_groups, n_i)
+    sizes = group_sizes(n_groups, n_i)
     sd = np.sqrt(checked_sigma2(sigma2))
-    alpha = rng.standard_normal(len(sizes)) * np.sqrt(_at_least_zero("tau2", tau2))
+    alpha = rng.standard_normal(len(sizes)) * np.sqrt(at_least_zero("tau2", tau2))
     group = np.repeat(np.arange(len(sizes)), sizes)
-    y = _finite("mu", mu, ()) + alpha[group] + sd * rng.standard_normal(len(group))
+    y = finite("mu", mu, ()) + alpha[group] + sd * rng.standard_normal(len(group))
     return pd.DataFrame({"group": group, "y": y, "alpha": alpha[group]})
 
 
@@ -99,11 +99,11 @@ def growth_curves(
     ParameterError
         If a parameter is outside its domain or of the wrong shape; names it.
     """
-    sizes = _sizes(n_groups, len(times))
-    t = np.tile(_finite("times", times, (len(times),)), n_groups)
+    sizes = group_sizes(n_groups, len(times))
+    t = np.tile(finite("times", times, (len(times),)), n_groups)
     group = np.repeat(np.arange(n_groups), sizes)
     X = np.column_stack([np.ones_like(t), t])
-    y = _responses(rng, X, X, group, n_groups, beta, D, sigma2, 1)[:, 0]
+    y = responses(rng, X, X, group, n_groups, beta, D, sigma2, 1)[:, 0]
     return pd.DataFrame({"group": group, "time": t, "y": y})
 
 
@@ -134,8 +134,8 @@ def counts(
     ParameterError
         If a parameter is outside its domain; names it.
     """
-    sizes = _sizes(n_groups, n_i)
-    log_d = _finite("mu", mu, ()) + _at_least_zero("sigma", sigma) * rng.standard_normal(len(sizes))
+    sizes = group_sizes(n_groups, n_i)
+    log_d = finite("mu", mu, ()) + at_least_zero("sigma", sigma) * rng.standard_normal(len(sizes))
     site = np.repeat(np.arange(len(sizes)), sizes)
     return pd.DataFrame({"site": site, "count": rng.poisson(np.exp(log_d[site]))})
 
@@ -166,8 +166,8 @@ def lmm(design: Design, beta, D, sigma2: float, rng: np.random.Generator, size: 
     ParameterError
         If a parameter is outside its domain or of the wrong shape; names it.
     """
-    count = 1 if size is None else _count("size", size)
-    y = _responses(rng, design.X, design.Z, design.group, design.n_groups, beta, D, sigma2, count)
+    count = 1 if size is None else count_of("size", size)
+    y = responses(rng, design.X, design.Z, design.group, design.n_groups, beta, D, sigma2, count)
     return y[:, 0] if size is None else y
 
 
@@ -242,55 +242,3 @@ def recipe(name: str) -> pd.DataFrame:
         raise ParameterError(f"There is no recipe {name!r}.{hint} The names are: {', '.join(RECIPES)}.")
     made = RECIPES[name]
     return made.function(np.random.default_rng(made.seed), **made.parameters)
-
-
-def _responses(rng, X, Z, group, n_groups, beta, D, sigma2, count):
-    """(n_obs, count) responses; b is drawn before epsilon, one column after the other by `count` fastest."""
-    q = Z.shape[1]
-    beta, sd = _finite("beta", beta, (X.shape[1],)), np.sqrt(checked_sigma2(sigma2))
-    b = np.einsum("jk,gkc->gjc", _cholesky(checked_D(D, q)), rng.standard_normal((n_groups, q, count)))
-    y = (X @ beta)[:, None] + sd * rng.standard_normal((len(X), count))
-    for k in range(q):
-        y += Z[:, k, None] * b[group, k]
-    return y
-
-
-def _cholesky(D):
-    """Lower triangular L with D = L L'; D may be singular: a column without variance left is zero.
-
-    Unlike an eigenvector, L has no sign to choose, so a seed gives the same draws on every machine.
-    """
-    L = np.zeros_like(D)
-    for k in range(len(D)):
-        left = D[k:, k] - L[k:, :k] @ L[k, :k]
-        if left[0] > 1e-12 * D[k, k]:
-            L[k:, k] = left / np.sqrt(left[0])
-    return L
-
-
-def _sizes(n_groups, n_i) -> np.ndarray:
-    n_groups = _count("n_groups", n_groups)
-    if np.ndim(n_i) == 0:
-        return np.full(n_groups, _count("n_i", n_i))
-    if len(n_i) != n_groups:
-        raise ParameterError(f"n_i has {len(n_i)} entries, n_groups is {n_groups}; give one for each group.")
-    return np.array([_count("n_i", n) for n in n_i])
-
-
-def _count(name, value) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ParameterError(f"{name} must be a whole number of at least 1, not {value!r}.")
-    return int(value)
-
-
-def _at_least_zero(name, value) -> float:
-    if not (np.ndim(value) == 0 and np.isfinite(value) and value >= 0):
-        raise ParameterError(f"{name} must be one finite number of at least 0, not {value!r}.")
-    return float(value)
-
-
-def _finite(name, value, shape) -> np.ndarray:
-    array = np.asarray(value, dtype=float)
-    if array.shape != shape or not np.isfinite(array).all():
-        raise ParameterError(f"{name} must be finite and of shape {shape}; got {value!r}.")
-    return array
