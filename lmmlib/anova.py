@@ -8,6 +8,7 @@ import numpy as np
 
 from lmmlib.design import Design, cross_products
 from lmmlib.errors import DesignError
+from lmmlib.rounding import fixed
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +26,11 @@ class VarianceEstimates:
 
     def __repr__(self) -> str:
         width = max(map(len, (*self.names, "residual")))
-        rows = [f"  {n:<{width}}  {d:>12.4f}" for n, d in zip(self.names, np.diag(self.D), strict=True)]
+        rows = [f"  {n:<{width}}  {fixed(d, 4):>12}" for n, d in zip(self.names, np.diag(self.D), strict=True)]
         tail = "" if self.is_valid else "\n  D is not positive semidefinite: no covariance of random effects"
         return (
-            "\n".join(["VarianceEstimates (variances)", *rows, f"  {'residual':<{width}}  {self.sigma2:>12.4f}"]) + tail
+            "\n".join(["VarianceEstimates (variances)", *rows, f"  {'residual':<{width}}  {fixed(self.sigma2, 4):>12}"])
+            + tail
         )
 
 
@@ -75,8 +77,8 @@ def anova_estimates(design: Design) -> VarianceEstimates:
     p, df = len(design.x_names), cross.n_obs - rank
     if df <= 0 or rank == p:
         raise DesignError(
-            f"{cross.n_obs} rows in {int(seen.sum())} groups leave {df} degrees of freedom within groups and {rank - p} "
-            "between them; both must be above 0 to tell sigma2 and tau2 apart"
+            f"{cross.n_obs} rows in {int(seen.sum())} groups leave {df} degrees of freedom within groups and "
+            f"{rank - p} between them; both must be above 0 to tell sigma2 and tau2 apart"
         )
     rss = w.yty - Zty @ (Zty / ZtZ) - np.sum((vectors[:, kept].T @ Xty) ** 2 / values[kept])
     rss_x = w.yty - w.Xty @ np.linalg.solve(w.XtX, w.Xty)

@@ -11,6 +11,7 @@ from scipy.stats import norm, t
 
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
+from lmmlib.rounding import fixed
 from lmmlib.weighted import weigh
 
 
@@ -35,7 +36,8 @@ class Estimate:
     def __repr__(self) -> str:
         width = max([len(n) for n in self.names] + [0])
         rows = "\n".join(
-            f"  {n:<{width}}  {b:>12.4f}  {s:>10.4f}" for n, b, s in zip(self.names, self.beta, self.se, strict=True)
+            f"  {n:<{width}}  {fixed(b, 4):>12}  {fixed(s, 4):>10}"
+            for n, b, s in zip(self.names, self.beta, self.se, strict=True)
         )
         return f"{type(self).__name__}\n  {'':<{width}}  {'estimate':>12}  {'se':>10}\n{rows}"
 

@@ -12,6 +12,8 @@ from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gls import Estimate
 from lmmlib.information import Directions, _information, directions
+from lmmlib.rounding import fixed
+from lmmlib.rounding import p as p_value
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,19 @@ class Wald:
         return len(self.estimate) > 1
 
     def __repr__(self) -> str:
-        p = "<0.0001" if self.p < 1e-4 else f"{self.p:.4f}"
-        dfs = ", ".join("inf" if np.isinf(d) else f"{d:.2f}" for d in self.df)
+        p, df = _equals(self.p), fixed(self.df[-1], 2)
         if self.is_f:
-            return f"Wald: F({dfs}) = {self.statistic:.3f}, p = {p}"
+            return f"Wald: F({self.df[0]}, {df}) = {fixed(self.statistic, 3)}, p {p}"
+        estimate, se, lower, upper = (fixed(v[0], 4) for v in (self.estimate, self.se, self.lower, self.upper))
         return (
-            f"Wald: {self.estimate[0]:.4f} (se {self.se[0]:.4f}), t({dfs}) = {self.statistic:.3f}, p = {p}, "
-            f"{100 * self.level:g}% interval {self.lower[0]:.4f} to {self.upper[0]:.4f}"
+            f"Wald: {estimate} (se {se}), t({df}) = {fixed(self.statistic, 3)}, p {p}, "
+            f"{100 * self.level:g}% interval {lower} to {upper}"
         )
+
+
+def _equals(value: float) -> str:
+    text = p_value(value)
+    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
 
 
 def _rows(L, p: int) -> np.ndarray:
@@ -166,7 +173,7 @@ def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observ
 
 @dataclass(frozen=True)
 class KenwardRoger:
-    """Kenward-Roger test: adjusted ``cov`` (p, p), ``df``, ``scale`` of F, ``statistic`` = scaled F, ``p``, ``rows``."""
+    """Kenward-Roger test: adjusted ``cov`` (p, p), ``df``, ``scale`` of F, scaled F ``statistic``, ``p``, ``rows``."""
 
     cov: np.ndarray
     df: float
@@ -176,8 +183,10 @@ class KenwardRoger:
     rows: int
 
     def __repr__(self) -> str:
-        p = "<0.0001" if self.p < 1e-4 else f"{self.p:.4f}"
-        return f"KenwardRoger: F({self.rows}, {self.df:.2f}) = {self.statistic:.3f}, p = {p}, scale {self.scale:.4f}"
+        return (
+            f"KenwardRoger: F({self.rows}, {fixed(self.df, 2)}) = {fixed(self.statistic, 3)}, p {_equals(self.p)}, "
+            f"scale {fixed(self.scale, 4)}"
+        )
 
 
 def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> KenwardRoger:
