@@ -1,0 +1,193 @@
+"""Data sets: what is loaded, what is refused, and that the data page says the truth."""
+
+import csv
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lmmlib import datasets
+from lmmlib.errors import DatasetError
+
+ROOT = Path(__file__).parents[2]
+SHAPES = {"tlc": (400, 4), "dental": (108, 4), "sleep": (180, 3), "dyestuff": (30, 2), "planting": (80, 4)}
+GROUPS = {
+    "tlc": ("id", 100),
+    "dental": ("Subject", 27),
+    "sleep": ("Subject", 18),
+    "dyestuff": ("Batch", 6),
+    "planting": ("block", 10),
+}
+REFERENCE_LEVEL = {"treatment": "placebo", "Sex": "Male", "source": "observed"}
+
+
+@pytest.fixture(scope="module")
+def page():
+    """The data page: {name: text of its section}."""
+    text = (ROOT / "data" / "README.md").read_text()
+    titles = {
+        "tlc": "TLC",
+        "dental": "Dental",
+        "sleep": "Sleep",
+        "dyestuff": "Dyestuff",
+        "planting": "Planting",
+        "published": "The ledger",
+    }
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)
+    return {name: next(s for s in sections if s.startswith(title)) for name, title in titles.items()}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A copy of the data folder, next to a pretended package: free to be damaged."""
+    for file in (ROOT / "data").glob("*.csv"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "lmmlib" / "datasets.py"))
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("name", datasets.names())
+def test_frames_are_typed_and_complete(name):
+    frame = datasets.load(name)
+    group, count = GROUPS[name]
+    assert frame.shape == SHAPES[name]
+    assert frame[group].nunique() == len(frame[group].cat.categories) == count
+    assert frame[group].value_counts().nunique() == 1, "every design is balanced"
+    assert not frame.isna().any(axis=None)
+    for column in frame:
+        if isinstance(frame[column].dtype, pd.CategoricalDtype):
+            assert frame[column].cat.categories[0] == REFERENCE_LEVEL.get(column, frame[column].iloc[0])
+            assert set(frame[column]) == set(frame[column].cat.categories)
+        else:
+            assert frame[column].dtype == np.float64
+
+
+def test_tlc_cell_means():
+    means = datasets.load("tlc").groupby(["treatment", "week"], observed=True)["lead"].mean()
+    placebo, succimer = [26.272, 24.66, 24.07, 23.646], [26.54, 13.522, 15.514, 20.762]
+    np.testing.assert_allclose(means, placebo + succimer, atol=1e-12)
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(DatasetError, match=r"'dentl'. Did you mean 'dental'\? The names are: tlc, "):
+        datasets.load("dentl")
+    with pytest.raises(DatasetError, match="The names are"):
+        datasets.load("published")
+
+
+def test_an_altered_file_is_refused(folder):
+    path = folder / "sleep.csv"
+    path.write_bytes(path.read_bytes().replace(b"249.56", b"249.57"))
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(DatasetError) as error:
+        datasets.load("sleep")
+    expected = datasets._FILES["sleep"].sha256
+    for part in (str(path), found, expected, "altered", "git checkout -- data/sleep.csv"):
+        assert part in str(error.value)
+    assert datasets.load("tlc").shape == (400, 4), "the others still load"
+
+
+def test_an_altered_ledger_is_refused(folder):
+    path = folder / "published.csv"
+    path.write_bytes(path.read_bytes().replace(b"22.9760", b"22.9761"))
+    with pytest.raises(DatasetError, match="published.csv has been altered"):
+        datasets.published()
+
+
+def test_a_missing_file_is_named(folder):
+    (folder / "tlc.csv").unlink()
+    with pytest.raises(DatasetError, match="tlc.csv is missing"):
+        datasets.load("tlc")
+
+
+def test_windows_line_ends_are_the_same_data(folder):
+    path = folder / "tlc.csv"
+    expected = datasets.load("tlc")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    pd.testing.assert_frame_equal(datasets.load("tlc"), expected)
+
+
+def test_data_inside_an_installed_package_is_found(folder):
+    (folder.parent / "lmmlib").mkdir()
+    folder.rename(folder.parent / "lmmlib" / "data")
+    assert datasets.load("dental").shape == (108, 4)
+
+
+def test_nothing_is_printed(capsys):
+    datasets.load("tlc")
+    datasets.published()
+    assert capsys.readouterr() == ("", "")
+
+
+# --- the ledger -----------------------------------------------------------------------------------
+
+
+def test_the_ledger_keeps_what_is_printed():
+    ledger = datasets.published().set_index("id")
+    assert ledger.loc["003-lm-lead-week-estimate-of-intercept", "printed"] == "22.9760"
+    assert ledger.loc["003-lead-week-treatment-1-id-p-value-of-treatmentsuccimer", "printed"] == "2.1e-06"
+    bound = ledger.loc["003-lm-lead-week-p-value-of-intercept"]
+    assert (bound["printed"], bound["kind"]) == ("<2e-16", "bound")
+    assert ledger.index.is_unique and len(ledger) == 163
+    assert set(ledger["kind"]) == {"exact", "bound", "early-stop", "source-error", "monte-carlo"}
+    assert set(ledger["chapter"]) == {"01", "05", "08"}
+    assert ledger.loc[ledger["reference"].isna(), "kind"].eq("monte-carlo").all()
+
+
+def test_rows_of_the_source_table_are_unchanged():
+    """Without the column and the rows that were added, the file is the source table, byte for byte."""
+    added = {"residual-degrees-of-freedom", "numerator-df-of-f", "denominator-df-of-f", "p-value-of-intercept"}
+    lines = (ROOT / "data" / "published.csv").read_text().splitlines()
+    kept = [
+        line.rpartition(",")[0] for line in lines if line.split(",")[0].removeprefix("003-lm-lead-week-") not in added
+    ]
+    digest = hashlib.sha256("".join(f"{line}\n" for line in kept).encode()).hexdigest()
+    assert digest == "246fd32592fbf64fe3d3d6ff596888ee0756458cb47c1f8d62d3595c0595e757"
+
+
+# --- the data page ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*datasets.names(), "published"])
+def test_the_page_gives_the_checksum(page, name):
+    digest = hashlib.sha256((ROOT / "data" / f"{name}.csv").read_bytes()).hexdigest()
+    assert f"**SHA-256.** `{digest}`" in page[name]
+
+
+@pytest.mark.parametrize("name", datasets.names())
+def test_the_page_gives_sizes(name):
+    rows, groups = len(datasets.load(name)), GROUPS[name][1]
+    assert f"\n| `{name}` | {rows} | {groups} " in (ROOT / "data" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", datasets.names())
+def test_the_dictionary_is_true(page, name):
+    """Every column in order, with its type and its range as the file has it."""
+    frame = datasets.load(name)
+    lines = [line for line in page[name].splitlines() if line.startswith("| `")]
+    rows = [[cell.strip(" `") for cell in line[1:-1].split("|")] for line in lines]
+    assert [row[0] for row in rows] == list(frame.columns)
+    for column, kind, unit, meaning, extent in rows:
+        categorical = isinstance(frame[column].dtype, pd.CategoricalDtype)
+        assert kind == ("category" if categorical else "float")
+        assert meaning and (unit or categorical), "a number has a unit"
+        assert extent in _extents(frame[column])
+
+
+def _extents(column):
+    """The ways in which the page may state a range: levels, their number, or from - to."""
+    values = list(column.cat.categories) if hasattr(column, "cat") else sorted(set(column))
+    texts = [v if isinstance(v, str) else f"{v:.10g}" for v in values]
+    return {", ".join(texts), f"{texts[0]} to {texts[-1]}", f"{len(texts)} levels"}
+
+
+def test_files_are_plain_csv():
+    for path in (ROOT / "data").glob("*.csv"):
+        content = path.read_bytes()
+        assert b"\r" not in content and content.endswith(b"\n")
+        with open(path, newline="", encoding="utf-8") as file:
+            assert len({len(row) for row in csv.reader(file)}) == 1

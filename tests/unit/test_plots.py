@@ -1,0 +1,141 @@
+"""Figures: asserted on their numbers; legible without colour; nothing shown."""
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+
+from lmmlib import plots
+from lmmlib.errors import DataError
+
+
+@pytest.fixture
+def ax():
+    with matplotlib.rc_context():
+        plots.use_style()
+        figure, axes = plt.subplots()
+        yield axes
+        plt.close(figure)
+
+
+def frame():
+    """Two groups whose rows are not in the order of time."""
+    return pd.DataFrame({"t": [2, 0, 1, 0, 1], "y": [5.0, 1.0, 3.0, 2.0, 6.0], "g": list("aaabb")})
+
+
+def luminance(colour):
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_style_is_opaque_white_and_never_colour_alone(ax):
+    params = matplotlib.rcParams
+    for key in ("figure.facecolor", "savefig.facecolor", "axes.facecolor"):
+        assert matplotlib.colors.to_rgba(params[key]) == (1, 1, 1, 1)
+    cycle = list(params["axes.prop_cycle"])
+    assert len({str(c["linestyle"]) for c in cycle}) == len({c["color"] for c in cycle}) == len(cycle) == 6
+    assert len(set(plots.MARKERS)) == len(plots.MARKERS) == len(cycle)
+    assert params["font.size"] >= 10 and params["figure.dpi"] == params["savefig.dpi"]
+
+
+def test_line_colours_stand_out_from_white():
+    for name, colour in plots.COLOURS.items():
+        if name not in ("yellow", "orange", "sky", "purple"):  # for areas and thick marks
+            assert 1.05 / (luminance(colour) + 0.05) > 3, name
+
+
+def test_every_point_of_a_plain_plot_is_marked(ax):
+    (line,) = ax.plot(range(100), range(100), "o")
+    assert line.get_markevery() is None
+
+
+def test_spaghetti_draws_each_group_in_order_and_the_mean(ax):
+    assert plots.spaghetti(ax, frame(), "t", "y", "g", label="all") is ax
+    (lines,) = (c for c in ax.collections if isinstance(c, LineCollection))
+    first, second = lines.get_segments()
+    np.testing.assert_array_equal(first, [[0, 1], [1, 3], [2, 5]])
+    np.testing.assert_array_equal(second, [[0, 2], [1, 6]])
+    (mean,) = ax.lines
+    np.testing.assert_array_equal(mean.get_xydata(), [[0, 1.5], [1, 4.5], [2, 5]])
+    assert mean.get_zorder() >= lines.get_zorder() and mean.get_label() == "all"
+    assert ax.get_ylim()[0] < 1 and ax.get_ylim()[1] > 6, "all lines are inside the axes"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("t", "y")
+
+
+def test_spaghetti_leaves_out_unused_categories(ax):
+    part = frame().astype({"g": "category"}).query("g == 'a'")
+    plots.spaghetti(ax, part, "t", "y", "g", mean=False)
+    assert len(ax.collections[0].get_segments()) == 1 and not ax.lines
+
+
+def test_spaghetti_names_a_missing_column(ax):
+    with pytest.raises(DataError, match="'week'.*'t', 'y', 'g'"):
+        plots.spaghetti(ax, frame(), "week", "y", "g")
+
+
+def test_matrix_writes_its_values_where_they_belong(ax):
+    M = np.array([[1.0, -0.25, 0.0], [2.0, -1e-9, 3.0]])
+    assert plots.matrix(ax, M, ["r1", "r2"], columns=["a", "b", "c"]) is ax
+    written = {tuple(map(int, t.get_position()[::-1])): t.get_text() for t in ax.texts}
+    assert written == {(0, 0): "1.00", (0, 1): "-0.25", (0, 2): "0.00", (1, 0): "2.00", (1, 1): "0.00", (1, 2): "3.00"}
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["r1", "r2"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b", "c"]
+    image = ax.images[0]
+    np.testing.assert_array_equal(image.get_array(), M)
+    low, high = image.get_clim()
+    assert low == -high, "zero is the middle of the map"
+    for value in (-3.0, 0.0, 3.0):
+        assert (luminance(image.cmap(image.norm(value))[:3]) + 0.05) / 0.05 > 4.5, "black text is legible"
+
+
+def test_matrix_of_zeros_and_without_text(ax):
+    plots.matrix(ax, np.zeros((2, 2)), digits=None)
+    assert not ax.texts and len(ax.get_xticks()) == 0
+
+
+def test_band(ax):
+    x = np.array([0.0, 1.0, 2.0])
+    assert plots.band(ax, x, x - 1, x + 1, x, label="mean") is ax
+    low, high, mid = (line.get_ydata() for line in ax.lines)
+    np.testing.assert_array_equal([low, high, mid], [x - 1, x + 1, x])
+    corners = ax.collections[0].get_paths()[0].vertices
+    assert corners[:, 1].min() == -1 and corners[:, 1].max() == 3
+    assert ax.get_legend_handles_labels()[1] == ["mean"]
+
+
+def test_band_without_a_line_is_in_the_legend_once(ax):
+    plots.band(ax, [0, 1], [0, 0], [1, 1], label="95 %")
+    assert ax.get_legend_handles_labels()[1] == ["95 %"]
+
+
+def test_intervals_run_from_top_to_bottom(ax):
+    plots.intervals(ax, [1.0, 2.0], [0.5, 1.0], [1.5, 4.0], ["first", "second"], offset=0.1)
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[1, 0.1], [2, -0.9]])
+    np.testing.assert_allclose(ax.collections[0].get_segments()[1], [[1, -0.9], [4, -0.9]])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["first", "second"]
+
+
+def test_residuals_are_ordered_by_the_mean_of_their_group(ax):
+    plots.residuals_by_group(ax, [3.0, -1.0, 5.0, -3.0], ["a", "b", "a", "b"])
+    points = ax.lines[-1].get_xydata()
+    np.testing.assert_array_equal(points, [[1, 3], [0, -1], [1, 5], [0, -3]])
+    bars = ax.collections[0].get_segments()
+    assert [bar[0][1] for bar in bars] == [-2, 4]
+
+
+def test_normal_quantiles_of_a_normal_sample_lie_on_the_line(ax):
+    from scipy.stats import norm
+
+    values = 3 + 2 * norm.ppf((np.arange(1, 500) - 0.5) / 499)
+    plots.normal_quantiles(ax, values[::-1])
+    line, points = ax.lines
+    np.testing.assert_allclose(points.get_ydata(), values)
+    np.testing.assert_allclose(points.get_xdata(), (values - 3) / 2, atol=1e-12)
+    np.testing.assert_allclose(line.get_ydata(), values, atol=0.05)
