@@ -39,6 +39,8 @@ class Design:
         True if D is diagonal (``||`` in the formula).
     n_dropped : int
         Rows left out because of missing values (``missing="drop"``).
+    columns : dict
+        The data frame's columns behind ``y``, ``X`` and ``Z``, each with its categories, or None for numbers.
     """
 
     y: np.ndarray
@@ -53,6 +55,7 @@ class Design:
     formula: str = ""
     diagonal: bool = False
     n_dropped: int = 0
+    columns: dict = field(default_factory=dict, repr=False)
     x_spec: object = field(default=None, repr=False)
     z_spec: object = field(default=None, repr=False)
 

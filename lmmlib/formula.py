@@ -85,6 +85,7 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error") -> De
         formula=formula,
         diagonal=parts.diagonal,
         n_dropped=n_dropped,
+        columns={name: _levels(frame[name], _coded(name, formula)) for name in used if name != parts.group},
         x_spec=X.model_spec,
         z_spec=z_spec,
     )
@@ -100,18 +101,33 @@ def fixed_matrix(design: Design, data: pd.DataFrame) -> np.ndarray:
     """
     if design.x_spec is None:
         raise DataError("this design was made from arrays, so new rows must be given as an array too")
+    _require_frame(data)
     spec: ModelSpec = design.x_spec
-    used = [name for name in data.columns if any(_mentions(str(t), name) for t in spec.formula)]
-    for term, (_, state) in spec.encoder_state.items():
-        levels = state.get("categories") if hasattr(state, "get") else None
-        if levels is not None and term in data.columns:
-            unknown = sorted(set(data[term].astype(object)) - set(levels), key=str)
-            if unknown:
-                raise DataError(
-                    f"column {term!r} has the category {unknown[0]!r}; known are {', '.join(map(str, levels))}"
-                )
-    frame, _ = checked_rows(data, used, [n for n in used if not _coded(n, design.formula)], "error")
+    used = [name for name in design.columns if any(_mentions(str(term), name) for term in spec.formula)]
+    for name in used:
+        if name not in data.columns:
+            raise DataError(_unknown_column(name, data.columns, design.formula))
+        levels = design.columns[name]
+        unknown = [] if levels is None else sorted(set(data[name].dropna()) - set(levels), key=str)
+        if levels is None and is_text(data[name]):
+            raise DataError(f"column {name!r} holds {data[name].dtype} values where the design has numbers")
+        if unknown:
+            known = ", ".join(map(str, levels))
+            raise DataError(
+                f"column {name!r} has the category {unknown[0]!r}, which the design has not; it has {known}"
+            )
+    frame, _ = checked_rows(data, used, [n for n in used if design.columns[n] is None], "error")
     return _matrix(spec, frame, design.formula).to_numpy(float)
+
+
+def _levels(column: pd.Series, coded: bool) -> tuple | None:
+    """The categories of a column, None for numbers."""
+    return tuple(pd.unique(column)) if coded or is_text(column) else None
+
+
+def _require_frame(data) -> None:
+    if not isinstance(data, pd.DataFrame):
+        raise DataError(f"the data must be a pandas DataFrame; got {type(data).__name__}")
 
 
 def _matrix(terms, frame: pd.DataFrame, formula: str) -> pd.DataFrame:
@@ -141,8 +157,7 @@ def _matrix(terms, frame: pd.DataFrame, formula: str) -> pd.DataFrame:
 
 def _columns_used(parts: Parts, data: pd.DataFrame, formula: str) -> list[str]:
     """Names of the columns that the formula needs; formulaic says which names are missing."""
-    if not isinstance(data, pd.DataFrame):
-        raise DataError(f"the data must be a pandas DataFrame; got {type(data).__name__}")
+    _require_frame(data)
     if not data.columns.is_unique:
         twice = data.columns[data.columns.duplicated()][0]
         raise DataError(f"the data have two columns named {twice!r}; rename one")
