@@ -1,0 +1,88 @@
+# The two commands: `make book` and `make test`. `make help` lists the others.
+#
+# Everything runs in .venv, which is made once from requirements.lock and again when that file
+# changes. Works with GNU make 3.81 (macOS). Another interpreter: make book PYTHON=python3.12
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: book test run lab lock clean distclean help lint code notebooks pages
+
+# The first interpreter that is new enough; python3 when none is, so that the message below names it.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+    "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && exit; \
+  done; echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+HTML := _build/html
+
+# One thread per process: sums are taken in the same order on every run.
+export OPENBLAS_NUM_THREADS := 1
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export VECLIB_MAXIMUM_THREADS := 1
+# Nothing of the user's own set-up enters a figure or a cell.
+export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
+export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
+export PYTHONNOUSERSITE := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+unexport PYTHONPATH PYTHONHOME
+
+book: $(READY)  ## Build the book as HTML, warnings are errors; prints the page to open
+	@rm -rf $(HTML)
+	@echo "building the book ..."
+	@mkdir -p _build
+	@$(BIN)/jupyter-book build . -W -n --keep-going --all -q >_build/log.txt 2>&1 || { cat _build/log.txt; exit 1; }
+	@echo "open file://$(CURDIR)/$(HTML)/index.html"
+
+# All parts run even if one fails (-k); the exit code tells.
+test: $(READY)  ## Check everything: style, lmmlib, every notebook, the book in a browser
+	@$(MAKE) -k --no-print-directory lint code notebooks pages
+	@echo "all checks passed"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+code: $(READY)
+	$(BIN)/pytest tests/unit tests/oracle tests/property tests/notebooks -n 2
+
+notebooks: $(READY)
+	$(BIN)/pytest --nbval --nbval-current-env chapters -n 2 --dist loadscope
+
+pages: book
+	$(BIN)/pytest tests/book
+
+run: $(READY)  ## Execute the chapters in place; one of them with CHAPTER=03
+	$(BIN)/python chapters/_tools/execute.py $(CHAPTER)
+
+lab: $(READY)  ## Open the chapters in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=chapters $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.news_url=None \
+	  --LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate
+
+lock:  ## Resolve the dependencies again: rewrites requirements.lock and environment.yml
+	@$(PYTHON) chapters/_tools/environment.py --lock
+
+clean:  ## Remove the built book and all caches
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis dist
+	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print | xargs rm -rf
+
+distclean: clean  ## The same, and remove the environment .venv too
+	rm -rf $(VENV)
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+$(READY): requirements.lock
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "This book needs Python 3.11 or newer; '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1 || true)."; \
+	  echo "Install one (Debian and Ubuntu: apt install python3 python3-venv; macOS: brew install python),"; \
+	  echo "or name yours: make book PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments: its module venv or ensurepip is missing."; \
+	  echo "Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "making the environment in $(VENV) from requirements.lock (once; about a minute) ..."
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-index --no-build-isolation --editable .
+	@touch $(READY)

@@ -1,0 +1,236 @@
+"""What must hold of every chapter: each function takes a notebook and returns a list of complaints.
+
+An empty list is a pass. The functions know nothing of files or of pytest, so that
+test_checks.py can show each of them a notebook that breaks its rule.
+"""
+
+import ast
+import html
+import re
+
+MAX_LINES = 25
+IGNORING = {"nbval-ignore-output", "nbval-skip"}
+IGNORING_COMMENTS = re.compile(r"^\s*#\s*(NBVAL_IGNORE_OUTPUT|NBVAL_SKIP|PYTEST_VALIDATE_IGNORE_OUTPUT)\s*$", re.M)
+LONG_FRACTION = re.compile(r"\d\.\d{9,}")
+ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{4,}")
+LEDGER_LINE = re.compile(r"^(?P<id>\S+): ours .+?, digits .+?: (?P<verdict>\w+)", re.M)
+TABLE_ROW = re.compile(r"<tr>(.*?)</tr>", re.S)
+TABLE_CELL = re.compile(r"<t[dh][^>]*>(.*?)</t[dh]>", re.S)
+PASSED = "agrees"
+
+
+def code_cells(notebook):
+    """(number among all cells, cell) of the code cells."""
+    return [(k, cell) for k, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+def ignored(cell):
+    """Whether nbval runs this cell without comparing what it prints."""
+    return bool(tags(cell) & IGNORING) or bool(IGNORING_COMMENTS.search(cell.source))
+
+
+def texts(cell):
+    """Everything that the outputs of a cell show as text, with its kind."""
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            yield output.name, output.text
+        elif output.output_type == "error":
+            yield "error", f"{output.ename}: {output.evalue}"
+        else:
+            for mime, data in output.data.items():
+                if mime.startswith("text/") or mime == "image/svg+xml":
+                    yield mime, data
+
+
+def has_figure(cell):
+    return any("image/png" in o.get("data", {}) or "image/svg+xml" in o.get("data", {}) for o in cell.outputs)
+
+
+def executed_in_order(notebook):
+    """The execution counts are 1, 2, 3, ...: one run, from the top, in a fresh kernel."""
+    counts = [cell.execution_count for _, cell in code_cells(notebook)]
+    if not counts:
+        return []
+    if None in counts:
+        return [f"cell {k} was never executed" for k, cell in code_cells(notebook) if cell.execution_count is None]
+    return [] if counts == list(range(1, len(counts) + 1)) else [f"executed out of order: {counts}"]
+
+
+def no_errors(notebook):
+    """An error is shown only where the chapter means to show one."""
+    found = []
+    for k, cell in code_cells(notebook):
+        failing = any(output.output_type == "error" for output in cell.outputs)
+        if failing and "raises-exception" not in tags(cell):
+            found.append(f"cell {k} ends in an error")
+        if not failing and "raises-exception" in tags(cell):
+            found.append(f"cell {k} is tagged raises-exception and raises none")
+    return found
+
+
+def compares_more_than_it_ignores(notebook):
+    """Of the cells that show something, nbval compares more than it ignores."""
+    showing = [cell for _, cell in code_cells(notebook) if cell.outputs]
+    skipped = sum(ignored(cell) for cell in showing)
+    compared = len(showing) - skipped
+    return [] if skipped <= compared else [f"nbval ignores {skipped} outputs and compares only {compared}"]
+
+
+def figures_are_described(notebook):
+    """Every figure has an alternative text, a caption and a name, and a cell shows one figure."""
+    found = []
+    for k, cell in code_cells(notebook):
+        if not has_figure(cell):
+            continue
+        shown = sum("image/png" in o.get("data", {}) or "image/svg+xml" in o.get("data", {}) for o in cell.outputs)
+        settings = cell.metadata.get("mystnb", {})
+        alt = settings.get("image", {}).get("alt", "").strip()
+        figure = settings.get("figure", {})
+        if shown > 1:
+            found.append(f"cell {k} shows {shown} figures")
+        elif len(cell.outputs) > 1:
+            found.append(f"cell {k} prints something besides its figure")
+        if len(alt) < 20:
+            found.append(f"the figure of cell {k} has no alternative text (of 20 characters or more)")
+        if not figure.get("caption", "").strip():
+            found.append(f"the figure of cell {k} has no caption")
+        if not figure.get("name", "").startswith("fig-"):
+            found.append(f"the figure of cell {k} has no name fig-...")
+    return found
+
+
+def images_in_text_are_described(notebook):
+    """A picture in a Markdown cell has an alternative text."""
+    found = []
+    for k, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            if re.search(r"!\[\s*\]\(", cell.source):
+                found.append(f"cell {k} has a picture without alternative text")
+            for block in re.findall(r"^`{3,}\{(?:figure|image)\}.*?^`{3,}", cell.source, re.M | re.S):
+                if ":alt:" not in block:
+                    found.append(f"cell {k} has a figure without :alt:")
+    return found
+
+
+def numbers_are_rounded(notebook):
+    """No output has nine decimals or more: such digits differ from one processor to the next."""
+    return [
+        f"cell {k} prints {match.group()} in full"
+        for k, cell in code_cells(notebook)
+        for _, text in texts(cell)
+        if (match := LONG_FRACTION.search(text))
+    ]
+
+
+def no_addresses(notebook):
+    """No output names an object by its address in memory."""
+    return [
+        f"cell {k} prints an object{match.group()[2:]}"
+        for k, cell in code_cells(notebook)
+        for _, text in texts(cell)
+        if (match := ADDRESS.search(text))
+    ]
+
+
+def nothing_on_stderr(notebook):
+    """No warning is left standing in the book."""
+    return [
+        f"cell {k} writes to stderr: {text.strip().splitlines()[0]}"
+        for k, cell in code_cells(notebook)
+        for kind, text in texts(cell)
+        if kind == "stderr"
+    ]
+
+
+def cells_are_short(notebook):
+    """A reader takes in a cell of up to 25 lines."""
+    return [
+        f"cell {k} has {len(cell.source.splitlines())} lines"
+        for k, cell in code_cells(notebook)
+        if len(cell.source.splitlines()) > MAX_LINES
+    ]
+
+
+def starts_with_a_title(notebook):
+    """One first-level heading, at the top: it is the chapter's name in the book."""
+    lines = [
+        line
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for line in re.sub(r"^(`{3,}|~{3,}|:{3,}).*?^\1", "", cell.source, flags=re.M | re.S).splitlines()
+    ]
+    titles = [line for line in lines if re.match(r"# \S", line)]
+    if not notebook.cells or not re.match(r"(\([\w-]+\)=\s+)?# \S", notebook.cells[0].source):
+        return ["the first cell does not start with a title"]
+    return [] if len(titles) == 1 else [f"{len(titles)} first-level headings: {titles}"]
+
+
+def exercises_have_solutions(notebook, at_least=0):
+    """Every exercise has its solution, and there are enough of them."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    exercises = re.findall(r"\{exercise(?:-start)?\}.*?\n:label:\s*(\S+)", text)
+    solutions = re.findall(r"\{solution(?:-start)?\}\s+(\S+)", text)
+    found = [f"{label} has no solution" for label in exercises if label not in solutions]
+    found += [f"a solution to {label}, which is no exercise here" for label in solutions if label not in exercises]
+    if len(exercises) < at_least:
+        found.append(f"{len(exercises)} exercises, fewer than {at_least}")
+    return found
+
+
+def reproduced(notebook):
+    """The ledger's ids that the executed output of this notebook shows with a passing verdict."""
+    found = set()
+    for _, cell in code_cells(notebook):
+        if ignored(cell):
+            continue
+        for kind, text in texts(cell):
+            if kind == "stdout":
+                found |= {m["id"] for m in LEDGER_LINE.finditer(text) if m["verdict"] == PASSED}
+            elif kind == "text/html":
+                for row in TABLE_ROW.findall(text):
+                    cells = [html.unescape(re.sub(r"<[^>]+>", "", c)).strip() for c in TABLE_CELL.findall(row)]
+                    if len(cells) > 1 and re.match(rf"{PASSED}\b", cells[-2]):
+                        found.add(cells[-1])
+    return found
+
+
+def source_parses(notebook):
+    """Every code cell is plain Python: no magics, so that a chapter runs anywhere."""
+    found = []
+    for k, cell in code_cells(notebook):
+        try:
+            ast.parse(cell.source)
+        except SyntaxError as error:
+            if "raises-exception" not in tags(cell):
+                found.append(f"cell {k} is not plain Python: {error.msg}")
+    return found
+
+
+def one_name_per_thing(notebook):
+    """Every cell id and every figure's name is used once."""
+    ids = [cell.get("id") for cell in notebook.cells]
+    names = [c.metadata.get("mystnb", {}).get("figure", {}).get("name") for _, c in code_cells(notebook)]
+    found = ["a cell has no id"] if None in ids else []
+    found += [f"cell id {i} is used twice" for i in sorted({i for i in ids if i and ids.count(i) > 1})]
+    return found + [f"figure name {n} is used twice" for n in sorted({n for n in names if n and names.count(n) > 1})]
+
+
+CHECKS = (
+    executed_in_order,
+    no_errors,
+    compares_more_than_it_ignores,
+    figures_are_described,
+    images_in_text_are_described,
+    numbers_are_rounded,
+    no_addresses,
+    nothing_on_stderr,
+    cells_are_short,
+    starts_with_a_title,
+    exercises_have_solutions,
+    source_parses,
+    one_name_per_thing,
+)

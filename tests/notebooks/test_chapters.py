@@ -1,0 +1,70 @@
+"""The stored chapters keep the rules of checks.py; the folder and the table of contents agree."""
+
+import re
+
+import nbformat
+import pytest
+import yaml
+
+from tests.notebooks import checks
+from tests.notebooks.conftest import CHAPTERS, PATHS, ROOT
+
+EXERCISES = 5  # in a numbered chapter
+
+
+@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
+def test_rule(chapter, check, notebooks):
+    assert check(notebooks[chapter.stem]) == []
+
+
+def test_exercises(chapter, notebooks):
+    least = EXERCISES if re.match(r"\d\d-", chapter.stem) else 0
+    assert checks.exercises_have_solutions(notebooks[chapter.stem], least) == []
+
+
+def test_metadata_is_normalised(chapter, execute):
+    stored = chapter.read_text(encoding="utf-8")
+    assert execute.as_text(execute.normalise(nbformat.reads(stored, as_version=4))) == stored
+
+
+def in_contents(text):
+    """The names of the pages that a table of contents lists."""
+    contents = yaml.safe_load(text)
+    files = [contents["root"], *(page["file"] for part in contents["parts"] for page in part["chapters"])]
+    return [name.removeprefix("chapters/") for name in files]
+
+
+def missing_or_extra(text, folder):
+    """Pages that are in the folder or in the contents, but not in both."""
+    there = {path.stem for path in folder.iterdir() if path.suffix in (".ipynb", ".md")}
+    return there ^ set(in_contents(text))
+
+
+def test_contents_list_every_page():
+    assert missing_or_extra((ROOT / "_toc.yml").read_text(encoding="utf-8"), CHAPTERS) == set()
+
+
+def test_contents_miss_a_page(tmp_path):
+    text = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    for name in in_contents(text):
+        (tmp_path / f"{name}.md").touch()
+    assert missing_or_extra(text, tmp_path) == set()
+    (tmp_path / "04-new.ipynb").touch()
+    (tmp_path / "03-gls.md").unlink()
+    assert missing_or_extra(text, tmp_path) == {"04-new", "03-gls"}
+
+
+def test_there_are_chapters():
+    assert [path.stem[:2] for path in PATHS if re.match(r"\d\d-", path.stem)] == ["01", "02", "03"]
+
+
+def defined_and_used(notebooks, pattern):
+    return [label for notebook in notebooks for cell in notebook.cells for label in re.findall(pattern, cell.source)]
+
+
+def test_labels_are_unique(notebooks):
+    equations = defined_and_used(notebooks.values(), r"\$\$\s*\(([\w-]+)\)")
+    boxes = defined_and_used(notebooks.values(), r"^:label:\s*(\S+)")
+    headings = defined_and_used(notebooks.values(), r"^\(([\w-]+)\)=")
+    labels = equations + boxes + headings
+    assert sorted({label for label in labels if labels.count(label) > 1}) == []

@@ -1,0 +1,37 @@
+"""A small unbalanced design that the tests of one module after another share."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lmmlib
+
+
+@pytest.fixture
+def frame():
+    """Seven children, one to five visits each, rows in a mixed order, a treatment of two levels."""
+    rng = np.random.default_rng(20)
+    sizes = [4, 1, 5, 3, 4, 2, 5]
+    child = np.repeat(np.arange(len(sizes)), sizes)
+    week = np.concatenate([np.arange(k) + 0.5 * (k % 2) for k in sizes])
+    b = rng.normal(size=(len(sizes), 2)) @ [[1.2, 0.1], [0.0, 0.5]]
+    lead = 25 - week + b[child, 0] + b[child, 1] * week + rng.normal(size=len(child))
+    drug = pd.Categorical(np.where(child % 2, "succimer", "placebo"), ["placebo", "succimer"])
+    data = pd.DataFrame({"lead": lead, "week": week, "drug": drug, "child": [f"c{i}" for i in child]})
+    data["age"] = rng.uniform(1, 3, size=len(sizes))[child]
+    return data.sample(frac=1, random_state=3).reset_index(drop=True)
+
+
+@pytest.fixture
+def design(frame):
+    return lmmlib.build_design("lead ~ week + (week | child)", frame)
+
+
+@pytest.fixture
+def cross(design):
+    return lmmlib.cross_products(design)
+
+
+@pytest.fixture
+def D():
+    return np.array([[1.5, 0.2], [0.2, 0.4]])

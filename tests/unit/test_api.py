@@ -1,0 +1,145 @@
+"""The public names are frozen here, and every one of them is documented."""
+
+import importlib
+import inspect
+import re
+
+import pytest
+
+import lmmlib
+
+PUBLIC = [
+    "CrossProducts",
+    "Design",
+    "anova_estimates",
+    "build_design",
+    "cross_products",
+    "dense",
+    "errors",
+    "fixed_matrix",
+    "gls",
+    "icc",
+    "information_beta",
+    "information_variance",
+    "kenward_roger",
+    "load",
+    "loglik",
+    "moments",
+    "ols",
+    "ols_covariance",
+    "plots",
+    "predict_mean",
+    "profile_loglik",
+    "report",
+    "restricted_loglik",
+    "sandwich",
+    "satterthwaite",
+    "score_beta",
+    "score_variance",
+    "simulate",
+    "two_stage_estimates",
+    "wald",
+]
+
+MODULES = [
+    "anova",
+    "basis",
+    "dense",
+    "design",
+    "errors",
+    "formula",
+    "frames",
+    "gls",
+    "inference",
+    "information",
+    "likelihood",
+    "moments",
+    "ols",
+    "parameters",
+    "syntax",
+    "weighted",
+]
+
+# Bookkeeping of data and designs, and steps between formulas of the book.
+NO_EQUATION = {"load", "fixed_matrix"}
+
+
+def functions():
+    """(module, name, function) of every public function that a module defines itself."""
+    for module in map(importlib.import_module, (f"lmmlib.{name}" for name in MODULES)):
+        for name, value in vars(module).items():
+            if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
+                yield pytest.param(value, id=f"{module.__name__[7:]}.{name}")
+
+
+def test_the_public_names_are_these():
+    assert sorted(lmmlib.__all__) == PUBLIC
+    assert all(hasattr(lmmlib, name) for name in PUBLIC)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", lmmlib.__version__)
+
+
+def test_every_module_says_what_it_holds():
+    for name in MODULES:
+        assert len(importlib.import_module(f"lmmlib.{name}").__doc__) > 30, name
+
+
+@pytest.mark.parametrize("function", functions())
+def test_every_function_is_documented(function):
+    assert function.__doc__ and len(function.__doc__) > 20
+
+
+@pytest.mark.parametrize("name", [n for n in PUBLIC if inspect.isfunction(getattr(lmmlib, n))])
+def test_exported_functions_have_parameters_returns_and_an_equation(name):
+    function = getattr(lmmlib, name)
+    doc = inspect.getdoc(function)
+    assert name in NO_EQUATION or ":eq:`" in doc
+    if name == "fixed_matrix":
+        return
+    section = re.search(r"Parameters\n-+\n(.*?)(?=\n\n[A-Z]\w+\n-+|\Z)", doc, re.S)
+    assert section, "no section Parameters"
+    described = {n for line in re.findall(r"^(\w[\w, ]*) :", section[1], re.M) for n in line.split(", ")}
+    assert described == set(inspect.signature(function).parameters)
+    assert re.search(r"^Returns\n-+", doc, re.M)
+
+
+def test_moments_refer_to_their_equations():
+    for name, function in inspect.getmembers(lmmlib.moments, inspect.isfunction):
+        if function.__module__ == "lmmlib.moments" and name != "correlation" and not name.startswith("_"):
+            assert ":eq:`" in function.__doc__, name
+
+
+def test_dense_has_the_equations_of_the_fast_functions():
+    """A formula is the same formula in both places: the labels in dense occur in the fast module too."""
+    pairs = ["loglik", "profile_loglik", "restricted_loglik", "gls", "information_variance", "ols_covariance"]
+    pairs += ["sandwich", "satterthwaite"]
+    for name in pairs:
+        fast, slow = (set(re.findall(r":eq:`([\w-]+)`", getattr(m, name).__doc__)) for m in (lmmlib, lmmlib.dense))
+        assert slow and slow <= fast, name
+
+
+def test_results_show_themselves_in_rounded_numbers(cross, design, D):
+    shown = [design, cross, lmmlib.gls(cross, D, 1.0), lmmlib.ols(cross)]
+    shown += [lmmlib.wald(shown[-1], [0, 1]), lmmlib.wald(shown[-1], [[1, 0], [0, 1]])]
+    shown += [lmmlib.kenward_roger(cross, [0, 1], D, 1.0)]
+    intercept = lmmlib.Design.from_arrays(design.y, design.X, design.Z[:, :1], design.group)
+    shown += [lmmlib.anova_estimates(intercept)]
+    for item in shown:
+        assert not re.search(r"\d\.\d{5,}|0x[0-9a-f]+|-0\.0+\b(?!\d)", repr(item)), repr(item)
+        assert max(map(len, repr(item).splitlines())) <= 110
+
+
+def test_results_are_frozen(cross, D):
+    results = {"n_i": cross, "beta": lmmlib.gls(cross, D, 1.0), "p": lmmlib.wald(lmmlib.ols(cross), [0, 1])}
+    for field, result in results.items():
+        with pytest.raises(AttributeError, match=field):
+            setattr(result, field, 1)
+
+
+def test_importing_lmmlib_needs_no_heavy_package():
+    """PyMC, numba and statsmodels are imported only where a function needs them: the core runs in a browser kernel."""
+    import subprocess
+    import sys
+
+    code = "import sys, lmmlib; print([m for m in ('statsmodels', 'pymc', 'numba', 'arviz') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"

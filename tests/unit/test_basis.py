@@ -1,0 +1,64 @@
+"""The working basis: X = X~ R with orthogonal columns, and sums that can be turned back."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from lmmlib.basis import Basis, Sums, divide, triangle
+
+RNG = np.random.default_rng(5)
+YEARS = np.column_stack([np.ones(20), 2000.0 + np.arange(20)])
+
+
+@pytest.mark.parametrize("M", [RNG.normal(size=(20, 3)), YEARS, YEARS * [1, 1e-9]], ids=["random", "years", "small"])
+def test_triangle_gives_orthogonal_columns_of_mean_square_one(M):
+    R = triangle(M)
+    work = divide(M, R)
+    assert_allclose(work.T @ work / len(M), np.eye(M.shape[1]), atol=1e-9)
+    # Row by row, R turns the working columns back into those of the formula.
+    assert_allclose(work @ R, M, rtol=1e-12)
+    assert_allclose(np.tril(R, -1), 0)
+
+
+@pytest.mark.parametrize("column", [np.zeros(20), np.ones(20), 3 * YEARS[:, 1]], ids=["zero", "copy", "multiple"])
+def test_triangle_of_dependent_columns_can_be_divided_by(column):
+    M = np.column_stack([YEARS, column])
+    R = triangle(M)
+    assert (np.diag(R) != 0).all()
+    assert_allclose(divide(M, R) @ R, M, rtol=1e-9, atol=1e-9)
+
+
+def test_no_columns_and_fewer_rows_than_columns():
+    assert triangle(np.zeros((5, 0))).shape == (0, 0)
+    assert divide(np.zeros((5, 0)), np.zeros((0, 0))).shape == (5, 0)
+    M = RNG.normal(size=(2, 3))
+    assert_allclose(divide(M, triangle(M)) @ triangle(M), M, rtol=1e-12)
+
+
+def sums(y, X, Z, group):
+    return Sums.of(y, X, Z, group, 3)
+
+
+def test_sums_of_changed_columns():
+    y, X, Z, group = RNG.normal(size=12), RNG.normal(size=(12, 2)), RNG.normal(size=(12, 2)), np.repeat([2, 0, 1], 4)
+    Mz, Mx, d = RNG.normal(size=(2, 2)), RNG.normal(size=(2, 2)), RNG.normal(size=2)
+    ours, direct = sums(y, X, Z, group).change(Mz, Mx, d), sums(y + X @ d, X @ Mx, Z @ Mz, group)
+    for name in ("ZtZ", "ZtX", "Zty", "XtX", "Xty", "yty"):
+        assert_allclose(getattr(ours, name), getattr(direct, name), rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+def test_sums_in_one_pass_equal_the_loops():
+    y, X, Z, group = RNG.normal(size=12), RNG.normal(size=(12, 2)), RNG.normal(size=(12, 3)), np.tile([2, 0, 1], 4)
+    s = sums(y, X, Z, group)
+    for i in range(3):
+        rows = group == i
+        assert_allclose(s.ZtZ[i], Z[rows].T @ Z[rows], rtol=1e-13, atol=1e-14)
+        assert_allclose(s.ZtX[i], Z[rows].T @ X[rows], rtol=1e-13, atol=1e-14)
+        assert_allclose(s.Zty[i], Z[rows].T @ y[rows], rtol=1e-13, atol=1e-14)
+
+
+def test_basis_takes_the_least_squares_fit_out_of_y():
+    y = 7 + 0.3 * YEARS[:, 1] + 1e-3 * RNG.normal(size=20)
+    basis = Basis.of(y, YEARS, YEARS[:, :1])
+    left = y - YEARS @ basis.beta0
+    assert np.abs(left).max() < 0.01

@@ -1,0 +1,224 @@
+"""Wald, Satterthwaite and Kenward-Roger: exact special cases, bad contrasts, boundary D."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import f, norm, t, ttest_1samp
+
+import lmmlib
+from lmmlib.errors import DesignError, ParameterError
+from lmmlib.inference import _moments_match
+
+
+def balanced(n, m=4, seed=11):
+    """Random intercepts and slopes, the same times in every group: X = Z."""
+    rng = np.random.default_rng(seed)
+    group, x = np.repeat(range(n), m), np.tile(np.array([0.0, 1, 4, 6, 7, 9])[:m], n)
+    X = np.column_stack([np.ones(n * m), x])
+    b = rng.normal(size=(n, 2))
+    y = 2 + b[group, 0] + (1 + b[group, 1]) * x + rng.normal(size=n * m)
+    names = ("(Intercept)", "x")
+    return lmmlib.Design.from_arrays(y, X, X, group, x_names=names, z_names=names)
+
+
+D, SIGMA2 = np.array([[1.4, 0.3], [0.3, 0.9]]), 0.8
+
+
+# ---------------------------------------------------------------- wald
+
+
+def test_wald_by_hand(cross):
+    result = lmmlib.gls(cross, D, SIGMA2)
+    one = lmmlib.wald(result, [0, 1], null=-0.5, level=0.9)
+    assert one.estimate[0] == result.beta[1] and not one.is_f and one.df == (np.inf,)
+    assert one.statistic == pytest.approx((result.beta[1] + 0.5) / result.se[1], rel=1e-13)
+    assert one.p == pytest.approx(2 * norm.sf(abs(one.statistic)), rel=1e-12)
+    assert one.upper[0] - one.lower[0] == pytest.approx(2 * norm.ppf(0.95) * result.se[1], rel=1e-12)
+    with_df = lmmlib.wald(result, [0, 1], df=7.5)
+    assert with_df.p == pytest.approx(2 * t.sf(abs(with_df.statistic), 7.5), rel=1e-12)
+    both = lmmlib.wald(result, np.eye(2), df=7.5)
+    F = result.beta @ np.linalg.inv(result.cov) @ result.beta / 2
+    assert both.is_f and both.df == (2, 7.5)
+    assert both.statistic == pytest.approx(F, rel=1e-11)
+    assert both.p == pytest.approx(f.sf(F, 2, 7.5), rel=1e-9)
+
+
+def test_t_squared_is_f_and_the_basis_of_l_does_not_matter(cross):
+    result = lmmlib.gls(cross, D, SIGMA2)
+    one = lmmlib.wald(result, np.eye(2), df=9)
+    other = lmmlib.wald(result, [[1, 1], [1e6, -1e6]], df=9)
+    assert other.statistic == pytest.approx(one.statistic, rel=1e-9)
+
+
+def test_interval_and_test_agree(cross):
+    """The interval holds the nulls that are not rejected."""
+    result = lmmlib.gls(cross, D, SIGMA2)
+    ends = lmmlib.wald(result, [0, 1], df=6, level=0.95)
+    for end in (ends.lower[0], ends.upper[0]):
+        assert lmmlib.wald(result, [0, 1], df=6, null=end).p == pytest.approx(0.05, abs=1e-10)
+
+
+BAD_L = [
+    [0, 0],
+    [1],
+    [1, 2, 3],
+    [[1, 0], [2, 0]],
+    [[1, 0], [0, 0]],
+    np.eye(3),
+    [[1, 0], [0, 1], [1, 1]],
+    [np.nan, 1],
+    [np.inf, 1],
+    "a",
+    None,
+    [],
+    np.zeros((0, 2)),
+    [[[1, 0]]],
+    1.0,
+]
+
+
+@pytest.mark.parametrize("L", BAD_L, ids=repr)
+def test_contrasts_are_rows_of_p_independent_numbers(cross, L):
+    for call in (
+        lambda: lmmlib.wald(lmmlib.gls(cross, D, SIGMA2), L),
+        lambda: lmmlib.satterthwaite(cross, L, D, SIGMA2, kind="expected"),
+        lambda: lmmlib.kenward_roger(cross, L, D, SIGMA2),
+    ):
+        with pytest.raises(
+            ParameterError, match=r"L must (have 2 finite|be real)|rows of L must be linearly independent"
+        ):
+            call()
+
+
+def test_rows_of_l_in_different_units_are_independent(cross):
+    assert lmmlib.wald(lmmlib.gls(cross, D, SIGMA2), [[1, 0], [0, 1e-20]]).is_f
+
+
+@pytest.mark.parametrize("null", [[1, 2], np.nan, np.inf, "a", [[0]]], ids=repr)
+def test_null_is_one_number_for_each_row(cross, null):
+    with pytest.raises(ParameterError, match="null must"):
+        lmmlib.wald(lmmlib.gls(cross, D, SIGMA2), [0, 1], null=null)
+    with pytest.raises(ParameterError, match="null must"):
+        lmmlib.kenward_roger(cross, [0, 1], D, SIGMA2, null=null)
+
+
+@pytest.mark.parametrize("df", [0, -1, np.nan, "a", [1, 2]], ids=repr)
+def test_df_is_above_zero(cross, df):
+    with pytest.raises(ParameterError, match="df must be"):
+        lmmlib.wald(lmmlib.gls(cross, D, SIGMA2), [0, 1], df=df)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, np.nan, "a"], ids=repr)
+def test_level_is_a_share(cross, level):
+    with pytest.raises(ParameterError, match="level must"):
+        lmmlib.wald(lmmlib.gls(cross, D, SIGMA2), [0, 1], level=level)
+
+
+# ---------------------------------------------------------------- balanced designs: exact answers
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 12])
+def test_one_contrast_of_a_balanced_design_has_n_minus_1_df(n):
+    """The t test of the groups' own slopes. At 2 and 4 df the F distribution lacks a mean or a variance."""
+    design = balanced(n)
+    cross = lmmlib.cross_products(design)
+    estimates = lmmlib.two_stage_estimates(design)
+    slopes = [np.polyfit(design.X[:4, 1], design.y[design.rows(i)], 1)[0] for i in range(n)]
+    stored = ttest_1samp(slopes, 0.3)
+    for L in ([0, 1], [1, 0], [1, 3.7]):
+        kr = lmmlib.kenward_roger(cross, L, D, SIGMA2)
+        assert kr.df == pytest.approx(n - 1, rel=1e-7)
+        assert kr.scale == pytest.approx(1, rel=1e-7)
+        assert lmmlib.satterthwaite(cross, L, D, SIGMA2, kind="expected") == pytest.approx(n - 1, rel=1e-7)
+    if estimates.is_valid:
+        kr = lmmlib.kenward_roger(cross, [0, 1], estimates.D, estimates.sigma2, null=0.3)
+        assert kr.statistic == pytest.approx(stored.statistic**2, rel=1e-8)
+        assert kr.p == pytest.approx(stored.pvalue, rel=1e-7)
+
+
+def test_moments_match_where_f_has_no_mean_or_no_variance():
+    """Exact A1 = A2 = 2 / df of one contrast at 1, 2, 3, 4 df; Hotelling's A1, A2 at n = 3 to 6 groups."""
+    for df in (1, 2, 3, 4, 5):
+        assert_allclose(_moments_match(2 / df, 2 / df, 1), (df, 1), rtol=1e-12)
+    for n in (3, 4, 5, 6):
+        assert_allclose(_moments_match(4 / (n - 1), 6 / (n - 1), 2), (n - 2, (n - 2) / (n - 1)), rtol=1e-7)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 7, 12])
+def test_kenward_roger_of_two_contrasts_is_hotellings_t2(n):
+    """X = Z balanced: (n - 2) / (2 (n - 1)) T^2 is F with 2 and n - 2 df; at n = 4 the formulas read 0 / 0."""
+    design = balanced(n)
+    estimates = lmmlib.two_stage_estimates(design)
+    variances = (estimates.D, estimates.sigma2) if estimates.is_valid else (D, SIGMA2)
+    kr = lmmlib.kenward_roger(lmmlib.cross_products(design), np.eye(2), *variances, null=[2.0, 1.0])
+    assert kr.df == pytest.approx(n - 2, rel=1e-6)
+    assert kr.scale == pytest.approx((n - 2) / (n - 1), rel=1e-6)
+    if estimates.is_valid:
+        fits = np.array([np.polyfit(design.X[:4, 1], design.y[design.rows(i)], 1)[::-1] for i in range(n)])
+        gap = fits.mean(axis=0) - [2.0, 1.0]
+        t2 = n * gap @ np.linalg.solve(np.cov(fits.T), gap)
+        assert kr.statistic == pytest.approx((n - 2) / (2 * (n - 1)) * t2, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 8])
+def test_kenward_roger_of_two_contrasts_within_groups(n):
+    """Random intercept, effects within groups: the F test of analysis of variance, n m - n - 2 df, scale 1."""
+    d = balanced(n)
+    X = np.column_stack([d.X, d.X[:, 1] ** 2])
+    cross = lmmlib.cross_products(lmmlib.Design.from_arrays(d.y, X, d.X[:, :1], d.group))
+    kr = lmmlib.kenward_roger(cross, [[0, 1, 0], [0, 0, 1]], 1.3, SIGMA2)
+    assert kr.df == pytest.approx(4 * n - n - 2, rel=1e-7)
+    assert kr.scale == pytest.approx(1, rel=1e-7)
+    assert lmmlib.satterthwaite(cross, [[0, 1, 0], [0, 0, 1]], 1.3, SIGMA2, kind="expected") == pytest.approx(3 * n - 2)
+
+
+def test_satterthwaite_of_several_rows_pools_as_fai_and_cornelius():
+    """df of the eigen-contrasts nu_1, nu_2: E = sum nu / (nu - 2), pooled df = 2 E / (E - 2)."""
+    d = balanced(9).take(np.r_[0:5, 7:36])
+    cross = lmmlib.cross_products(d)
+    values, vectors = np.linalg.eigh(lmmlib.gls(cross, D, SIGMA2).cov)
+    each = [lmmlib.dense.satterthwaite(d, row, D, SIGMA2, "expected") for row in vectors.T]
+    E = sum(nu / (nu - 2) for nu in each)
+    assert np.ptp(each) > 1e-3
+    ours = lmmlib.satterthwaite(cross, np.eye(2), D, SIGMA2, kind="expected")
+    assert ours == pytest.approx(2 * E / (E - 2), rel=1e-7)
+
+
+def test_scale_and_rows_of_l_do_not_matter(cross):
+    df = [lmmlib.satterthwaite(cross, [0, c], D, SIGMA2, kind="expected") for c in (1, 1e-8)]
+    assert df[1] == pytest.approx(df[0], rel=1e-9)
+    df = [lmmlib.kenward_roger(cross, [0, c], D, SIGMA2).df for c in (1, 1e-8)]
+    assert df[1] == pytest.approx(df[0], rel=1e-9)
+
+
+def test_kenward_roger_inflates_the_covariance(cross):
+    """The adjusted covariance is that of an estimate whose weights are estimated too."""
+    kr = lmmlib.kenward_roger(cross, [0, 1], D, SIGMA2)
+    assert (np.diag(kr.cov) >= np.diag(lmmlib.gls(cross, D, SIGMA2).cov) * (1 - 1e-12)).all()
+    assert_allclose(kr.cov, kr.cov.T, rtol=1e-12)
+
+
+# ---------------------------------------------------------------- boundary
+
+
+def test_df_at_a_D_of_zero_and_of_rank_one(cross, design):
+    for singular in (np.zeros((2, 2)), np.outer([1, 0.5], [1, 0.5])):
+        df = lmmlib.satterthwaite(cross, [0, 1], singular, SIGMA2, kind="expected")
+        assert df == pytest.approx(lmmlib.dense.satterthwaite(design, [0, 1], singular, SIGMA2, "expected"), rel=1e-8)
+        assert 1 < df < design.n_obs
+        assert np.isfinite(lmmlib.kenward_roger(cross, [0, 1], singular, SIGMA2).p)
+
+
+def test_variances_that_the_data_do_not_identify():
+    """One row per group, or one group: D and sigma2 cannot be told apart."""
+    d = balanced(6)
+    for group in (range(24), np.zeros(24)):
+        cross = lmmlib.cross_products(lmmlib.Design.from_arrays(d.y, d.X, d.X[:, :1], group))
+        for call in (lmmlib.satterthwaite, lmmlib.kenward_roger):
+            with pytest.raises(DesignError, match="not positive definite"):
+                call(cross, [0, 1], 1.0, 1.0)
+
+
+def test_observed_information_far_from_the_optimum_says_so(cross):
+    with pytest.raises(DesignError, match="no interior REML optimum.*kind='expected'"):
+        lmmlib.satterthwaite(cross, [0, 1], 1e-3 * D, 1e4)

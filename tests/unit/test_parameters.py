@@ -1,0 +1,120 @@
+"""Checks of D, sigma2, beta, and the factor of a singular D."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import lmmlib
+from lmmlib import moments
+from lmmlib.errors import ParameterError
+from lmmlib.parameters import checked_D, checked_sigma2, factor
+
+BAD_SIGMA2 = [0, -1.0, np.nan, np.inf, -np.inf, [1, 2], [], None, "a", 1j]
+BAD_D = {
+    "number for two": (1.0, r"must be \(2, 2\).*got shape \(\)"),
+    "none": (None, "D "),
+    "vector": ([1, 1], "must be .2, 2."),
+    "too large": (np.eye(3), r"must be \(2, 2\).*\(3, 3\)"),
+    "ragged": ([[1], [1, 2]], "D must be"),
+    "text": ("a", "D must be"),
+    "complex": (1j * np.eye(2), "D must be"),
+    "asymmetric": ([[1, 0.5], [0.2, 1]], r"symmetric; use \(D \+ D.T\) / 2"),
+    "missing": ([[np.nan, 0], [0, 1]], "missing or infinite"),
+    "infinite": ([[np.inf, 0], [0, 1]], "missing or infinite"),
+    "negative variance": ([[-1, 0], [0, 1]], "positive semidefinite.*eigenvalue -1"),
+    "correlation 2": ([[1, 2], [2, 1]], "positive semidefinite.*eigenvalue -1.*correlation beyond 1"),
+    "correlation without variance": ([[0, 1], [1, 0]], "positive semidefinite"),
+    "small units": ([[1e-12, 2e-6], [2e-6, 1]], "positive semidefinite.*eigenvalue -1"),
+}
+
+
+@pytest.mark.parametrize("sigma2", BAD_SIGMA2, ids=repr)
+def test_sigma2_is_one_finite_number_above_zero(cross, D, sigma2):
+    for call in (
+        lambda: checked_sigma2(sigma2),
+        lambda: lmmlib.gls(cross, D, sigma2),
+        lambda: lmmlib.loglik(cross, [1, 2], D, sigma2),
+        lambda: lmmlib.restricted_loglik(cross, D, sigma2),
+        lambda: lmmlib.ols_covariance(cross, D, sigma2),
+        lambda: lmmlib.icc(1.0, sigma2),
+        lambda: moments.precision(np.ones((3, 2)), D, sigma2),
+        lambda: moments.variance_function(np.ones((3, 2)), D, sigma2),
+    ):
+        with pytest.raises(ParameterError, match="sigma2 must be"):
+            call()
+
+
+@pytest.mark.parametrize("sigma2", [2, 2.0, np.float32(2), np.array(2.0), [2.0]], ids=repr)
+def test_sigma2_may_be_any_kind_of_number(sigma2):
+    assert checked_sigma2(sigma2) == 2.0
+    assert isinstance(checked_sigma2(sigma2), float)
+
+
+@pytest.mark.parametrize("name", BAD_D)
+def test_D_is_a_covariance(cross, name):
+    bad, words = BAD_D[name]
+    for call in (
+        lambda: checked_D(bad, 2),
+        lambda: lmmlib.gls(cross, bad, 1.0),
+        lambda: lmmlib.profile_loglik(cross, bad, 1.0),
+        lambda: lmmlib.information_variance(cross, bad, 1.0),
+        lambda: lmmlib.satterthwaite(cross, [0, 1], bad, 1.0),
+        lambda: lmmlib.ols_covariance(cross, bad, 1.0),
+        lambda: moments.marginal_covariance(np.ones((3, 2)), bad, 1.0),
+        lambda: moments.covariance_function([1, 2], [1, 3], bad),
+    ):
+        with pytest.raises(ParameterError, match=words):
+            call()
+
+
+@pytest.mark.parametrize(
+    "D", [np.zeros((2, 2)), np.ones((2, 2)), [[1, 0], [0, 0]], [[4, -2], [-2, 1]], 1e-30 * np.eye(2)]
+)
+def test_singular_and_tiny_D_are_ordinary(D):
+    D = checked_D(D, 2)
+    L = factor(D)
+    assert_allclose(L @ L.T, D, rtol=1e-14, atol=1e-15 * np.abs(D).max())
+
+
+def test_rounding_is_forgiven():
+    """A correlation of 1 + 1e-12 and an asymmetry of 1e-12, as products of matrices leave them."""
+    D = checked_D([[1, 1 + 1e-12], [1 + 2e-12, 1]], 2)
+    assert (D == D.T).all()
+    assert np.isfinite(factor(D)).all()
+
+
+def test_one_random_column_takes_a_number():
+    for tau2 in (2, 2.0, [2], [[2.0]], np.float64(2)):
+        assert_allclose(checked_D(tau2, 1), [[2.0]])
+
+
+def test_no_random_columns():
+    assert checked_D(np.zeros((0, 0)), 0).shape == (0, 0)
+    assert factor(np.zeros((0, 0))).shape == (0, 0)
+
+
+@pytest.mark.parametrize("ratio", [1e12, 1e16, 1e300])
+def test_D_beyond_the_digits_of_cross_products_is_an_error(cross, D, ratio):
+    """At 1e12 the covariance of beta would be 1e-3 off, at 1e14 it would be 20 % off, beyond 1e15 no matrix at all."""
+    for call in (lmmlib.gls, lmmlib.profile_loglik, lmmlib.restricted_loglik, lmmlib.information_variance):
+        with pytest.raises(ParameterError, match="sigma2"):
+            call(cross, D * ratio, 1.0)
+
+
+BAD_BETA = [[1.0], [1, 2, 3], [[1, 2]], [np.nan, 1], [1, np.inf], None, "a", 1.0, [1, 1j]]
+
+
+@pytest.mark.parametrize("beta", BAD_BETA, ids=repr)
+def test_beta_has_one_finite_entry_for_each_column(design, cross, D, beta):
+    for call in (
+        lambda: lmmlib.loglik(cross, beta, D, 1.0),
+        lambda: lmmlib.score_beta(cross, beta, D, 1.0),
+        lambda: lmmlib.sandwich(design, beta, D, 1.0),
+    ):
+        with pytest.raises(ParameterError, match="beta must"):
+            call()
+
+
+def test_the_message_names_the_columns(cross, D):
+    with pytest.raises(ParameterError, match=r"2 .*\(Intercept\), week"):
+        lmmlib.loglik(cross, [1, 2, 3], D, 1.0)

@@ -1,0 +1,33 @@
+"""Nothing in the project names a folder of its author's machine, or where packages were fetched."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SKIPPED = {"_build", "__pycache__", "dist", "node_modules"}
+TEXT = {"", ".py", ".md", ".toml", ".yml", ".cff", ".bib", ".csv", ".css", ".js", ".ipynb", ".lock", ".json"}
+FORBIDDEN = re.compile(r"/home/\w|/Users/\w|/root/|/work/|/tmp/\w|simple/|pythonhosted|localhost:\d")
+
+
+def files():
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        hidden = any(part.startswith(".") and part != ".ci" for part in parts)
+        if path == Path(__file__).resolve() or not path.is_file() or path.suffix not in TEXT:
+            continue
+        if not hidden and not SKIPPED & set(parts):
+            yield path
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_machine_and_no_address(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [line[:80] for line in lines if FORBIDDEN.search(line)] == []
+
+
+def test_the_pattern_finds_what_it_should():
+    for line in ("cd /home/ann/book", "see /tmp/x", "--index https://host/simple/"):
+        assert FORBIDDEN.search(line)
+    assert not FORBIDDEN.search("a/b and https://doi.org/10.2307/1914288")
