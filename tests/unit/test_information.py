@@ -19,7 +19,7 @@ def one_way(n=6, m=4, seed=9):
 
 
 def test_one_way_information_by_hand():
-    """Information on lambda = sigma2 + m tau2 and sigma2 is diagonal: n / 2 lambda^2 (REML n - 1), n (m-1) / 2 sigma^4."""
+    """On lambda = sigma2 + m tau2 and sigma2 it is diagonal: n / 2 lambda^2 (REML n - 1) and n (m - 1) / 2 sigma^4."""
     n, m, tau2, sigma2 = 6, 4, 1.5, 0.7
     cross, _ = one_way(n, m)
     lam = sigma2 + m * tau2

@@ -8,7 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = {"_build", "__pycache__", "dist", "node_modules"}
 TEXT = {"", ".py", ".md", ".toml", ".yml", ".cff", ".bib", ".csv", ".css", ".js", ".ipynb", ".lock", ".json"}
-FORBIDDEN = re.compile(r"/home/\w|/Users/\w|/root/|/work/|/tmp/\w|simple/|pythonhosted|localhost:\d")
+# Home folders, temporary ones, the folder that holds this repository, and package indexes.
+HERE = [f"{re.escape(str(folder))}/" for folder in (ROOT.parent, Path.home()) if len(folder.parts) > 1]
+FORBIDDEN = re.compile("|".join([*HERE, r"/home/\w", r"/Users/\w", r"/tmp/\w", r"/simple/", r"localhost:\d"]))
 
 
 def files():
