@@ -26,7 +26,7 @@ def V(design: Design, D, sigma2: float) -> np.ndarray:
     Equation :eq:`marginal-covariance` of the book.
     """
     Z = big_Z(design)
-    D = np.asarray(D, float).reshape(len(design.z_names), -1)
+    D = np.reshape(np.asarray(D, float), (len(design.z_names), len(design.z_names)))
     return Z @ np.kron(np.eye(design.n_groups), D) @ Z.T + sigma2 * np.eye(design.n_obs)
 
 

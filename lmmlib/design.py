@@ -16,6 +16,7 @@ import numpy as np
 
 from lmmlib.basis import Basis, Sums, dependence, divide
 from lmmlib.errors import DataError, DesignError
+from lmmlib.frames import check_size, group_codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,25 +69,28 @@ class Design:
         DataError
             If the lengths differ, there are no rows, or a value is not finite.
         """
-        y, X, Z = np.asarray(y, float), np.asarray(X, float), np.asarray(Z, float)
-        names, codes = np.unique(np.asarray(group), return_inverse=True)
-        if y.ndim != 1 or X.ndim != 2 or Z.ndim != 2 or not len(y) == len(X) == len(Z) == len(codes):
-            raise DataError(
-                f"y, X, Z and group must be (N,), (N, p), (N, q), (N,); got {y.shape}, {X.shape}, {Z.shape}, "
-                f"{codes.shape}"
-            )
+        try:
+            y, X, Z = np.asarray(y, float), np.asarray(X, float), np.asarray(Z, float)
+        except (TypeError, ValueError):
+            raise DataError("y, X and Z must be arrays of real numbers") from None
+        group = group if isinstance(group, np.ndarray) else np.array([*group, None], dtype=object)[:-1]
+        shapes = y.shape, X.shape, Z.shape, group.shape
+        if [len(s) for s in shapes] != [1, 2, 2, 1] or len({s[0] for s in shapes}) > 1:
+            raise DataError(f"y, X, Z and group must be (N,), (N, p), (N, q), (N,); got {', '.join(map(str, shapes))}")
         if len(y) == 0:
             raise DataError("the data have no rows")
         for name, values in (("y", y), ("X", X), ("Z", Z)):
-            if not np.isfinite(values).all():
-                row = int(np.argwhere(~np.isfinite(values))[0][0])
-                raise DataError(f"{name} has a missing or infinite value in row {row}")
+            check_size(values, name)
+        for name, given, columns in (("x_names", x_names, X.shape[1]), ("z_names", z_names, Z.shape[1])):
+            if given is not None and len(given) != columns:
+                raise DataError(f"{name} must name {columns} columns; got {', '.join(map(str, given))}")
+        codes, names = group_codes(group)
         return cls(
             y=y,
             X=X,
             Z=Z,
             group=codes,
-            group_names=tuple(names.tolist()),
+            group_names=names,
             x_names=tuple(x_names or (f"x{j}" for j in range(X.shape[1]))),
             z_names=tuple(z_names or (f"z{j}" for j in range(Z.shape[1]))),
             diagonal=diagonal,

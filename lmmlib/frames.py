@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Number
+
 import numpy as np
 import pandas as pd
 
 from lmmlib.errors import DataError
+
+# Sums of products of larger values overflow.
+LARGEST = 1e150
 
 
 def is_text(column: pd.Series) -> bool:
@@ -13,7 +18,9 @@ def is_text(column: pd.Series) -> bool:
     return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
 
 
-def checked_rows(data, used, numeric, missing: str) -> tuple[pd.DataFrame, int]:
+def checked_rows(
+    data, used, numeric, missing: str, group: str | None = None, new: bool = False
+) -> tuple[pd.DataFrame, int]:
     """The columns ``used`` of the data, rows numbered anew, after all checks; and how many rows were dropped.
 
     Parameters
@@ -24,6 +31,10 @@ def checked_rows(data, used, numeric, missing: str) -> tuple[pd.DataFrame, int]:
     numeric : list of str
         Those of them that may be numbers: text among numbers in them is an error.
     missing : {"error", "drop"}
+    group : str, optional
+        The grouping column, whose labels may be of any type.
+    new : bool
+        True for rows to predict, in which a factor may show one category only.
 
     Raises
     ------
@@ -47,13 +58,19 @@ def checked_rows(data, used, numeric, missing: str) -> tuple[pd.DataFrame, int]:
     if not len(frame):
         raise DataError(f"no row is complete in the columns {', '.join(used)}")
     for name in used:
-        frame[name] = _checked_column(frame[name], name in numeric)
+        if name != group:
+            frame[name] = _checked_column(frame[name], name in numeric, new)
     return frame, int(incomplete.sum())
 
 
-def _checked_column(column: pd.Series, numeric: bool) -> pd.Series:
+def _checked_column(column: pd.Series, numeric: bool, new: bool) -> pd.Series:
     name = column.name
-    if pd.api.types.is_complex_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+    if column.dtype == object:
+        # What a None that was dropped leaves behind; then Decimal and Fraction.
+        column = column.infer_objects()
+        if column.dtype == object and all(isinstance(value, Number) for value in column):
+            column = column.astype(float)
+    if column.dtype.kind in "cmM" or isinstance(column.dtype, (pd.DatetimeTZDtype, pd.PeriodDtype)):
         raise DataError(f"column {name!r} holds {column.dtype} values; convert it to numbers, such as years or days")
     if not is_text(column):
         values = column.to_numpy(float)
@@ -62,8 +79,8 @@ def _checked_column(column: pd.Series, numeric: bool) -> pd.Series:
             raise DataError(f"column {name!r} is infinite in row {row} (rows count from 0)")
         # pandas' nullable types reach numpy as objects; plain floats mean the same here.
         return column.astype(float) if pd.api.types.is_extension_array_dtype(column) else column
-    if not numeric:
-        return column
+    if isinstance(column.dtype, pd.StringDtype):
+        column = column.astype(object)  # formulaic does not know pandas' nullable text
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.cat.remove_unused_categories()
     elif numeric:
@@ -77,8 +94,32 @@ def _checked_column(column: pd.Series, numeric: bool) -> pd.Series:
                 f"column {name!r} holds {what} (rows count from 0); convert it with pandas.to_numeric, "
                 f"or write C({name}) if its values are categories"
             )
-    if column.nunique() == 1:
+    try:
+        single = column.nunique() == 1
+    except TypeError:
+        raise DataError(f"column {name!r} holds {type(column[0]).__name__} values, neither numbers nor text") from None
+    if single and not new:
         raise DataError(
             f"column {name!r} has the single category {column.iloc[0]!r}, so it cannot have an effect; leave it out"
         )
     return column
+
+
+def check_size(values: np.ndarray, name: str) -> None:
+    """Raise unless all values are finite and their products representable."""
+    good = np.isfinite(values)
+    if not good.all():
+        raise DataError(f"{name} has a missing or infinite value in row {int(np.argwhere(~good)[0][0])}")
+    if np.abs(values).max(initial=0) > LARGEST:
+        raise DataError(f"{name} has values beyond {LARGEST:g}, whose squares overflow; change its units")
+
+
+def group_codes(labels) -> tuple[np.ndarray, tuple]:
+    """Position of each label among the sorted names, and the names; labels may be of any hashable types."""
+    try:
+        codes, names = pd.factorize(labels, sort=True)
+    except TypeError as error:
+        raise DataError(f"group labels must be numbers, texts or the like: {error}") from None
+    if (codes < 0).any():
+        raise DataError(f"the group is missing in row {int(np.argmin(codes))} (rows count from 0)")
+    return codes, tuple(names.tolist())

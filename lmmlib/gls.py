@@ -11,6 +11,7 @@ from scipy.stats import norm, t
 
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
+from lmmlib.parameters import checked_df, checked_level, numbers
 from lmmlib.rounding import fixed
 from lmmlib.weighted import weigh
 
@@ -113,14 +114,15 @@ def predict_mean(result: Estimate, X_new, level: float = 0.95, df=None) -> pd.Da
     DataFrame
         Columns ``mean``, ``se``, ``lower``, ``upper``.
     """
-    X_new = np.atleast_2d(np.asarray(X_new, float))
+    X_new = np.atleast_2d(numbers(X_new, "X_new"))
+    if X_new.ndim != 2 or not np.isfinite(X_new).all():
+        raise ParameterError("X_new must be rows of finite numbers")
     if X_new.shape[1] != len(result.beta):
         raise ParameterError(
             f"X_new must have {len(result.beta)} columns ({', '.join(result.names)}); got {X_new.shape[1]}"
         )
-    if not 0 < level < 1:
-        raise ParameterError(f"level must lie between 0 and 1; got {level!r}")
-    df = result.df if df is None else df
+    level = checked_level(level)
+    df = result.df if df is None else checked_df(df, len(X_new))
     quantile = norm.ppf((1 + level) / 2) if df is None else t.ppf((1 + level) / 2, df)
     mean, se = X_new @ result.beta, np.sqrt(np.einsum("ra,ab,rb->r", X_new, result.cov, X_new))
     return pd.DataFrame({"mean": mean, "se": se, "lower": mean - quantile * se, "upper": mean + quantile * se})

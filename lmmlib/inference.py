@@ -12,6 +12,7 @@ from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gls import Estimate
 from lmmlib.information import Directions, _information, directions
+from lmmlib.parameters import checked_df, checked_level, numbers
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
 
@@ -52,12 +53,21 @@ def _equals(value: float) -> str:
 
 def _rows(L, p: int) -> np.ndarray:
     """L as a (rows, p) array of independent contrasts."""
-    L = np.atleast_2d(np.asarray(L, float))
-    if L.shape[1] != p or not np.isfinite(L).all():
+    L = np.atleast_2d(numbers(L, "L"))
+    if L.ndim != 2 or not len(L) or L.shape[1] != p or not np.isfinite(L).all():
         raise ParameterError(f"L must have {p} finite numbers in a row, one per fixed effect; got shape {L.shape}")
-    if np.linalg.matrix_rank(L) < len(L):
+    length = np.linalg.norm(L, axis=1, keepdims=True)
+    if np.linalg.matrix_rank(L / np.where(length > 0, length, 1)) < len(L):
         raise ParameterError("the rows of L must be linearly independent and not zero")
     return L
+
+
+def _null(null, rows: int) -> np.ndarray:
+    """The hypothesised values, one for each row of L."""
+    null = numbers(null, "null")
+    if null.shape not in {(), (rows,)} or not np.isfinite(null).all():
+        raise ParameterError(f"null must be one finite number, or {rows}, one for each row of L; got {null}")
+    return np.broadcast_to(null, rows)
 
 
 def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 0.95) -> Wald:
@@ -87,13 +97,10 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
     Wald
     """
     L = _rows(L, len(result.beta))
-    if not 0 < level < 1:
-        raise ParameterError(f"level must lie between 0 and 1; got {level!r}")
-    df = np.inf if df is None and result.df is None else float(result.df if df is None else df)
-    if not df > 0:
-        raise ParameterError(f"df must be above 0; got {df!r}")
+    level = checked_level(level)
+    df = np.inf if df is None and result.df is None else checked_df(result.df if df is None else df).item()
     estimate, cov = L @ result.beta, L @ result.cov @ L.T
-    gap, se = estimate - np.broadcast_to(null, estimate.shape), np.sqrt(np.diag(cov))
+    gap, se = estimate - _null(null, len(L)), np.sqrt(np.diag(cov))
     reach = (norm.ppf((1 + level) / 2) if np.isinf(df) else t.ppf((1 + level) / 2, df)) * se
     if len(L) == 1:
         statistic = float(gap[0] / se[0])
@@ -114,7 +121,11 @@ def _work_rows(cross: CrossProducts, L: np.ndarray) -> np.ndarray:
 def _variance_of_parameters(d: Directions, kind: str) -> np.ndarray:
     information = _information(d, "REML", kind)
     scale = np.sqrt(np.abs(np.diag(information)))
-    if not (scale > 0).all() or np.linalg.eigvalsh(information / np.outer(scale, scale)).min() < 1e-10:
+    # A diagonal of rounding errors beside what ML would know means that the fixed effects leave nothing to see.
+    if (
+        not (np.diag(information) > 1e-10 * np.diag(d.trace2)).all()
+        or np.linalg.eigvalsh(information / np.outer(scale, scale)).min() < 1e-10
+    ):
         raise DesignError(
             f"the {kind} information on the variance parameters is not positive definite at this D and sigma2: they "
             "are no interior REML optimum, or the data do not identify them; use kind='expected', or a smaller D"
@@ -151,8 +162,10 @@ def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observ
     DesignError
         If the information is not positive definite.
     """
+    if kind not in {"observed", "expected"}:
+        raise ParameterError(f"kind is 'observed' or 'expected'; got {kind!r}")
     L = _work_rows(cross, _rows(L, len(cross.x_names)))
-    d = directions(cross, D, sigma2)
+    d = directions(cross, D, sigma2, working=True)
     A, p = _variance_of_parameters(d, kind), len(d.Phi)
     values, vectors = np.linalg.eigh(L @ d.Phi @ L.T)
     each = []
@@ -217,7 +230,7 @@ def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> Kenwar
     """
     L = _rows(L, len(cross.x_names))
     work, ell = _work_rows(cross, L), len(L)
-    d = directions(cross, D, sigma2)
+    d = directions(cross, D, sigma2, working=True)
     p, W = len(d.Phi), _variance_of_parameters(d, "expected")
     P, Q, Phi = d.P[:, :p, :p], d.Q[:, :, :p, :p], d.Phi
     middle = np.einsum("rs,rsab->ab", W, Q - np.einsum("rab,bc,scd->rsad", P, Phi, P))
@@ -228,7 +241,7 @@ def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> Kenwar
     trace = np.einsum("raa->r", T)
     A1, A2 = trace @ W @ trace, np.einsum("rs,rab,sba->", W, T, T)
     df, scale = _moments_match(A1, A2, ell)
-    gap = L @ d.estimate.beta - np.broadcast_to(null, ell)
+    gap = L @ d.estimate.beta - _null(null, ell)
     statistic = scale * float(gap @ np.linalg.solve(work @ adjusted @ work.T, gap)) / ell
     half = solve_triangular(cross.basis.Rx, np.eye(p))
     return KenwardRoger(half @ adjusted @ half.T, df, scale, statistic, float(f.sf(statistic, ell, df)), ell)
@@ -236,12 +249,20 @@ def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> Kenwar
 
 def _moments_match(A1: float, A2: float, ell: int) -> tuple[float, float]:
     """df and scale for which the scaled F has the mean and variance of an F; Kenward and Roger (1997), section 3."""
+    if ell == 1:
+        # A1 = A2 here, and the formulas below reduce to Satterthwaite's df; at 2 and 4 df they read 0 / 0.
+        return float(2 / A2), 1.0
+    if abs(1 - A2 / ell) < 1e-5:
+        # F with 2 df has no mean: 0 / 0, with limits along the ray of A1 and A2, on which the df change.
+        near = [_moments_match(A1 * (1 + e), A2 * (1 + e), ell) for e in (-1e-4, 1e-4)]
+        return (near[0][0] + near[1][0]) / 2, (near[0][1] + near[1][1]) / 2
     B = (A1 + 6 * A2) / (2 * ell)
     g = ((ell + 1) * A1 - (ell + 4) * A2) / ((ell + 2) * A2)
     denominator = 3 * ell + 2 * (1 - g)
     c1, c2, c3 = g / denominator, (ell - g) / denominator, (ell + 2 - g) / denominator
     mean = 1 / (1 - A2 / ell)
-    variance = 2 / ell * (1 + c1 * B) / ((1 - c2 * B) ** 2 * (1 - c3 * B))
+    with np.errstate(divide="ignore"):  # an infinite variance means 4 df
+        variance = 2 / ell * np.divide(1 + c1 * B, (1 - c2 * B) ** 2 * (1 - c3 * B))
     rho = variance / (2 * mean**2)
     df = 4 + (ell + 2) / (ell * rho - 1)
     return float(df), float(df / (mean * (df - 2)))

@@ -14,6 +14,7 @@ import numpy as np
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
 from lmmlib.gls import GLS, gls
+from lmmlib.parameters import checked_beta
 from lmmlib.weighted import weigh
 
 
@@ -45,11 +46,17 @@ class Directions:
     estimate: GLS
 
 
-def directions(cross: CrossProducts, D, sigma2: float, beta=None) -> Directions:
-    """Per-direction sums at the given D and sigma2, with residuals at ``beta`` (by default the GLS estimate)."""
+def directions(cross: CrossProducts, D, sigma2: float, beta=None, working: bool = False) -> Directions:
+    """Per-direction sums at the given D and sigma2, with residuals at ``beta`` (by default the GLS estimate).
+
+    ``working`` differentiates by the entries of D in the working basis. What does not depend on the choice, such
+    as Satterthwaite's df, then keeps its digits with calendar years; a diagonal D stays as it is.
+    """
     q, n_p = len(cross.z_names), len(cross.x_names)
     estimate, w, base = gls(cross, D, sigma2), weigh(cross, D, sigma2), cross.work
-    delta = cross.basis.Rx @ ((estimate.beta if beta is None else np.asarray(beta, float)) - cross.basis.beta0)
+    delta = cross.basis.Rx @ (
+        (estimate.beta if beta is None else checked_beta(beta, cross.x_names)) - cross.basis.beta0
+    )
     ZtZp, index = cross.patterns
     to_W = np.zeros((n_p + 1, n_p + 1))
     to_W[:n_p, :n_p], to_W[:n_p, n_p], to_W[n_p, n_p] = np.eye(n_p), -delta, 1.0
@@ -58,13 +65,15 @@ def directions(cross: CrossProducts, D, sigma2: float, beta=None) -> Directions:
     ZtW = np.concatenate([base.ZtX, base.Zty[:, :, None]], axis=2) @ to_W
 
     # V^-1 Z = Z F, so powers of V^-1 act on Z as powers of F.
-    F = (np.eye(q) - w.K @ ZtZp) / sigma2
+    KZ = np.swapaxes(w.half, 1, 2) @ (w.half @ ZtZp)
+    F = (np.eye(q) - KZ) / sigma2
     A1 = ZtZp @ F
     A2 = np.swapaxes(F, 1, 2) @ A1
     ZV1W = np.swapaxes(F, 1, 2)[index] @ ZtW
     ZV2W = np.swapaxes(F, 1, 2)[index] @ ZV1W
-    KZtW = w.K[index] @ ZtW
-    S1 = (WtW - np.einsum("gqa,gqb->ab", ZtW, KZtW)) / sigma2
+    HZtW = w.half[index] @ ZtW
+    KZtW = np.swapaxes(w.half, 1, 2)[index] @ HZtW
+    S1 = (WtW - np.einsum("gqa,gqb->ab", HZtW, HZtW)) / sigma2
     S2 = (S1 - np.einsum("gqa,gqb->ab", KZtW, ZV1W)) / sigma2
     S3 = (S2 - np.einsum("gqa,gqb->ab", KZtW, ZV2W)) / sigma2
 
@@ -72,10 +81,9 @@ def directions(cross: CrossProducts, D, sigma2: float, beta=None) -> Directions:
     for a, b in _vech(q, cross.diagonal):
         e = np.zeros((q, q))
         e[a, b] = e[b, a] = 1.0
-        E.append(cross.basis.Rz @ e @ cross.basis.Rz.T)
-    E = np.array(E).reshape(-1, q, q)
+        E.append(e if working and not cross.diagonal else cross.basis.Rz @ e @ cross.basis.Rz.T)
+    E = np.array(E).reshape(len(E), q, q)
     count = np.bincount(index, minlength=len(ZtZp)).astype(float)
-    KZ = w.K @ ZtZp
     k = len(E) + 1
     P = np.empty((k, n_p + 1, n_p + 1))
     Q = np.empty((k, k, n_p + 1, n_p + 1))
@@ -117,9 +125,9 @@ def score_beta(cross: CrossProducts, beta, D, sigma2: float) -> np.ndarray:
     (p,) array
         Zero at the GLS estimate.
     """
-    w = weigh(cross, D, sigma2)
+    beta, w = checked_beta(beta, cross.x_names), weigh(cross, D, sigma2)
     R = cross.basis.Rx
-    return R.T @ (w.XtVy - w.XtVX @ (R @ (np.asarray(beta, float) - cross.basis.beta0)))
+    return R.T @ (w.XtVy - w.XtVX @ (R @ (beta - cross.basis.beta0)))
 
 
 def information_beta(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
@@ -168,9 +176,15 @@ def information_variance(
     (k, k) array
         In the order of :func:`variance_names`.
     """
-    if method not in {"REML", "ML"} or kind not in {"expected", "observed"}:
-        raise ParameterError(f"method is 'REML' or 'ML' and kind 'expected' or 'observed'; got {method!r}, {kind!r}")
+    _checked_method(method)
+    if kind not in {"expected", "observed"}:
+        raise ParameterError(f"kind is 'expected' or 'observed'; got {kind!r}")
     return _information(directions(cross, D, sigma2), method, kind)
+
+
+def _checked_method(method: str) -> None:
+    if method not in {"REML", "ML"}:
+        raise ParameterError(f"method is 'REML' or 'ML'; got {method!r}")
 
 
 def _information(d: Directions, method: str, kind: str) -> np.ndarray:
@@ -210,6 +224,7 @@ def score_variance(cross: CrossProducts, D, sigma2: float, method: str = "REML")
     (k,) array
         Zero at an optimum in the interior.
     """
+    _checked_method(method)
     d = directions(cross, D, sigma2)
     p = len(d.Phi)
     trace = d.trace1 - (np.einsum("ab,rba->r", d.Phi, d.P[:, :p, :p]) if method == "REML" else 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.design import CrossProducts
-from lmmlib.errors import ParameterError
+from lmmlib.parameters import checked_beta
 from lmmlib.weighted import weigh
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -33,11 +33,7 @@ def loglik(cross: CrossProducts, beta, D, sigma2: float) -> float:
     -------
     float
     """
-    beta = np.asarray(beta, float)
-    if beta.shape != (len(cross.x_names),):
-        raise ParameterError(
-            f"beta must have {len(cross.x_names)} entries ({', '.join(cross.x_names)}); got {beta.shape}"
-        )
+    beta = checked_beta(beta, cross.x_names)
     w = weigh(cross, D, sigma2)
     delta = cross.basis.Rx @ (beta - cross.basis.beta0)
     quadratic = w.ytVy - 2 * float(delta @ w.XtVy) + float(delta @ w.XtVX @ delta)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_D, checked_sigma2, factor
+from lmmlib.parameters import checked_D, checked_sigma2, factor, numbers
+
+
+def _rows(Z) -> np.ndarray:
+    """Rows of a random-effects design, (rows, q)."""
+    Z = np.atleast_2d(numbers(Z, "Z"))
+    if Z.ndim != 2 or not np.isfinite(Z).all():
+        raise ParameterError("Z must be rows of finite numbers")
+    return Z
 
 
 def marginal_mean(X, beta) -> np.ndarray:
@@ -18,7 +26,12 @@ def marginal_mean(X, beta) -> np.ndarray:
     X : (n_i, p) array
     beta : (p,) array
     """
-    return np.asarray(X, float) @ np.asarray(beta, float)
+    X, beta = np.atleast_2d(numbers(X, "X")), numbers(beta, "beta")
+    if beta.shape != X.shape[1:]:
+        raise ParameterError(
+            f"beta must have one entry for each of the {X.shape[1]} columns of X; got shape {beta.shape}"
+        )
+    return X @ beta
 
 
 def marginal_covariance(Z, D, sigma2: float) -> np.ndarray:
@@ -37,7 +50,7 @@ def marginal_covariance(Z, D, sigma2: float) -> np.ndarray:
     sigma2 : float
         Residual variance, > 0.
     """
-    Z = np.atleast_2d(np.asarray(Z, float))
+    Z = _rows(Z)
     return Z @ checked_D(D, Z.shape[1]) @ Z.T + checked_sigma2(sigma2) * np.eye(len(Z))
 
 
@@ -45,8 +58,8 @@ def correlation(V) -> np.ndarray:
     """Correlation matrix of a covariance matrix; a row of zero variance has correlation NaN with all others."""
     V = np.asarray(V, float)
     sd = np.sqrt(np.diag(V))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return V / np.outer(sd, sd)
+    sd = np.where(sd > 0, sd, np.nan)
+    return V / np.outer(sd, sd)
 
 
 def icc(tau2: float, sigma2: float) -> float:
@@ -63,12 +76,17 @@ def icc(tau2: float, sigma2: float) -> float:
     sigma2 : float
         Residual variance, > 0.
 
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
     Raises
     ------
     ParameterError
         If a variance is outside its domain.
     """
-    tau2 = np.asarray(tau2, float)
+    tau2 = numbers(tau2, "tau2")
     if tau2.size != 1 or not np.isfinite(tau2).all() or tau2.item() < 0:
         raise ParameterError(f"tau2 must be one finite number of at least 0; got {tau2!r}")
     return tau2.item() / (tau2.item() + checked_sigma2(sigma2))
@@ -87,7 +105,7 @@ def variance_function(z, D, sigma2: float) -> np.ndarray:
     D : (q, q) array
     sigma2 : float
     """
-    z = np.atleast_2d(np.asarray(z, float))
+    z = _rows(z)
     return np.einsum("ra,ab,rb->r", z, checked_D(D, z.shape[1]), z) + checked_sigma2(sigma2)
 
 
@@ -103,7 +121,9 @@ def covariance_function(z1, z2, D) -> np.ndarray:
     z1, z2 : (rows, q) arrays
     D : (q, q) array
     """
-    z1, z2 = np.atleast_2d(np.asarray(z1, float)), np.atleast_2d(np.asarray(z2, float))
+    z1, z2 = _rows(z1), _rows(z2)
+    if z1.shape[1] != z2.shape[1]:
+        raise ParameterError(f"z1 and z2 must have the same columns; got {z1.shape[1]} and {z2.shape[1]}")
     return z1 @ checked_D(D, z1.shape[1]) @ z2.T
 
 
@@ -120,7 +140,7 @@ def precision(Z, D, sigma2: float) -> np.ndarray:
     D : (q, q) array
     sigma2 : float
     """
-    Z = np.atleast_2d(np.asarray(Z, float))
+    Z = _rows(Z)
     sigma2, ZL = checked_sigma2(sigma2), Z @ factor(checked_D(D, Z.shape[1]))
     inner = sigma2 * np.eye(Z.shape[1]) + ZL.T @ ZL
     return (np.eye(len(Z)) - ZL @ np.linalg.solve(inner, ZL.T)) / sigma2
@@ -139,7 +159,7 @@ def log_determinant(Z, D, sigma2: float) -> float:
     D : (q, q) array
     sigma2 : float
     """
-    Z = np.atleast_2d(np.asarray(Z, float))
+    Z = _rows(Z)
     sigma2, ZL = checked_sigma2(sigma2), Z @ factor(checked_D(D, Z.shape[1]))
     n_i, q = Z.shape
     return float((n_i - q) * np.log(sigma2) + np.linalg.slogdet(sigma2 * np.eye(q) + ZL.T @ ZL)[1])

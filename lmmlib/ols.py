@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
+from lmmlib.basis import divide
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gls import Estimate, solve_normal
-from lmmlib.parameters import checked_D, checked_sigma2, factor
+from lmmlib.parameters import checked_beta, checked_D, checked_sigma2, factor
 from lmmlib.weighted import weigh
 
 
@@ -112,13 +112,15 @@ def sandwich(design: Design, beta, D, sigma2: float, correction: str = "none") -
         raise ParameterError(f"correction must be 'none' or 'groups'; got {correction!r}")
     if design.n_groups < 2:
         raise DesignError("a cluster-robust covariance needs at least two groups")
-    cross = cross_products(design.with_response(design.y - design.X @ np.asarray(beta, float)))
+    residual = design.y - design.X @ checked_beta(beta, design.x_names)
+    cross = cross_products(design.with_response(residual))
     w, weighted, index = cross.work, weigh(cross, D, sigma2), cross.patterns[1]
-    work = solve_triangular(cross.basis.Rx, design.X.T, trans="T").T
-    residual = design.y - design.X @ np.asarray(beta, float)
+    work = divide(design.X, cross.basis.Rx)
     Ztr = w.Zty + w.ZtX @ (cross.basis.Rx @ cross.basis.beta0)
-    scores = np.column_stack([np.bincount(design.group, c * residual, design.n_groups) for c in work.T])
-    scores -= np.einsum("gqa,gqb,gb->ga", w.ZtX, weighted.K[index], Ztr)
+    scores = np.array([np.bincount(design.group, c * residual, design.n_groups) for c in work.T])
+    scores = scores.reshape(-1, design.n_groups).T
+    half = weighted.half[index]
+    scores -= np.einsum("gqa,gq->ga", half @ w.ZtX, np.einsum("gab,gb->ga", half, Ztr))
     scores /= sigma2
     bread = solve_normal(cross, weighted.XtVX, weighted.XtVy)[1] @ cross.basis.Rx.T
     n, N, p = design.n_groups, design.n_obs, len(design.x_names)

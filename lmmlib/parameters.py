@@ -7,6 +7,53 @@ import numpy as np
 from lmmlib.errors import ParameterError
 
 
+def numbers(value, name: str) -> np.ndarray:
+    """The value as an array of floats.
+
+    Raises
+    ------
+    ParameterError
+        If it holds text, complex numbers or rows of different lengths.
+    """
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufO":
+            raise TypeError
+        return array.astype(float)
+    except (TypeError, ValueError):
+        raise ParameterError(f"{name} must be real numbers; got {value!r}") from None
+
+
+def checked_beta(beta, names) -> np.ndarray:
+    """The fixed effects as an array (p,).
+
+    Raises
+    ------
+    ParameterError
+        Unless there is one finite number for each name.
+    """
+    beta = numbers(beta, "beta")
+    if beta.shape != (len(names),) or not np.isfinite(beta).all():
+        raise ParameterError(f"beta must have {len(names)} finite entries ({', '.join(names)}); got {beta}")
+    return beta
+
+
+def checked_level(level: float) -> float:
+    """A coverage, between 0 and 1."""
+    value = numbers(level, "level")
+    if value.ndim or not 0 < value < 1:
+        raise ParameterError(f"level must lie between 0 and 1; got {level!r}")
+    return value.item()
+
+
+def checked_df(df, rows: int = 1) -> np.ndarray:
+    """Degrees of freedom: one number above 0, or one for each row."""
+    value = numbers(df, "df")
+    if value.shape not in {(), (rows,)} or not (value > 0).all():
+        raise ParameterError(f"df must be above 0, one number{f' or {rows}' if rows > 1 else ''}; got {df!r}")
+    return value
+
+
 def checked_sigma2(sigma2: float) -> float:
     """The residual variance as a float.
 
@@ -15,7 +62,7 @@ def checked_sigma2(sigma2: float) -> float:
     ParameterError
         Unless it is one finite number above zero.
     """
-    value = np.asarray(sigma2, float)
+    value = numbers(sigma2, "sigma2")
     if value.size != 1 or not np.isfinite(value).all() or value.item() <= 0:
         raise ParameterError(f"sigma2 must be one finite number above 0; got {sigma2!r}")
     return value.item()
@@ -29,7 +76,7 @@ def checked_D(D, q: int) -> np.ndarray:
     ParameterError
         If the shape is wrong, an entry is not finite, or D is not symmetric and positive semidefinite.
     """
-    D = np.asarray(D, float)
+    D = numbers(D, "D")
     if q == 1 and D.size == 1:
         D = D.reshape(1, 1)
     if D.shape != (q, q):

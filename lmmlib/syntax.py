@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lmmlib.errors import FormulaError
 
@@ -36,6 +36,8 @@ def parse(formula: str) -> Parts:
     """
     if not isinstance(formula, str):
         raise FormulaError(f"the formula must be text such as 'y ~ x + (1 | g)'; got {type(formula).__name__}")
+    if "`" in formula:
+        return _quoted(formula)
     sides = formula.split("~")
     if len(sides) != 2 or not sides[0].strip() or not sides[1].strip():
         raise FormulaError(f"{formula!r} must have the form 'response ~ terms', with one ~ and something on both sides")
@@ -65,12 +67,40 @@ def parse(formula: str) -> Parts:
     return Parts(sides[0].strip(), fixed or "1", random, group.strip("`"), True)
 
 
+def _quoted(formula: str) -> Parts:
+    """Parts of a formula with names in backticks, which may hold any sign: they are set aside meanwhile."""
+    names = list(dict.fromkeys(re.findall(r"`[^`]+`", formula)))
+    masked = formula
+    for k, name in enumerate(names):
+        masked = masked.replace(name, f"quoted_{k}_")
+    if "`" in masked:
+        raise FormulaError(f"{formula!r} has a backtick without its partner")
+
+    def unmask(text):
+        return text and re.sub(r"quoted_(\d+)_", lambda match: names[int(match[1])], text)
+
+    try:
+        parts = parse(masked)
+    except FormulaError as error:
+        raise FormulaError(unmask(str(error))) from None
+    group = unmask(parts.group)
+    return replace(
+        parts,
+        response=unmask(parts.response),
+        fixed=unmask(parts.fixed),
+        random=unmask(parts.random),
+        group=group and group.strip("`"),
+    )
+
+
 def _single_column(text: str, double: bool) -> str | None:
     """The one column of a random term such as ``1`` or ``0 + x``; None if it has more."""
     summands = [s.strip() for s in re.sub(r"-\s*1\b", "+ 0", text).split("+") if s.strip()]
     if summands == ["1"]:
         return "1"
-    return summands[1] if len(summands) == 2 and summands[0] == "0" and not double else None
+    columns = [s for s in summands if s != "0"]
+    crossed = re.search(r"[*/^]|%in%", re.sub(r"\(.*\)", "", text))
+    return columns[0] if len(summands) == 2 and len(columns) == 1 and not (double or crossed) else None
 
 
 def _take_bars(text: str, formula: str) -> tuple[str, list[tuple[str, str, bool]]]:
@@ -90,6 +120,8 @@ def _take_bars(text: str, formula: str) -> tuple[str, list[tuple[str, str, bool]
             if depth == 0:
                 inside = text[start + 1 : position]
                 if "|" in inside and re.search(r"(^|\+)\s*$", fixed):
+                    if re.match(r"\s*[^\s+)-]", text[position + 1 :]):
+                        raise FormulaError(f"the random term ({inside}) in {formula!r} can only be added, with +")
                     bars.append(_bar(inside, formula))
                     fixed = re.sub(r"\+?\s*$", "", fixed) + " "
                 else:

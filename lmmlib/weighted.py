@@ -11,21 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmmlib.design import CrossProducts
+from lmmlib.errors import ParameterError
 from lmmlib.parameters import checked_D, checked_sigma2, factor
+
+# X'V^-1 X is a difference of sums 1 + D/sigma2 times its size: at this ratio six digits are left.
+LIMIT = 1e10
 
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
     r"""Sums weighted by :math:`V_i^{-1}`, in the working basis: ``XtVX`` (p, p), ``XtVy`` (p,), ``ytVy``.
 
-    ``K`` (n_patterns, q, q) is the matrix in :math:`V_i^{-1} = (I - Z_i K Z_i')/\sigma^2`, ``logdet`` the sum of
+    ``half`` (n_patterns, q, q) is H in :math:`V_i^{-1} = (I - Z_i H'H Z_i')/\sigma^2`, so K = H'H; H Z' is never
+    larger than 1, while K grows as D when a group has fewer rows than random columns. ``logdet`` is the sum of
     :math:`\log|V_i|`.
     """
 
     XtVX: np.ndarray
     XtVy: np.ndarray
     ytVy: float
-    K: np.ndarray
+    half: np.ndarray
     logdet: float
 
 
@@ -54,17 +59,22 @@ def weigh(cross: CrossProducts, D, sigma2) -> Weighted:
     w, q = cross.work, len(cross.z_names)
     L = cross.basis.Rz @ factor(checked_D(D, q))
     ZtZ, index = cross.patterns
-    C = np.linalg.cholesky(sigma2 * np.eye(q) + L.T @ ZtZ @ L)
+    between = L.T @ ZtZ @ L
+    if np.abs(between).max(initial=0) > LIMIT * sigma2:
+        raise ParameterError(
+            f"Z_i D Z_i' is more than {LIMIT:g} times sigma2 = {sigma2:g}, for which cross-products have no digits "
+            "left; is sigma2 a variance, and are both in squared units of the response?"
+        )
+    C = np.linalg.cholesky(sigma2 * np.eye(q) + between)
     half = np.linalg.solve(C, np.broadcast_to(L.T, C.shape))
-    K = np.swapaxes(half, 1, 2) @ half
     per_pattern = np.bincount(index, minlength=len(ZtZ))
     logdet = (cross.n_obs - q * cross.n_groups) * np.log(sigma2)
     logdet += 2 * per_pattern @ np.log(np.diagonal(C, axis1=1, axis2=2)).sum(axis=1)
-    KX, Ky = K[index] @ w.ZtX, np.einsum("gab,gb->ga", K[index], w.Zty)
+    HX, Hy = half[index] @ w.ZtX, np.einsum("gab,gb->ga", half[index], w.Zty)
     return Weighted(
-        XtVX=(w.XtX - np.einsum("gqa,gqb->ab", w.ZtX, KX)) / sigma2,
-        XtVy=(w.Xty - np.einsum("gqa,gq->a", w.ZtX, Ky)) / sigma2,
-        ytVy=(w.yty - float(np.sum(w.Zty * Ky))) / sigma2,
-        K=K,
+        XtVX=(w.XtX - np.einsum("gqa,gqb->ab", HX, HX)) / sigma2,
+        XtVy=(w.Xty - np.einsum("gqa,gq->a", HX, Hy)) / sigma2,
+        ytVy=(w.yty - float(np.sum(Hy**2))) / sigma2,
+        half=half,
         logdet=float(logdet),
     )
