@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_D, checked_sigma2, factor, numbers
+from lmmlib.parameters import checked_at_least_zero, checked_D, checked_sigma2, factor, numbers
 
 
 def _rows(Z) -> np.ndarray:
@@ -86,10 +86,8 @@ def icc(tau2: float, sigma2: float) -> float:
     ParameterError
         If a variance is outside its domain.
     """
-    tau2 = numbers(tau2, "tau2")
-    if tau2.size != 1 or not np.isfinite(tau2).all() or tau2.item() < 0:
-        raise ParameterError(f"tau2 must be one finite number of at least 0; got {tau2!r}")
-    return tau2.item() / (tau2.item() + checked_sigma2(sigma2))
+    tau2 = checked_at_least_zero("tau2", tau2)
+    return tau2 / (tau2 + checked_sigma2(sigma2))
 
 
 def variance_function(z, D, sigma2: float) -> np.ndarray:

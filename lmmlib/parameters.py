@@ -1,6 +1,8 @@
-"""Checks of the parameters D and sigma2 that a user hands in, and the factor of a singular D."""
+"""Checks of the parameters that a user hands in, and the factor of a singular D."""
 
 from __future__ import annotations
+
+from numbers import Integral
 
 import numpy as np
 
@@ -36,6 +38,39 @@ def checked_beta(beta, names) -> np.ndarray:
     if beta.shape != (len(names),) or not np.isfinite(beta).all():
         raise ParameterError(f"beta must have {len(names)} finite entries ({', '.join(names)}); got {beta}")
     return beta
+
+
+def checked_finite(name: str, value, shape: tuple) -> np.ndarray:
+    """Finite numbers in an array of the given shape."""
+    array = numbers(value, name)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ParameterError(f"{name} must be finite and of shape {shape}; got {value!r}")
+    return array
+
+
+def checked_at_least_zero(name: str, value: float) -> float:
+    """One finite number, zero or above: a variance or a standard deviation."""
+    array = numbers(value, name)
+    if array.size != 1 or not np.isfinite(array).all() or array.item() < 0:
+        raise ParameterError(f"{name} must be one finite number of at least 0; got {value!r}")
+    return array.item()
+
+
+def checked_count(name: str, value: int) -> int:
+    """A whole number, one or above."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ParameterError(f"{name} must be a whole number of at least 1; got {value!r}")
+    return int(value)
+
+
+def checked_sizes(n_groups: int, n_i) -> np.ndarray:
+    """Observations in each group, (n_groups,): one whole number for all, or one for each."""
+    n_groups = checked_count("n_groups", n_groups)
+    if np.ndim(n_i) == 0:
+        return np.full(n_groups, checked_count("n_i", n_i))
+    if len(n_i) != n_groups:
+        raise ParameterError(f"n_i has {len(n_i)} entries, n_groups is {n_groups}; give one for each group")
+    return np.array([checked_count("n_i", n) for n in n_i])
 
 
 def checked_level(level: float) -> float:

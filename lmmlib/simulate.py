@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.design import Design
-from lmmlib.draws import at_least_zero, count_of, finite, group_sizes, responses
+from lmmlib.draws import responses
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_sigma2
+from lmmlib.parameters import checked_at_least_zero, checked_count, checked_finite, checked_sigma2, checked_sizes
 
 
 def neyman_scott(
@@ -57,11 +57,11 @@ def neyman_scott(
     ParameterError
         If a parameter is outside its domain; names it.
     """
-    sizes = group_sizes(n_groups, n_i)
+    sizes = checked_sizes(n_groups, n_i)
     sd = np.sqrt(checked_sigma2(sigma2))
-    alpha = rng.standard_normal(len(sizes)) * np.sqrt(at_least_zero("tau2", tau2))
+    alpha = rng.standard_normal(len(sizes)) * np.sqrt(checked_at_least_zero("tau2", tau2))
     group = np.repeat(np.arange(len(sizes)), sizes)
-    y = finite("mu", mu, ()) + alpha[group] + sd * rng.standard_normal(len(group))
+    y = checked_finite("mu", mu, ()) + alpha[group] + sd * rng.standard_normal(len(group))
     return pd.DataFrame({"group": group, "y": y, "alpha": alpha[group]})
 
 
@@ -99,8 +99,8 @@ def growth_curves(
     ParameterError
         If a parameter is outside its domain or of the wrong shape; names it.
     """
-    sizes = group_sizes(n_groups, len(times))
-    t = np.tile(finite("times", times, (len(times),)), n_groups)
+    sizes = checked_sizes(n_groups, len(times))
+    t = np.tile(checked_finite("times", times, (len(times),)), n_groups)
     group = np.repeat(np.arange(n_groups), sizes)
     X = np.column_stack([np.ones_like(t), t])
     y = responses(rng, X, X, group, n_groups, beta, D, sigma2, 1)[:, 0]
@@ -134,8 +134,8 @@ def counts(
     ParameterError
         If a parameter is outside its domain; names it.
     """
-    sizes = group_sizes(n_groups, n_i)
-    log_d = finite("mu", mu, ()) + at_least_zero("sigma", sigma) * rng.standard_normal(len(sizes))
+    sizes = checked_sizes(n_groups, n_i)
+    log_d = checked_finite("mu", mu, ()) + checked_at_least_zero("sigma", sigma) * rng.standard_normal(len(sizes))
     site = np.repeat(np.arange(len(sizes)), sizes)
     return pd.DataFrame({"site": site, "count": rng.poisson(np.exp(log_d[site]))})
 
@@ -166,7 +166,7 @@ def lmm(design: Design, beta, D, sigma2: float, rng: np.random.Generator, size: 
     ParameterError
         If a parameter is outside its domain or of the wrong shape; names it.
     """
-    count = 1 if size is None else count_of("size", size)
+    count = 1 if size is None else checked_count("size", size)
     y = responses(rng, design.X, design.Z, design.group, design.n_groups, beta, D, sigma2, count)
     return y[:, 0] if size is None else y
 
