@@ -4,13 +4,15 @@ nbval alone compares text; it skips images, and a cell without an execution coun
 compares. Both gaps are closed here.
 """
 
-import base64
-import io
 import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
+
+sys.path.insert(0, str(Path(__file__).parent / "_tools"))
+from execute import images
 
 # One thread: sums are taken in the same order on every run. Kernels inherit this.
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
@@ -20,16 +22,6 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "
 # (another processor) or text drawn by another build of the font engine stay below 1; data scaled
 # by 1.01 give 5.7 and another random seed gives 21 in a figure of this book.
 TOLERANCE = 2.0
-
-
-def images(outputs):
-    """Every PNG image in the outputs of one cell, decoded to an array (height, width, channels)."""
-    found = []
-    for output in outputs:
-        for mime, data in output.get("data", {}).items():
-            if mime.endswith("image/png"):
-                found.append(255 * imread(io.BytesIO(base64.b64decode(data)), format="png").astype(float))
-    return found
 
 
 def difference(stored, new):

@@ -1,19 +1,26 @@
 """Execute chapters in place: ``python chapters/_tools/execute.py [01 03 ...]`` (all of them without arguments).
 
 The file that is written holds what the kernel printed and nothing that differs from one run to the
-next: no timings, no versions, no widget state. Executing an unchanged chapter therefore leaves it
-byte for byte as it was. A chapter whose cell fails is left untouched, and the exit code is 1.
+next: no timings, no versions, no widget state. Now and then a figure comes out with a few pixels that
+are one shade lighter or darker; such a figure is the same, and the stored one is kept. Executing an
+unchanged chapter therefore leaves it byte for byte as it was. A chapter whose cell fails is left
+untouched, and the exit code is 1.
 """
 
 import argparse
 import asyncio
+import base64
+import copy
+import io
 import os
 import sys
 import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 from jupyter_client.manager import AsyncKernelManager
+from matplotlib.image import imread
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -24,6 +31,7 @@ METADATA = {
 }
 CELL_METADATA = ("mystnb", "tags")
 TIMEOUT = 600  # seconds for one cell
+SHADES = 2  # of 255: what anti-aliasing may differ by between two runs
 # One thread: sums are then taken in the same order on every run. The kernel inherits this.
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -39,6 +47,31 @@ def normalise(notebook):
             if "metadata" in output:
                 output.metadata = nbformat.from_dict({})
     return notebook
+
+
+def images(outputs):
+    """Every PNG image in the outputs of one cell, decoded to an array (height, width, channels) of 0 to 255."""
+    found = []
+    for output in outputs:
+        for mime, data in output.get("data", {}).items():
+            if mime.endswith("image/png"):
+                found.append(255 * imread(io.BytesIO(base64.b64decode(data)), format="png").astype(float))
+    return found
+
+
+def keep_same_figures(stored, notebook):
+    """Put the stored outputs back, in place, where a figure differs from them by no more than a few shades."""
+    old = {cell.id: cell.outputs for cell in stored.cells if cell.cell_type == "code"}
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        pairs = list(zip(old[cell.id], cell.outputs, strict=False))
+        if len(old[cell.id]) != len(cell.outputs) or old[cell.id] == cell.outputs:
+            continue
+        for before, after in pairs:
+            a, b = images([before]), images([after])
+            if len(a) == len(b) == 1 and a[0].shape == b[0].shape and np.abs(a[0] - b[0]).max() <= SHADES:
+                after.data["image/png"] = before.data["image/png"]
 
 
 def as_text(notebook):
@@ -97,6 +130,7 @@ def execute(path):
     os.environ.update(dict.fromkeys(THREADS, "1"))
     before = path.read_text(encoding="utf-8")
     notebook = normalise(nbformat.reads(before, as_version=4))
+    stored = copy.deepcopy(notebook)
     progress = Progress(path.stem, notebook)
     client = NotebookClient(
         notebook,
@@ -114,6 +148,7 @@ def execute(path):
         progress.end("FAILED, left as it was")
         print(error, file=sys.stderr)
         return False
+    keep_same_figures(stored, notebook)
     after = as_text(normalise(notebook))
     if after == before:
         progress.end("unchanged")

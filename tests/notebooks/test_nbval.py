@@ -41,6 +41,8 @@ def verdicts(tmp_path_factory, execute_module):
     """The notebook is executed, its sources are changed, and nbval compares with what was stored."""
     folder = tmp_path_factory.mktemp("chapters")
     shutil.copy(CHAPTERS / "conftest.py", folder)
+    (folder / "_tools").mkdir()
+    shutil.copy(CHAPTERS / "_tools" / "execute.py", folder / "_tools")
     path = folder / "99-broken.ipynb"
     cells = [new_code_cell(source, id=f"c{k}") for k, source in enumerate(CELLS.values())]
     nbformat.write(new_notebook(cells=cells), path)
