@@ -248,7 +248,7 @@ def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> Kenwar
 
 
 def _moments_match(A1: float, A2: float, ell: int) -> tuple[float, float]:
-    """df and scale for which the scaled F has the mean and variance of an F; Kenward and Roger (1997), section 3."""
+    """df and scale for which the scaled F has the mean and variance of an F; Kenward and Roger (1997)."""
     if ell == 1:
         # A1 = A2 here, and the formulas below reduce to Satterthwaite's df; at 2 and 4 df they read 0 / 0.
         return float(2 / A2), 1.0
