@@ -56,8 +56,10 @@ pages: book
 run: $(READY)  ## Execute the chapters in place; one of them with CHAPTER=03
 	$(BIN)/python chapters/_tools/execute.py $(CHAPTER)
 
+# The plugin that is switched off asks on the first start whether it may fetch news.
 lab: $(READY)  ## Open the chapters in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=chapters $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.news_url=None \
+	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements >/dev/null 2>&1
+	$(BIN)/jupyter lab --notebook-dir=chapters $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  --LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate
 
 lock:  ## Resolve the dependencies again: rewrites requirements.lock and environment.yml
