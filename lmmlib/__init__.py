@@ -8,6 +8,7 @@ from lmmlib import dense, errors, moments, plots, report, simulate
 from lmmlib.anova import anova_estimates, two_stage_estimates
 from lmmlib.datasets import load
 from lmmlib.design import CrossProducts, Design, cross_products
+from lmmlib.fit import Fit, fit, fit_design
 from lmmlib.formula import build_design, fixed_matrix
 from lmmlib.gls import gls, predict_mean
 from lmmlib.inference import kenward_roger, satterthwaite, wald
@@ -21,11 +22,14 @@ __version__ = "0.1.0"
 __all__ = [
     "CrossProducts",
     "Design",
+    "Fit",
     "anova_estimates",
     "build_design",
     "cross_products",
     "dense",
     "errors",
+    "fit",
+    "fit_design",
     "fixed_matrix",
     "gls",
     "icc",

@@ -176,13 +176,14 @@ def information_variance(
     (k, k) array
         In the order of :func:`variance_names`.
     """
-    _checked_method(method)
+    checked_method(method)
     if kind not in {"expected", "observed"}:
         raise ParameterError(f"kind is 'expected' or 'observed'; got {kind!r}")
     return _information(directions(cross, D, sigma2), method, kind)
 
 
-def _checked_method(method: str) -> None:
+def checked_method(method: str) -> None:
+    """Raise ParameterError unless the method is "REML" or "ML"."""
     if method not in {"REML", "ML"}:
         raise ParameterError(f"method is 'REML' or 'ML'; got {method!r}")
 
@@ -224,7 +225,7 @@ def score_variance(cross: CrossProducts, D, sigma2: float, method: str = "REML")
     (k,) array
         Zero at an optimum in the interior.
     """
-    _checked_method(method)
+    checked_method(method)
     d = directions(cross, D, sigma2)
     p = len(d.Phi)
     trace = d.trace1 - (np.einsum("ab,rba->r", d.Phi, d.P[:, :p, :p]) if method == "REML" else 0.0)
