@@ -15,6 +15,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 HTML := _build/html
+# Scripts of an environment name its folder: if this one was moved or copied, it is made again.
+$(shell grep -qxF "$$(pwd -P)" $(READY) 2>/dev/null || rm -f $(READY) $(BIN)/pip)
 
 # One thread per process: sums are taken in the same order on every run.
 export OPENBLAS_NUM_THREADS := 1
@@ -84,7 +86,7 @@ $(READY): requirements.lock
 	  echo "'$(PYTHON)' cannot make virtual environments: its module venv or ensurepip is missing."; \
 	  echo "Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@echo "making the environment in $(VENV) from requirements.lock (once; about a minute) ..."
-	@test -x $(BIN)/python || "$(PYTHON)" -m venv --clear $(VENV)
+	@$(BIN)/pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-index --no-build-isolation --editable .
-	@touch $(READY)
+	@pwd -P >$(READY)
