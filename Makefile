@@ -1,7 +1,7 @@
 # The two commands: `make book` and `make test`. `make help` lists the others.
 #
 # Everything runs in .venv, which is made once from requirements.lock and again when that file
-# changes. Works with GNU make 3.81 (macOS). Another interpreter: make book PYTHON=python3.12
+# changes. Works with GNU make 3.81 (macOS). Another interpreter: make distclean book PYTHON=python3.12
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

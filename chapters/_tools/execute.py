@@ -1,8 +1,8 @@
 """Execute chapters in place: ``python chapters/_tools/execute.py [01 03 ...]`` (all of them without arguments).
 
 The file that is written holds what the kernel printed and nothing that differs from one run to the
-next: no timings, no versions, no widget state. Now and then a figure comes out with a few pixels that
-are one shade lighter or darker; such a figure is the same, and the stored one is kept. Executing an
+next: no timings, no versions, no widget state. On another processor the last digits differ, and with
+them a few pixels by one shade; such a figure is the same, and the stored one is kept. Executing an
 unchanged chapter therefore leaves it byte for byte as it was. A chapter whose cell fails is left
 untouched, and the exit code is 1.
 """
@@ -31,7 +31,7 @@ METADATA = {
 }
 CELL_METADATA = ("mystnb", "tags")
 TIMEOUT = 600  # seconds for one cell
-SHADES = 2  # of 255: what anti-aliasing may differ by between two runs
+SHADES = 2  # of 255: what anti-aliasing may differ by between two processors
 # One thread: sums are then taken in the same order on every run. The kernel inherits this.
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -153,7 +153,7 @@ def execute(path):
     if after == before:
         progress.end("unchanged")
     else:
-        path.write_text(after, encoding="utf-8")
+        path.write_text(after, encoding="utf-8", newline="\n")
         progress.end("written")
     return True
 
