@@ -97,15 +97,15 @@ class Fit:
         names = [*self.D.index, "Residual"]
         variances = [*np.diag(self.D), self.sigma2]
         width = max(map(len, [*names, *self.beta.index]))
-        r = correlation(self.D.to_numpy())
+        r, correlated = correlation(self.D.to_numpy()), len(self.D) > 1 and not self.design.diagonal
         lines = [
             f"Linear mixed model fit by {'REML' if self.method == 'REML' else 'maximum likelihood'}: {self.formula}",
             f"{'REML criterion' if self.method == 'REML' else 'deviance'} {fixed(self.criterion, 4)}, "
             f"{self.n_obs} observations in {self.n_groups} groups",
-            f"  {'Random effects':<{width}}  {'variance':>12}  {'sd':>10}  corr",
+            f"  {'Random effects':<{width}}  {'variance':>12}  {'sd':>10}{'  corr' * correlated}",
         ]
         for k, (name, v) in enumerate(zip(names, variances, strict=True)):
-            row = [] if k >= len(self.D) or self.design.diagonal else [fixed(x, 3) for x in r[k, :k]]
+            row = [fixed(x, 3) for x in r[k, :k]] if correlated and k < len(self.D) else []
             sizes = f"{significant(v, 5):>12}  {significant(np.sqrt(v), 5):>10}"
             lines.append(f"  {name:<{width}}  {sizes}  {' '.join(row)}".rstrip())
         lines.append(f"  {'Fixed effects':<{width}}  {'estimate':>12}  {'se':>10}")
