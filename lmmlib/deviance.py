@@ -50,7 +50,15 @@ def theta_coordinates(cross: CrossProducts) -> np.ndarray:
     return B
 
 
-def _cholesky(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def d_coordinates(cross: CrossProducts) -> np.ndarray:
+    """Symmetric matrices E_r with D = sum of alpha_r E_r, (k, q, q), in the working basis, in the order of vech D."""
+    B = theta_coordinates(cross)
+    if cross.diagonal:
+        return B @ np.swapaxes(B, 1, 2)
+    return np.maximum(B, np.swapaxes(B, 1, 2))
+
+
+def _inverse_cholesky(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse Cholesky factors and log-determinants of many small matrices, column by column over all of them."""
     q = S.shape[1]
     C, inverse = np.zeros_like(S), np.zeros_like(S)
@@ -66,9 +74,66 @@ def _cholesky(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return inverse, logdet
 
 
-def _gram(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+def gram(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """Sum over groups of the products of all entries of A_i with all entries of B_i."""
     return (A.reshape(len(A), -1).T @ B.reshape(len(B), -1)).reshape(*A.shape[1:], *B.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """What value and derivatives are made of at one L, with :math:`V_0 = I + ZLL'Z'`.
+
+    ``A`` (n, q, q): :math:`Z_i'V_0^{-1}Z_i`; ``C`` (n, q, p): :math:`Z_i'V_0^{-1}X_iR^{-1}` with
+    :math:`R'R = X'V_0^{-1}X`; ``u`` (n, q): :math:`Z_i'V_0^{-1}r_i` with r the residual at ``beta``; ``r2``:
+    :math:`r'V_0^{-1}r`; ``logdet_V``, ``logdet_X``: logarithms of :math:`|V_0|` and :math:`|X'V_0^{-1}X|`, X being that
+    of the formula.
+    """
+
+    A: np.ndarray
+    C: np.ndarray
+    u: np.ndarray
+    beta: np.ndarray
+    r2: float
+    logdet_V: float
+    logdet_X: float
+
+
+def pieces(cross: CrossProducts, L: np.ndarray) -> Pieces:
+    """Weighted sums at one L, from the cross-products.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    L : (q, q) array
+        In the working basis; may be singular.
+
+    Returns
+    -------
+    Pieces
+    """
+    w, q, p = cross.work, len(cross.z_names), len(cross.x_names)
+    ZtZ, index = cross.patterns
+    inverse, logdet = _inverse_cholesky(np.eye(q) + L.T @ ZtZ @ L)
+    half = inverse @ L.T  # V0^-1 = I - Z half' half Z'
+    ZtW = np.concatenate([w.ZtX, w.Zty[:, :, None]], axis=2)
+    HW = half[index] @ ZtW
+    total = np.block([[w.XtX, w.Xty[:, None]], [w.Xty[None, :], np.array([[w.yty]])]])
+    total = total - np.einsum("axay->xy", gram(HW, HW))
+    R = np.linalg.cholesky(total[:p, :p])
+    R_inverse = np.linalg.inv(R)
+    explained = R_inverse @ total[:p, p]
+    beta = R_inverse.T @ explained
+    ZtH = ZtZ @ np.swapaxes(half, 1, 2)
+    M = ZtW - ZtH[index] @ HW
+    return Pieces(
+        A=(ZtZ - ZtH @ np.swapaxes(ZtH, 1, 2))[index],
+        C=M[:, :, :p] @ R_inverse.T,
+        u=M[:, :, p] - M[:, :, :p] @ beta,
+        beta=beta,
+        r2=float(total[p, p] - explained @ explained),
+        logdet_V=float(np.bincount(index, minlength=len(ZtZ)) @ logdet),
+        logdet_X=float(2 * np.log(np.diag(R)).sum() + 2 * np.log(np.abs(np.diag(cross.basis.Rx))).sum()),
+    )
 
 
 def deviance(cross: CrossProducts, theta: np.ndarray, coordinates: np.ndarray, method: str) -> Deviance:
@@ -94,48 +159,26 @@ def deviance(cross: CrossProducts, theta: np.ndarray, coordinates: np.ndarray, m
     -------
     Deviance
     """
-    B = coordinates
-    w, q, p = cross.work, len(cross.z_names), len(cross.x_names)
-    reml = method == "REML"
-    m = cross.n_obs - (p if reml else 0)
-    ZtZ, index = cross.patterns
-    count = np.bincount(index, minlength=len(ZtZ)).astype(float)
+    B, reml = coordinates, method == "REML"
+    m = cross.n_obs - (len(cross.x_names) if reml else 0)
     L = np.tensordot(theta, B, 1)
-    inverse, logdet = _cholesky(np.eye(q) + L.T @ ZtZ @ L)
-    half = inverse @ L.T  # V0^-1 = I - Z half' half Z'
-    ZtW = np.concatenate([w.ZtX, w.Zty[:, :, None]], axis=2)
-    HW = half[index] @ ZtW
-    gram = np.block([[w.XtX, w.Xty[:, None]], [w.Xty[None, :], np.array([[w.yty]])]])
-    gram = gram - np.einsum("axay->xy", _gram(HW, HW))
-    R = np.linalg.cholesky(gram[:p, :p])
-    Rinv = np.linalg.inv(R)
-    explained = Rinv @ gram[:p, p]
-    beta = Rinv.T @ explained
-    r2 = gram[p, p] - explained @ explained
-    value = count @ logdet + m * (1 + LOG_2PI + np.log(r2 / m))
-    if reml:
-        value += 2 * np.log(np.diag(R)).sum() + 2 * np.log(np.abs(np.diag(cross.basis.Rx))).sum()
+    s = pieces(cross, L)
+    A, C, u = s.A, s.C, s.u
+    value = s.logdet_V + m * (1 + LOG_2PI + np.log(s.r2 / m)) + (s.logdet_X if reml else 0.0)
 
-    # Z'V0^-1 Z, and Z'V0^-1 [X R^-T, r]: in these columns the inverse of X'V0^-1 X is the identity.
-    ZtH = ZtZ @ np.swapaxes(half, 1, 2)
-    A = (ZtZ - ZtH @ np.swapaxes(ZtH, 1, 2))[index]
-    M = ZtW - ZtH[index] @ HW
-    C, u = M[:, :, :p] @ Rinv.T, M[:, :, p] - M[:, :, :p] @ beta
     G = C @ np.swapaxes(C, 1, 2) if reml else np.zeros_like(A)
     uu = u[:, :, None] * u[:, None, :]
-    Gamma = A.sum(axis=0) - G.sum(axis=0) - m / r2 * uu.sum(axis=0)
+    Gamma = A.sum(axis=0) - G.sum(axis=0) - m / s.r2 * uu.sum(axis=0)
     gradient = 2 * np.einsum("kab,ab->k", B, Gamma @ L)
 
+    # Derivatives of LL', then the chain rule: first what is quadratic in them, last what comes from their own change.
     E = B @ L.T + L @ np.swapaxes(B, 1, 2)
-    J = A - 2 * G - 2 * m / r2 * uu
-    AJ, Cu, uv = _gram(A, J), _gram(C, u), uu.sum(axis=0)
-    hessian = -np.einsum("rab,bcda,scd->rs", E, AJ, E, optimize=True)
-    c = np.einsum("rab,axb->rx", E, Cu)
+    hessian = -np.einsum("rab,bcda,scd->rs", E, gram(A, A - 2 * G - 2 * m / s.r2 * uu), E, optimize=True)
     if reml:
-        P = np.einsum("rab,axby->rxy", E, _gram(C, C))
+        P = np.einsum("rab,axby->rxy", E, gram(C, C))
         hessian -= np.einsum("rxy,sxy->rs", P, P)
-    hessian -= 2 * m / r2 * c @ c.T
-    v = np.einsum("rab,ab->r", E, uv)
-    hessian -= m / r2**2 * np.outer(v, v)
+    c = np.einsum("rab,axb->rx", E, gram(C, u))
+    v = np.einsum("rab,ab->r", E, uu.sum(axis=0))
+    hessian -= 2 * m / s.r2 * c @ c.T + m / s.r2**2 * np.outer(v, v)
     hessian += 2 * np.einsum("kab,ac,lcb->kl", B, Gamma, B)
-    return Deviance(theta, float(value), gradient, (hessian + hessian.T) / 2, beta, float(r2 / m))
+    return Deviance(theta, float(value), gradient, (hessian + hessian.T) / 2, s.beta, s.r2 / m)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmmlib.design import CrossProducts
-from lmmlib.deviance import Deviance, deviance, theta_coordinates
-from lmmlib.information import directions
+from lmmlib.deviance import Deviance, d_coordinates, deviance, gram, pieces, theta_coordinates
 
 # Half the Newton decrement is what the deviance still has to fall: this is far below its rounding error.
 DECREMENT = 1e-14
@@ -52,12 +51,17 @@ def start(cross: CrossProducts) -> np.ndarray:
         In the working basis.
     """
     q = len(cross.z_names)
-    d = directions(cross, np.zeros((q, q)), 1.0, working=True)
-    p, k = len(d.Phi), len(d.P) - 1
-    PhiP = d.Phi @ d.P[:, :p, :p]
-    trace = d.trace2 - 2 * np.einsum("ab,rsba->rs", d.Phi, d.Q[:, :, :p, :p]) + np.einsum("rab,sba->rs", PhiP, PhiP)
-    alpha = np.linalg.lstsq((trace + trace.T) / 2, d.P[:, p, p], rcond=None)[0]
-    sigma2 = max(alpha[-1], 0.05 * d.P[-1, p, p] / cross.n_obs)
+    s = pieces(cross, np.zeros((q, q)))
+    E = d_coordinates(cross)
+    k, G = len(E), s.C @ np.swapaxes(s.C, 1, 2)
+    P = np.einsum("rab,axby->rxy", E, gram(s.C, s.C))
+    expected = np.empty((k + 1, k + 1))
+    expected[:k, :k] = np.einsum("rab,bcda,scd->rs", E, gram(s.A, s.A - 2 * G), E) + np.einsum("rxy,sxy->rs", P, P)
+    expected[:k, k] = expected[k, :k] = np.einsum("rab,ab->r", E, (s.A - G).sum(axis=0))
+    expected[k, k] = cross.n_obs - len(cross.x_names)
+    observed = np.append(np.einsum("rab,ab->r", E, s.u.T @ s.u), s.r2)
+    alpha = np.linalg.lstsq((expected + expected.T) / 2, observed, rcond=None)[0]
+    sigma2 = max(alpha[-1], 0.05 * s.r2 / cross.n_obs)
     if cross.diagonal:
         return np.sqrt(np.maximum(alpha[:k] / sigma2, LEAST_START))
     D = np.zeros((q, q))
