@@ -1,7 +1,7 @@
-"""Linear mixed-effects models: every numbered equation of the book is one function here.
+"""Linear mixed-effects models: the equations of the book as functions, each naming its equation.
 
 Data flow one way: ``load`` or your own frame, ``build_design``, ``cross_products``, then estimates
-(``gls``), likelihoods and inference. ``dense`` holds the same formulas as printed.
+(``gls``), likelihoods and inference; ``fit`` does it all for REML and ML. ``dense`` holds the same formulas as printed.
 """
 
 from lmmlib import dense, errors, moments, plots, report, simulate

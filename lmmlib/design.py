@@ -1,6 +1,6 @@
 r"""The design of a mixed model with one grouping factor, and the per-group cross-products.
 
-Everything that chapters 2 to 9 compute depends on the rows of the data only through
+The likelihoods and estimates of the Gaussian model depend on the rows of the data only through
 
 .. math:: Z_i'Z_i,\; Z_i'X_i,\; Z_i'y_i \quad (i = 1, \dots, n), \qquad X'X,\; X'y,\; y'y.
 
