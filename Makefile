@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test run lab lock clean distclean help lint code notebooks pages
+.PHONY: book test run lab bench lock clean distclean help lint code notebooks pages
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -63,6 +63,9 @@ lab: $(READY)  ## Open the chapters in JupyterLab
 	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements >/dev/null 2>&1
 	$(BIN)/jupyter lab --notebook-dir=chapters $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  --LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate
+
+bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (about two minutes)
+	@$(BIN)/python -m benchmarks.run
 
 lock:  ## Resolve the dependencies again: rewrites requirements.lock and environment.yml
 	@$(PYTHON) chapters/_tools/environment.py --lock

@@ -17,6 +17,7 @@ from execute import images
 # One thread: sums are taken in the same order on every run. Kernels inherit this.
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[variable] = "1"
+os.environ["TQDM_DISABLE"] = "1"  # progress bars are for a reader at the keyboard
 
 # Root mean square over all pixels and channels, on the scale 0 to 255. Data that differ by 1e-9
 # (another processor) or text drawn by another build of the font engine stay below 1; data scaled

@@ -6,6 +6,8 @@ Data flow one way: ``load`` or your own frame, ``build_design``, ``cross_product
 
 from lmmlib import dense, errors, moments, plots, report, simulate
 from lmmlib.anova import anova_estimates, two_stage_estimates
+from lmmlib.batch import Fits, fit_many
+from lmmlib.compare import Comparison, aic_table, compare
 from lmmlib.datasets import load
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.fit import Fit, fit, fit_design
@@ -20,16 +22,21 @@ from lmmlib.ols import ols, ols_covariance, sandwich
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "CrossProducts",
     "Design",
     "Fit",
+    "Fits",
+    "aic_table",
     "anova_estimates",
     "build_design",
+    "compare",
     "cross_products",
     "dense",
     "errors",
     "fit",
     "fit_design",
+    "fit_many",
     "fixed_matrix",
     "gls",
     "icc",

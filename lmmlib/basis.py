@@ -7,6 +7,7 @@ orthonormal, and results are turned back.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -15,6 +16,9 @@ from scipy.linalg import solve_triangular
 # A column counts as a combination of the earlier ones when what they leave of it is below this
 # share of its length. Calendar years squared leave 1e-5, exact copies 1e-16.
 DEPENDENT = 1e-10
+
+# Rows that are worked on at a time: what is computed of them is small beside the data, and fits into the cache.
+CHUNK = 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +32,22 @@ class Basis:
     @classmethod
     def of(cls, y, X, Z) -> Basis:
         """Basis in which the columns of these rows are orthogonal with mean square one."""
-        Rx, Rz = triangle(X), triangle(Z)
-        work = divide(X, Rx)
+        Rx = triangle(X)
+        Rz = Rx if Z is X else triangle(Z)
         beta0 = np.zeros(X.shape[1])
         if X.shape[1]:
-            beta0 = solve_triangular(Rx, work.T @ y / len(y))
+            beta0 = solve_triangular(Rx, sum(divide(X[rows], Rx).T @ y[rows] for rows in chunks(len(y))) / len(y))
         return cls(Rx, Rz, beta0)
+
+    def turn(self, y, X, Z) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of y, X and Z in the working basis."""
+        work = divide(X, self.Rx)
+        return y - X @ self.beta0, work, work if Z is X else divide(Z, self.Rz)
+
+
+def chunks(n_rows: int, size: int = CHUNK) -> Iterator[slice]:
+    """Slices of ``size`` rows, the last may be shorter, that cover all."""
+    return (slice(first, first + size) for first in range(0, n_rows, size))
 
 
 def triangle(M: np.ndarray) -> np.ndarray:
@@ -41,9 +55,14 @@ def triangle(M: np.ndarray) -> np.ndarray:
     N, k = M.shape
     if not k:
         return np.zeros((0, 0))
-    length = np.linalg.norm(M, axis=0)
+    upper, length2 = np.zeros((0, k)), np.zeros(k)
+    for rows in chunks(N):
+        # The triangle of the rows before stands for them.
+        upper = np.linalg.qr(np.concatenate([upper, M[rows]]), mode="r")
+        length2 += (M[rows] ** 2).sum(axis=0)
+    length = np.sqrt(length2)
     R = np.zeros((k, k))
-    R[: min(N, k)] = np.linalg.qr(M, mode="r")
+    R[: len(upper)] = upper
     left = np.abs(np.diag(R))
     R[np.diag_indices(k)] = np.where(left > DEPENDENT * length, np.diag(R), np.where(length > 0, length, 1.0))
     return R / np.sqrt(N)
@@ -66,18 +85,24 @@ class Sums:
     yty: float
 
     @classmethod
-    def of(cls, y, X, Z, group, n_groups) -> Sums:
-        """One vectorised pass over the rows, which may come in any order."""
-        q = Z.shape[1]
-        columns = np.column_stack([Z, X, y])
-        per_group = np.empty((n_groups, q, columns.shape[1]))
+    def of(cls, y, X, Z, group, n_groups, basis: Basis | None = None) -> Sums:
+        """One pass over the rows, which may come in any order; of their columns in ``basis`` if one is given."""
+        p, q, same = X.shape[1], Z.shape[1], Z is X
+        XtX, Xty, yty = np.zeros((p, p)), np.zeros(p), 0.0
+        per_group = np.zeros((n_groups, q, q + 1 if same else q + p + 1))
+        # With fewer rows than groups most of what a chunk adds would be zeros.
+        for rows in chunks(len(y), max(CHUNK, n_groups)):
+            v, W = y[rows], X[rows]
+            v, W, U = (v, W, W if same else Z[rows]) if basis is None else basis.turn(v, W, W if same else Z[rows])
+            columns = [*U.T, v] if same else [*U.T, *W.T, v]
+            for a in range(q):
+                for c in range(a, len(columns)):
+                    per_group[:, a, c] += np.bincount(group[rows], columns[a] * columns[c], minlength=n_groups)
+            XtX, Xty, yty = XtX + W.T @ W, Xty + W.T @ v, yty + float(v @ v)
         for a in range(q):
-            for c in range(columns.shape[1]):
-                if c < a:
-                    per_group[:, a, c] = per_group[:, c, a]
-                else:
-                    per_group[:, a, c] = np.bincount(group, Z[:, a] * columns[:, c], minlength=n_groups)
-        return cls(per_group[:, :, :q], per_group[:, :, q:-1], per_group[:, :, -1], X.T @ X, X.T @ y, float(y @ y))
+            per_group[:, a, :a] = per_group[:, :a, a]
+        ZtZ = per_group[:, :, :q]
+        return cls(ZtZ, ZtZ if same else per_group[:, :, q:-1], per_group[:, :, -1], XtX, Xty, yty)
 
     def change(self, Mz, Mx, d) -> Sums:
         """Sums for the columns Z Mz, X Mx and y + X d."""

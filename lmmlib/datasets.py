@@ -49,7 +49,7 @@ _FILES = MappingProxyType(
             {"block": list(range(1, 11)), "source": ["observed", "reconstructed"]},
         ),
         "published": _File(
-            "72e1ffc765636b11fae1eab06b53b1867007953f94179e0b28382167cd083ee5",
+            "1814bbd5e05dc12f8486adfe0e10e9b961ca3f86ad639a8f052c796012a16d45",
             {},
         ),
     }

@@ -112,12 +112,13 @@ class Design:
         return np.bincount(self.group, minlength=self.n_groups)
 
     @cached_property
-    def _order(self) -> tuple[np.ndarray, np.ndarray]:
+    def by_group(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers sorted by group, and where each group begins in them, (n_groups + 1,)."""
         return np.argsort(self.group, kind="stable"), np.concatenate([[0], np.cumsum(self.n_i)])
 
     def rows(self, i: int) -> np.ndarray:
         """Row numbers of group ``i``, in the order of the data."""
-        order, start = self._order
+        order, start = self.by_group
         return order[start[i] : start[i + 1]]
 
     def group_rows(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -224,10 +225,18 @@ class CrossProducts:
         Two groups share a pattern when their sums differ by rounding only (the order of the rows).
         """
         ZtZ = self.work.ZtZ
-        scale = np.abs(ZtZ).max() if ZtZ.size else 1.0
-        key = np.round(ZtZ.reshape(self.n_groups, -1) / (scale * 1e-12 or 1.0))
-        _, first, index = np.unique(key, axis=0, return_index=True, return_inverse=True)
-        return ZtZ[first], index.reshape(-1)
+        if not ZtZ.size:
+            return ZtZ[:1], np.zeros(self.n_groups, int)
+        scale = np.abs(ZtZ).max()
+        lower = np.tril_indices(len(self.z_names))
+        key = np.round(ZtZ[:, *lower].T / (scale * 1e-12 or 1.0))
+        order = np.lexsort(key)
+        new = (np.diff(key[:, order], prepend=np.nan) != 0).any(axis=0)
+        if new.all():
+            return ZtZ, np.arange(self.n_groups)
+        index = np.empty(self.n_groups, int)
+        index[order] = np.cumsum(new) - 1
+        return ZtZ[order[new]], index
 
     @property
     def n_patterns(self) -> int:
@@ -293,11 +302,5 @@ def cross_products(design: Design) -> CrossProducts:
         Additive over chunks of rows.
     """
     basis = Basis.of(design.y, design.X, design.Z)
-    work = Sums.of(
-        design.y - design.X @ basis.beta0,
-        divide(design.X, basis.Rx),
-        divide(design.Z, basis.Rz),
-        design.group,
-        design.n_groups,
-    )
+    work = Sums.of(design.y, design.X, design.Z, design.group, design.n_groups, basis)
     return CrossProducts(work, basis, design.n_i, design.group_names, design.x_names, design.z_names, design.diagonal)

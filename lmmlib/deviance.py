@@ -2,33 +2,22 @@ r"""The profiled deviance of a mixed model as a function of theta alone, with ex
 
 With :math:`D = \sigma^2 LL'` the best beta and sigma2 for a given L have closed forms, so the optimiser sees only
 the entries theta of L (Bates et al. 2015). Everything is computed in the working basis of the cross-products, where L
-is scale-free.
+is scale-free, and for many theta, or many responses, at once: they are the first axis of every array.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from lmmlib.design import CrossProducts
 from lmmlib.likelihood import LOG_2PI
+from lmmlib.responses import Responses
 
-
-@dataclass(frozen=True, eq=False)
-class Deviance:
-    """Minus twice the profiled log-likelihood at one theta, with what the estimates are made of.
-
-    ``gradient`` (k,) and ``hessian`` (k, k) are exact derivatives; ``beta`` (p,) is in the working basis, ``sigma2``
-    the best residual variance.
-    """
-
-    theta: np.ndarray
-    value: float
-    gradient: np.ndarray
-    hessian: np.ndarray
-    beta: np.ndarray
-    sigma2: float
+# Numbers in the largest array that is formed for a block of groups: about what a processor's cache holds.
+BLOCK = 200_000
 
 
 def theta_coordinates(cross: CrossProducts) -> np.ndarray:
@@ -58,88 +47,224 @@ def d_coordinates(cross: CrossProducts) -> np.ndarray:
     return np.maximum(B, np.swapaxes(B, 1, 2))
 
 
+def _t(M: np.ndarray) -> np.ndarray:
+    """Each matrix transposed."""
+    return np.swapaxes(M, -1, -2)
+
+
 def _inverse_cholesky(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse Cholesky factors and log-determinants of many small matrices, column by column over all of them."""
-    q = S.shape[1]
+    q = S.shape[-1]
     C, inverse = np.zeros_like(S), np.zeros_like(S)
-    logdet = np.zeros(len(S))
+    logdet = np.zeros(S.shape[:-2])
     for j in range(q):
-        C[:, j, j] = np.sqrt(S[:, j, j] - np.einsum("pk,pk->p", C[:, j, :j], C[:, j, :j]))
-        logdet += 2 * np.log(C[:, j, j])
+        C[..., j, j] = np.sqrt(S[..., j, j] - (C[..., j, :j] ** 2).sum(axis=-1))
+        logdet += 2 * np.log(C[..., j, j])
         for i in range(j + 1, q):
-            C[:, i, j] = (S[:, i, j] - np.einsum("pk,pk->p", C[:, i, :j], C[:, j, :j])) / C[:, j, j]
-        inverse[:, j, j] = 1 / C[:, j, j]
+            C[..., i, j] = (S[..., i, j] - (C[..., i, :j] * C[..., j, :j]).sum(axis=-1)) / C[..., j, j]
+        inverse[..., j, j] = 1 / C[..., j, j]
         for i in range(j):
-            inverse[:, j, i] = -np.einsum("pk,pk->p", C[:, j, i:j], inverse[:, i:j, i]) / C[:, j, j]
+            inverse[..., j, i] = -(C[..., j, i:j] * inverse[..., i:j, i]).sum(axis=-1) / C[..., j, j]
     return inverse, logdet
 
 
+def _cholesky(S: np.ndarray) -> np.ndarray:
+    """Cholesky factors; NaN for a matrix that is not positive definite, where an L without bounds left no digits."""
+    try:
+        return np.linalg.cholesky(S)
+    except np.linalg.LinAlgError:
+        C = np.full_like(S, np.nan)
+        for factor, matrix in zip(C, S, strict=True):
+            with suppress(np.linalg.LinAlgError):
+                factor[:] = np.linalg.cholesky(matrix)
+        return C
+
+
 def gram(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """Sum over groups of the products of all entries of A_i with all entries of B_i."""
-    return (A.reshape(len(A), -1).T @ B.reshape(len(B), -1)).reshape(*A.shape[1:], *B.shape[1:])
+    """Sum over groups of the products of all entries of A_i with all entries of B_i, for each response."""
+    flat = [M.reshape(*M.shape[:2], int(np.prod(M.shape[2:]))) for M in (A, B)]
+    sums = _t(flat[0]) @ flat[1]
+    return sums.reshape(len(sums), *A.shape[2:], *B.shape[2:])
 
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """What value and derivatives are made of at one L, with :math:`V_0 = I + ZLL'Z'`.
+    r"""What value and derivatives are made of at one L for each response, with :math:`V_0 = I + ZLL'Z'`.
 
-    ``A`` (n, q, q): :math:`Z_i'V_0^{-1}Z_i`; ``C`` (n, q, p): :math:`Z_i'V_0^{-1}X_iR^{-1}` with
-    :math:`R'R = X'V_0^{-1}X`; ``u`` (n, q): :math:`Z_i'V_0^{-1}r_i` with r the residual at ``beta``; ``r2``:
-    :math:`r'V_0^{-1}r`; ``logdet_V``, ``logdet_X``: logarithms of :math:`|V_0|` and :math:`|X'V_0^{-1}X|`, X being that
-    of the formula.
+    With :math:`A_i = Z_i'V_0^{-1}Z_i`, :math:`C_i = Z_i'V_0^{-1}X_iR^{-1}`, :math:`R'R = X'V_0^{-1}X`, :math:`G_i =
+    C_iC_i'`, and :math:`u_i = Z_i'V_0^{-1}r_i`, r the residual at ``beta`` (B, p): the sums over groups ``A``, ``G``
+    and ``uu`` (B, q, q), and of the products of all their entries ``AA``, ``AG``, ``Auu``, ``CC`` and ``Cu``. ``r2``
+    (B,): :math:`r'V_0^{-1}r`; ``half`` (B, p, p): :math:`R^{-1}`; ``logdet_V``, ``logdet_X`` (B,): logarithms of
+    :math:`|V_0|` and :math:`|X'V_0^{-1}X|`, X being that of the formula there.
     """
 
-    A: np.ndarray
-    C: np.ndarray
-    u: np.ndarray
     beta: np.ndarray
-    r2: float
-    logdet_V: float
-    logdet_X: float
+    r2: np.ndarray
+    half: np.ndarray
+    logdet_V: np.ndarray
+    logdet_X: np.ndarray
+    A: np.ndarray
+    G: np.ndarray
+    uu: np.ndarray
+    AA: np.ndarray
+    AG: np.ndarray
+    Auu: np.ndarray
+    CC: np.ndarray
+    Cu: np.ndarray
 
 
-def pieces(cross: CrossProducts, L: np.ndarray) -> Pieces:
-    """Weighted sums at one L, from the cross-products.
+@np.errstate(divide="ignore", invalid="ignore")  # an L without bounds: NaN
+def pieces(cross: CrossProducts, data: Responses, L: np.ndarray) -> Pieces:
+    """Weighted sums from the cross-products, in two passes over the groups: beta first, then what needs it.
 
     Parameters
     ----------
     cross : CrossProducts
-    L : (q, q) array
+    data : Responses
+        As many as there are L, or one for all.
+    L : (B, q, q) array
         In the working basis; may be singular.
 
     Returns
     -------
     Pieces
     """
-    w, q, p = cross.work, len(cross.z_names), len(cross.x_names)
+    q, p, many = len(cross.z_names), len(cross.x_names), max(len(L), len(data))
     ZtZ, index = cross.patterns
-    inverse, logdet = _inverse_cholesky(np.eye(q) + L.T @ ZtZ @ L)
-    half = inverse @ L.T  # V0^-1 = I - Z half' half Z'
-    ZtW = np.concatenate([w.ZtX, w.Zty[:, :, None]], axis=2)
-    HW = half[index] @ ZtW
-    total = np.block([[w.XtX, w.Xty[:, None]], [w.Xty[None, :], np.array([[w.yty]])]])
-    total = total - np.einsum("axay->xy", gram(HW, HW))
-    R = np.linalg.cholesky(total[:p, :p])
+    L = L[:, None]
+    inverse, logdet = _inverse_cholesky(np.eye(q) + _t(L) @ ZtZ @ L)
+    half = inverse @ _t(L)  # V0^-1 = I - Z half' half Z'
+    ZtH = ZtZ @ _t(half)
+    A = ZtZ - ZtH @ _t(ZtH)
+    blocks = _blocks(cross.n_groups, many * q * (p + q + 1))
+
+    total, HW = np.broadcast_to(data.WtW, (many, p + 1, p + 1)).copy(), []
+    for block in blocks:
+        HW.append(half[:, index[block]] @ data.ZtW[:, block])
+        rows = HW[-1].reshape(many, HW[-1].shape[1] * q, p + 1)
+        total -= _t(rows) @ rows
+    R = _t(_cholesky(total[:, :p, :p]))
     R_inverse = np.linalg.inv(R)
-    explained = R_inverse @ total[:p, p]
-    beta = R_inverse.T @ explained
-    ZtH = ZtZ @ np.swapaxes(half, 1, 2)
-    M = ZtW - ZtH[index] @ HW
+    explained = np.einsum("bxy,bx->by", R_inverse, total[:, :p, p])
+    beta = np.einsum("bxy,by->bx", R_inverse, explained)
+
+    shapes = [(q, q)] * 3 + [(q, q, q, q)] * 3 + [(q, p, q, p), (q, p, q)]
+    sums = [np.zeros((many, *shape)) for shape in shapes]
+    to_Cu = np.zeros((many, p + 1, p + 1))  # from W = [X, y] to [X R^-1, r]
+    to_Cu[:, :p, :p], to_Cu[:, :p, p], to_Cu[:, p, p] = R_inverse, -beta, 1.0
+    for block, HW_block in zip(blocks, HW, strict=True):
+        here = index[block]
+        M = data.ZtW[:, block] - ZtH[:, here] @ HW_block
+        M = (M.reshape(many, M.shape[1] * q, p + 1) @ to_Cu).reshape(M.shape)
+        C, u = M[..., :p], M[..., p]
+        Ai, G, uu = A[:, here], C @ _t(C), u[..., :, None] * u[..., None, :]
+        sums[0] += Ai.sum(axis=1)
+        sums[1] += G.sum(axis=1)
+        sums[2] += uu.sum(axis=1)
+        for k, one, other in ((3, Ai, Ai), (4, Ai, G), (5, Ai, uu), (6, C, C), (7, C, u)):
+            sums[k] += gram(one, other)
     return Pieces(
-        A=(ZtZ - ZtH @ np.swapaxes(ZtH, 1, 2))[index],
-        C=M[:, :, :p] @ R_inverse.T,
-        u=M[:, :, p] - M[:, :, :p] @ beta,
-        beta=beta,
-        r2=float(total[p, p] - explained @ explained),
-        logdet_V=float(np.bincount(index, minlength=len(ZtZ)) @ logdet),
-        logdet_X=float(2 * np.log(np.diag(R)).sum() + 2 * np.log(np.abs(np.diag(cross.basis.Rx))).sum()),
+        beta,
+        total[:, p, p] - (explained**2).sum(axis=1),
+        R_inverse,
+        logdet @ np.bincount(index, minlength=len(ZtZ)),
+        2 * np.log(np.diagonal(R, axis1=1, axis2=2)).sum(axis=1) + 2 * np.log(np.abs(np.diag(cross.basis.Rx))).sum(),
+        *sums,
     )
 
 
-def deviance(cross: CrossProducts, theta: np.ndarray, coordinates: np.ndarray, method: str) -> Deviance:
+def _blocks(n_groups: int, width: int) -> list[slice]:
+    """Groups in blocks of so many that what is formed for one of them stays small."""
+    size = max(1, BLOCK // max(width, 1))
+    return [slice(first, first + size) for first in range(0, n_groups, size)]
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The two parts of a deviance at theta, each with gradient (B, k) and Hessian (B, k, k).
+
+    ``h`` (B,): :math:`\\log|V_0|`, for REML with :math:`\\log|X'V_0^{-1}X|`; ``r2`` (B,): the generalised residual sum
+    of squares.
+    """
+
+    h: np.ndarray
+    h_gradient: np.ndarray
+    h_hessian: np.ndarray
+    r2: np.ndarray
+    r2_gradient: np.ndarray
+    r2_hessian: np.ndarray
+    beta: np.ndarray
+    half: np.ndarray
+
+
+def surface(cross: CrossProducts, data: Responses, theta: np.ndarray, B: np.ndarray, reml: bool) -> Surface:
+    """Log-determinants and residual sum of squares at theta (B, k), with their derivatives."""
+    L = np.tensordot(theta, B, 1)
+    s = pieces(cross, data, L)
+    Gamma = s.A - s.G if reml else s.A
+
+    # Derivatives by LL' along E_k = dLL'/dtheta_k, and by the chain rule what comes from the change of E_k itself.
+    E = B @ _t(L)[:, None]
+    E = E + _t(E)
+    h_hessian = 2 * np.einsum("kab,zac,lcb->zkl", B, Gamma, B)
+    h_hessian -= np.einsum("zrab,zbcda,zscd->zrs", E, s.AA - 2 * s.AG if reml else s.AA, E, optimize=True)
+    if reml:
+        P = np.einsum("zrab,zaxby->zrxy", E, s.CC)
+        h_hessian -= np.einsum("zrxy,zsxy->zrs", P, P)
+    c = np.einsum("zrab,zaxb->zrx", E, s.Cu)
+    r2_hessian = 2 * np.einsum("zrab,zbcda,zscd->zrs", E, s.Auu, E, optimize=True)
+    r2_hessian -= 2 * c @ _t(c) + 2 * np.einsum("kab,zac,lcb->zkl", B, s.uu, B)
+    return Surface(
+        h=s.logdet_V + (s.logdet_X if reml else 0.0),
+        h_gradient=2 * np.einsum("kab,zab->zk", B, Gamma @ L),
+        h_hessian=(h_hessian + _t(h_hessian)) / 2,
+        r2=s.r2,
+        r2_gradient=-2 * np.einsum("kab,zab->zk", B, s.uu @ L),
+        r2_hessian=(r2_hessian + _t(r2_hessian)) / 2,
+        beta=s.beta,
+        half=s.half,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Deviance:
+    """Minus twice a log-likelihood at theta, with what the estimates are made of.
+
+    ``gradient`` (B, k) and ``hessian`` (B, k, k) are exact derivatives; ``beta`` (B, p) in the working basis and
+    ``sigma2`` (B,) are the best for theta (B, k); ``half`` (B, p, p): half half' is the covariance of beta over sigma2.
+    """
+
+    theta: np.ndarray
+    value: np.ndarray
+    gradient: np.ndarray
+    hessian: np.ndarray
+    beta: np.ndarray
+    sigma2: np.ndarray
+    half: np.ndarray
+
+    def take(self, rows) -> Deviance:
+        """Some of the responses."""
+        return Deviance(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    def put(self, rows, other: Deviance) -> Deviance:
+        """The same with others in the place of some."""
+        changed = {f.name: getattr(self, f.name).copy() for f in fields(self)}
+        for name, values in changed.items():
+            values[rows] = getattr(other, name)
+        return replace(self, **changed)
+
+
+def degrees(cross: CrossProducts, method: str) -> int:
+    """m, what sigma2 is a mean over: N for ML, N - p for REML."""
+    return cross.n_obs - (len(cross.x_names) if method == "REML" else 0)
+
+
+def deviance(
+    cross: CrossProducts, theta: np.ndarray, coordinates: np.ndarray, method: str, data: Responses | None = None
+) -> Deviance:
     r"""Profiled deviance, its gradient and its Hessian.
 
-    .. math:: d(\theta) = \sum_i\log|I + L'Z_i'Z_iL| + [\log|X'V_0^{-1}X|] + m\Big(1 + \log\frac{2\pi\,r^2}{m}\Big),
+    .. math:: d(\theta) = \log|V_0| + [\log|X'V_0^{-1}X|] + m\Big(1 + \log\frac{2\pi\,r^2}{m}\Big),
         \qquad V_0 = I + ZLL'Z'
 
     with :math:`r^2` the generalised residual sum of squares, m = N for ML, and for REML m = N - p and the term in
@@ -149,36 +274,24 @@ def deviance(cross: CrossProducts, theta: np.ndarray, coordinates: np.ndarray, m
     Parameters
     ----------
     cross : CrossProducts
-    theta : (k,) array
-        Coordinates of L, in the working basis.
+    theta : (k,) or (B, k) array
+        Coordinates of L, in the working basis; with (B, k) every part of the answer has the axis B in front.
     coordinates : (k, q, q) array
         The B_k of :func:`theta_coordinates`.
     method : {"REML", "ML"}
+    data : Responses, optional
+        One for each theta, or one for all; by default the response of the cross-products.
 
     Returns
     -------
     Deviance
     """
-    B, reml = coordinates, method == "REML"
-    m = cross.n_obs - (len(cross.x_names) if reml else 0)
-    L = np.tensordot(theta, B, 1)
-    s = pieces(cross, L)
-    A, C, u = s.A, s.C, s.u
-    value = s.logdet_V + m * (1 + LOG_2PI + np.log(s.r2 / m)) + (s.logdet_X if reml else 0.0)
-
-    G = C @ np.swapaxes(C, 1, 2) if reml else np.zeros_like(A)
-    uu = u[:, :, None] * u[:, None, :]
-    Gamma = A.sum(axis=0) - G.sum(axis=0) - m / s.r2 * uu.sum(axis=0)
-    gradient = 2 * np.einsum("kab,ab->k", B, Gamma @ L)
-
-    # Derivatives of LL', then the chain rule: first what is quadratic in them, last what comes from their own change.
-    E = B @ L.T + L @ np.swapaxes(B, 1, 2)
-    hessian = -np.einsum("rab,bcda,scd->rs", E, gram(A, A - 2 * G - 2 * m / s.r2 * uu), E, optimize=True)
-    if reml:
-        P = np.einsum("rab,axby->rxy", E, gram(C, C))
-        hessian -= np.einsum("rxy,sxy->rs", P, P)
-    c = np.einsum("rab,axb->rx", E, gram(C, u))
-    v = np.einsum("rab,ab->r", E, uu.sum(axis=0))
-    hessian -= 2 * m / s.r2 * c @ c.T + m / s.r2**2 * np.outer(v, v)
-    hessian += 2 * np.einsum("kab,ac,lcb->kl", B, Gamma, B)
-    return Deviance(theta, float(value), gradient, (hessian + hessian.T) / 2, s.beta, s.r2 / m)
+    if theta.ndim == 1:
+        return deviance(cross, theta[None], coordinates, method, data).take(0)
+    m, data = degrees(cross, method), data or Responses.of_cross(cross)
+    s = surface(cross, data, theta, coordinates, method == "REML")
+    with np.errstate(invalid="ignore", divide="ignore"):  # a response without residual has no deviance: NaN
+        value = s.h + m * (1 + LOG_2PI + np.log(s.r2 / m))
+        slope = s.r2_gradient / s.r2[:, None]
+        bend = s.r2_hessian / s.r2[:, None, None] - slope[:, :, None] * slope[:, None, :]
+    return Deviance(theta, value, s.h_gradient + m * slope, s.h_hessian + m * bend, s.beta, s.r2 / m, s.half)

@@ -2,11 +2,14 @@
 
 import numpy as np
 
+from lmmlib.errors import ParameterError
 from lmmlib.parameters import checked_D, checked_finite, checked_sigma2
 
 
 def responses(rng, X, Z, group, n_groups, beta, D, sigma2, count):
     """(n_obs, count) responses; b is drawn before epsilon, one column after the other by `count` fastest."""
+    if not isinstance(rng, np.random.Generator):
+        raise ParameterError(f"rng must be a numpy Generator, such as numpy.random.default_rng(1); got {rng!r}")
     q = Z.shape[1]
     beta, sd = checked_finite("beta", beta, (X.shape[1],)), np.sqrt(checked_sigma2(sigma2))
     b = np.einsum("jk,gkc->gjc", semidefinite_cholesky(checked_D(D, q)), rng.standard_normal((n_groups, q, count)))
@@ -17,13 +20,13 @@ def responses(rng, X, Z, group, n_groups, beta, D, sigma2, count):
 
 
 def semidefinite_cholesky(D):
-    """Lower triangular L with D = L L'; D may be singular: a column without variance left is zero.
+    """Lower triangular L with D = L L' of each D (..., q, q), which may be singular: a column without variance is zero.
 
     Unlike an eigenvector, L has no sign to choose, so a seed gives the same draws on every machine.
     """
     L = np.zeros_like(D)
-    for k in range(len(D)):
-        left = D[k:, k] - L[k:, :k] @ L[k, :k]
-        if left[0] > 1e-14 * D[k, k]:
-            L[k:, k] = left / np.sqrt(left[0])
+    for k in range(D.shape[-1]):
+        left = D[..., k:, k] - np.einsum("...ij,...j->...i", L[..., k:, :k], L[..., k, :k])
+        some = left[..., :1] > 1e-14 * D[..., k, k, None]
+        L[..., k:, k] = np.where(some, left / np.sqrt(np.where(some, left[..., :1], 1.0)), 0.0)
     return L

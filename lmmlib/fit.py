@@ -7,20 +7,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from lmmlib import blup, contrasts, residuals, simulate
+from lmmlib.batch import require_identified, solve
+from lmmlib.blup import Blups
 from lmmlib.design import CrossProducts, Design, cross_products
-from lmmlib.deviance import theta_coordinates
-from lmmlib.draws import semidefinite_cholesky
 from lmmlib.errors import DesignError
 from lmmlib.formula import build_design
-from lmmlib.gls import gls
+from lmmlib.inference import Wald
 from lmmlib.information import checked_method
-from lmmlib.moments import correlation
-from lmmlib.optimise import Step, minimise
-from lmmlib.rounding import fixed, significant
-
-# Singular values of L in the working basis, where they are standard deviations of the random part of an observation
-# relative to sigma. Below the first D is called singular; below the second the value is zero up to rounding.
-SINGULAR, ZERO = 1e-4, 1e-6
+from lmmlib.optimise import Step
+from lmmlib.parameters import numbers
+from lmmlib.responses import Responses
+from lmmlib.summary import summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,29 +91,69 @@ class Fit:
         return pd.Series(np.sqrt(np.diag(self.cov_beta)), self.beta.index)
 
     def summary(self) -> str:
-        """The attributes as text, in the manner of lme4."""
-        names = [*self.D.index, "Residual"]
-        variances = [*np.diag(self.D), self.sigma2]
-        width = max(map(len, [*names, *self.beta.index]))
-        r, correlated = correlation(self.D.to_numpy()), len(self.D) > 1 and not self.design.diagonal
-        lines = [
-            f"Linear mixed model fit by {'REML' if self.method == 'REML' else 'maximum likelihood'}: {self.formula}",
-            f"{'REML criterion' if self.method == 'REML' else 'deviance'} {fixed(self.criterion, 4)}, "
-            f"{self.n_obs} observations in {self.n_groups} groups",
-            f"  {'Random effects':<{width}}  {'variance':>12}  {'sd':>10}{'  corr' * correlated}",
-        ]
-        for k, (name, v) in enumerate(zip(names, variances, strict=True)):
-            row = [fixed(x, 3) for x in r[k, :k]] if correlated and k < len(self.D) else []
-            sizes = f"{significant(v, 5):>12}  {significant(np.sqrt(v), 5):>10}"
-            lines.append(f"  {name:<{width}}  {sizes}  {' '.join(row)}".rstrip())
-        lines.append(f"  {'Fixed effects':<{width}}  {'estimate':>12}  {'se':>10}")
-        for name, b, s in zip(self.beta.index, self.beta, self.se, strict=True):
-            lines.append(f"  {name:<{width}}  {significant(b, 5):>12}  {significant(s, 5):>10}")
-        if self.is_singular:
-            lines.append("D is singular: some combination of the random effects has variance zero")
-        if not self.converged:
-            lines.append(f"not converged: {self.reason}")
-        return "\n".join(lines)
+        """The attributes as text, in the manner of lme4 and lmerTest."""
+        return summary(self)
+
+    def fitted(self, level: str = "conditional") -> np.ndarray:
+        """:func:`lmmlib.residuals.fitted`: with each group's random effects, or the ``"population"`` mean."""
+        return residuals.fitted(self.design, self.cross, *self._estimates, level)
+
+    def residuals(self, level: str = "conditional", kind: str = "response") -> np.ndarray:
+        """:func:`lmmlib.residuals.residuals`: response less fitted value, ``"response"`` or ``"scaled"``."""
+        return residuals.residuals(self.design, self.cross, *self._estimates, level, kind)
+
+    @property
+    def _estimates(self) -> tuple:
+        return self.beta.to_numpy(), self.D.to_numpy(), self.sigma2
+
+    def blups(self) -> Blups:
+        """:func:`lmmlib.blup.blups`: predictions of the random effects, with three errors."""
+        return blup.blups(self)
+
+    def simulate(self, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
+        """New responses from the fitted model, (n_obs,) or (n_obs, size): new random effects, new errors."""
+        return simulate.lmm(self.design, *self._estimates, rng, size)
+
+    def refit(self, y) -> Fit:
+        """The same model and method fitted to another response (n_obs,)."""
+        return fit_design(self.design.with_response(numbers(y, "y")), self.method)
+
+    def contrast(self, L, df=None, null=0.0, level: float = 0.95) -> Wald:
+        """:func:`lmmlib.contrasts.contrast`: test and interval of combinations of the fixed effects."""
+        return contrasts.contrast(self, L, df, null, level)
+
+    def contrasts(self, rows, df=None, level: float = 0.95) -> pd.DataFrame:
+        """:func:`lmmlib.contrasts.contrasts`: a table of labelled contrasts."""
+        return contrasts.contrasts(self, rows, df, level)
+
+    def coefficients(self, df=None, level: float = 0.95) -> pd.DataFrame:
+        """:func:`lmmlib.contrasts.coefficients`: estimates, standard errors, df, t, p and intervals."""
+        return contrasts.coefficients(self, df, level)
+
+    # The modules behind these refit the model, and so come after this one.
+    def parameters(self) -> pd.Series:
+        """:func:`lmmlib.intervals.parameters`: fixed effects, standard deviations and correlations, sigma."""
+        from lmmlib import intervals
+
+        return intervals.parameters(self)
+
+    def confint(self, method: str = "profile", level: float = 0.95, parameters=None, size=1000, rng=None):
+        """:func:`lmmlib.intervals.confint`: profile, Wald or bootstrap limits of the parameters."""
+        from lmmlib import intervals
+
+        return intervals.confint(self, method, level, parameters, size, rng)
+
+    def variance_components(self, level: float = 0.95, method: str = "profile", size=1000, rng=None) -> pd.DataFrame:
+        """:func:`lmmlib.components.variance_components`: variances, SDs, correlations and ICC with intervals."""
+        from lmmlib import components
+
+        return components.variance_components(self, level, method, size, rng)
+
+    def profile(self, parameter: str, values=None) -> pd.DataFrame:
+        """:func:`lmmlib.profile.profile`: the deviance as a function of one parameter."""
+        from lmmlib import profile
+
+        return profile.profile(self, parameter, values)
 
     def __repr__(self) -> str:
         return self.summary()
@@ -161,54 +199,32 @@ def fit_design(design: Design, method: str = "REML") -> Fit:
     Fit
     """
     checked_method(method)
+    if not design.z_names and design.grouping == "all":
+        raise DesignError(
+            "the formula has no random term, such as + (1 | g); ordinary least squares is lmmlib.ols, and (0 | g) "
+            "keeps the groups without random effects"
+        )
     cross = cross_products(design)
-    _require_identified(cross)
-    optimum = minimise(cross, method)
-    best, Rz = optimum.best, cross.basis.Rz
-    U, s, _ = np.linalg.svd(np.tensordot(best.theta, theta_coordinates(cross), 1))
-    half = np.linalg.solve(Rz, U * np.where(s > ZERO, s, 0.0))
-    relative = half @ half.T
-    if cross.diagonal:
-        relative = np.diag(np.diag(relative))
-    D, q = best.sigma2 * relative, len(relative)
-    Lambda = semidefinite_cholesky(relative)
-    estimate = gls(cross, D, best.sigma2)
+    require_identified(cross)
+    fits, log = solve(cross, Responses.of_cross(cross), method)
+    if not np.isfinite(fits.loglik[0]):
+        raise DesignError(f"{fits.reason[0]}; is {design.response!r} the response that you mean?")
     z, x = list(design.z_names), list(design.x_names)
     return Fit(
         formula=design.formula,
         method=method,
-        beta=pd.Series(estimate.beta, x),
-        cov_beta=pd.DataFrame(estimate.cov, x, x),
-        D=pd.DataFrame(D, z, z),
-        sigma2=best.sigma2,
-        theta=np.diag(Lambda).copy() if cross.diagonal else Lambda.T[np.triu_indices(q)],
-        loglik=-best.value / 2,
+        beta=pd.Series(fits.beta[0], x),
+        cov_beta=pd.DataFrame(fits.cov_beta[0], x, x),
+        D=pd.DataFrame(fits.D[0], z, z),
+        sigma2=float(fits.sigma2[0]),
+        theta=fits.theta[0],
+        loglik=float(fits.loglik[0]),
         n_obs=cross.n_obs,
         n_groups=cross.n_groups,
-        is_singular=bool(s.min() < SINGULAR),
-        converged=optimum.converged,
-        reason=optimum.reason,
-        log=optimum.log,
+        is_singular=bool(fits.is_singular[0]),
+        converged=bool(fits.converged[0]),
+        reason=fits.reason[0],
+        log=log,
         design=design,
         cross=cross,
     )
-
-
-def _require_identified(cross: CrossProducts) -> None:
-    """Raise unless the rows can tell D and sigma2 apart."""
-    cross.require_full_rank()
-    q, p = len(cross.z_names), len(cross.x_names)
-    if not q:
-        raise DesignError("the formula has no random term, such as + (1 | g); ordinary least squares is lmmlib.ols")
-    ZtZ = cross.work.ZtZ.sum(axis=0) / cross.n_obs
-    if np.linalg.eigvalsh(ZtZ).min() < 1e-12:
-        raise DesignError(
-            f"the random columns {', '.join(cross.z_names)} are linearly dependent over all rows, so D is not "
-            "identified; leave one out"
-        )
-    within = cross.n_obs - int(np.linalg.matrix_rank(cross.work.ZtZ, hermitian=True).sum())
-    if within <= 0 or cross.n_obs <= p + 1:
-        raise DesignError(
-            f"{cross.n_obs} rows in {cross.n_groups} groups are no more than the random effects ({q} in each group "
-            f"that has enough rows): sigma2 and D cannot be told apart; use fewer random columns"
-        )

@@ -16,7 +16,7 @@ from formulaic.errors import FactorEvaluationError, FormulaicError, FormulaParsi
 from lmmlib.design import Design
 from lmmlib.errors import DataError, FormulaError
 from lmmlib.frames import check_size, checked_rows, group_codes, is_text
-from lmmlib.syntax import Parts, parse
+from lmmlib.syntax import parse
 
 CONTEXT = {"np": np}
 
@@ -39,7 +39,8 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error") -> De
     Returns
     -------
     Design
-        ``y``, ``X``, ``Z`` and the groups. Without a random term ``Z`` has no columns and all rows are one group.
+        ``y``, ``X``, ``Z`` and the groups. Without a random term ``Z`` has no columns and all rows are one group;
+        with ``(0 | g)`` it has no columns either, and the groups are kept.
 
     Raises
     ------
@@ -49,45 +50,55 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error") -> De
         If a column is missing, or holds missing values, infinities, or text among numbers; names column and row.
     """
     parts = parse(formula)
-    used = _columns_used(parts, data, formula)
+    _check_frame(data)
+    texts = [_bare(parts.response), parts.fixed] + ([parts.random] if parts.random else [])
+    sides = {text: _terms(text, formula) for text in dict.fromkeys(texts)}
+    variables = set().union(*(names for _, names in sides.values()))
+    used = _columns_used(parts.group, texts, variables, data, formula)
     numeric = [name for name in used if name != parts.group and not _coded(name, formula)]
     # A grouping column that is also a predictor is checked as one.
-    label = parts.group if parts.group not in _in_terms(parts) else None
+    label = parts.group if parts.group not in variables else None
     frame, n_dropped = checked_rows(data, used, numeric, missing, label)
 
-    y = _matrix(f"0 + {_bare(parts.response)}", frame, formula)
-    if y.shape[1] != 1 or any(is_text(frame[name]) for name in used if _mentions(parts.response, name)):
-        raise DataError(f"the response {parts.response!r} must be one numeric column")
-    X = _matrix(parts.fixed, frame, formula)
-    _check_poly(X, frame, formula)
     if parts.random is None:
-        group, names, Z, z_spec = np.zeros(len(frame), int), ("all",), np.zeros((len(frame), 0)), None
-        z_names = ()
+        group, names = np.zeros(len(frame), int), ("all",)
     else:
-        Zframe = _matrix(parts.random, frame, formula)
-        _check_poly(Zframe, frame, formula)
-        if not Zframe.shape[1]:
+        labels = frame[parts.group]
+        labels = labels.cat.remove_unused_categories() if isinstance(labels.dtype, pd.CategoricalDtype) else labels
+        group, names = group_codes(labels)
+    y = _response(texts[0], frame, formula)
+    if y.ndim != 1 or any(is_text(frame[name]) for name in used if _mentions(parts.response, name)):
+        raise DataError(f"the response {parts.response!r} must be one numeric column")
+    fixed = sides[parts.fixed][0]
+    X, x_spec = _matrix(fixed, frame, formula)
+    _check_poly(x_spec, frame, formula)
+    if parts.random is None:
+        Z, z_spec, z_names = np.zeros((len(frame), 0)), None, ()
+    else:
+        # Often the two sides are the same; then they are the same array too.
+        random = sides[parts.random][0]
+        Z, z_spec = (X, x_spec) if random == fixed else _matrix(random, frame, formula)
+        _check_poly(z_spec, frame, formula)
+        if not Z.shape[1] and parts.random != "0":
             raise FormulaError(
-                f"the random term of {formula!r} has no columns; write (1 | {parts.group}), or leave it out"
+                f"the random term of {formula!r} has no columns; write (1 | {parts.group}), or (0 | {parts.group}) for "
+                "no random effects"
             )
-        wide = [str(term) for term, s in Zframe.model_spec.term_slices.items() if s.stop - s.start > 1]
-        wide += [str(column) for column in Zframe.columns if "[T." in str(column)]
+        wide = [str(term) for term, s in z_spec.term_slices.items() if s.stop - s.start > 1]
+        wide += [column for column in z_spec.column_names if "[T." in column]
         if parts.diagonal and wide:
             raise FormulaError(
                 f"uncorrelated random effects (||) of {wide[0]}, which stands for several columns, depend on its "
                 f"coding; in {formula!r} write its columns as numbers, one term each, or use a single bar"
             )
-        labels = frame[parts.group]
-        labels = labels.cat.remove_unused_categories() if isinstance(labels.dtype, pd.CategoricalDtype) else labels
-        (group, names), Z = group_codes(labels), Zframe.to_numpy(float)
-        z_spec, z_names = Zframe.model_spec, tuple(map(_lme4_name, Zframe.columns))
+        z_names = tuple(map(_lme4_name, z_spec.column_names))
     return Design(
-        y=y.to_numpy(float)[:, 0],
-        X=X.to_numpy(float),
+        y=y,
+        X=X,
         Z=Z,
         group=group,
         group_names=names,
-        x_names=tuple(map(_lme4_name, X.columns)),
+        x_names=tuple(map(_lme4_name, x_spec.column_names)),
         z_names=z_names,
         response=parts.response,
         grouping=parts.group or "all",
@@ -95,7 +106,7 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error") -> De
         diagonal=parts.diagonal,
         n_dropped=n_dropped,
         columns={name: _levels(frame[name], _coded(name, formula)) for name in used if name != label},
-        x_spec=X.model_spec,
+        x_spec=x_spec,
         z_spec=z_spec,
     )
 
@@ -108,10 +119,27 @@ def fixed_matrix(design: Design, data: pd.DataFrame) -> np.ndarray:
     DataError
         If a column is missing or holds a category that the design has not seen.
     """
+    return _new_matrix(design, design.x_spec, data)
+
+
+def random_matrix(design: Design, data: pd.DataFrame) -> np.ndarray:
+    """Random-effects rows Z of new data, coded as the design's own, (rows, q); the grouping column is not used.
+
+    Raises
+    ------
+    DataError
+        As :func:`fixed_matrix`.
+    """
+    return _new_matrix(design, design.z_spec, data)
+
+
+def _new_matrix(design: Design, spec: ModelSpec | None, data: pd.DataFrame) -> np.ndarray:
+    """One side of the formula for new data."""
     if design.x_spec is None:
         raise DataError("this design was made from arrays, so new rows must be given as an array too")
     _check_frame(data)
-    spec: ModelSpec = design.x_spec
+    if spec is None:
+        return np.zeros((len(data), 0))
     used = [name for name in design.columns if any(_mentions(str(term), name) for term in spec.formula)]
     for name in used:
         if name not in data.columns:
@@ -127,7 +155,7 @@ def fixed_matrix(design: Design, data: pd.DataFrame) -> np.ndarray:
     for name in used:
         if design.columns[name] is None and is_text(frame[name]):
             raise DataError(f"column {name!r} holds {frame[name].dtype} values where the design has numbers")
-    return _matrix(spec, frame, design.formula).to_numpy(float)
+    return _matrix(spec, frame, design.formula)[0]
 
 
 def _levels(column: pd.Series, coded: bool) -> tuple | None:
@@ -135,8 +163,18 @@ def _levels(column: pd.Series, coded: bool) -> tuple | None:
     return tuple(pd.unique(column)) if coded or is_text(column) else None
 
 
-def _matrix(terms, frame: pd.DataFrame, formula: str) -> pd.DataFrame:
-    """Model matrix by formulaic, its errors said in our words."""
+def _response(text: str, frame: pd.DataFrame, formula: str) -> np.ndarray:
+    """The response, (n_obs,); with more columns if it is none."""
+    if text in frame and frame[text].dtype.kind in "iuf":
+        y = np.array(frame[text], float)  # a copy: the frame may change
+        check_size(y, f"{formula!r}")
+        return y
+    y, _ = _matrix(f"0 + {text}", frame, formula)
+    return y[:, 0] if y.shape[1] == 1 else y
+
+
+def _matrix(terms, frame: pd.DataFrame, formula: str) -> tuple[np.ndarray, ModelSpec]:
+    """Model matrix by formulaic and how it was made, its errors said in our words."""
     try:
         with np.errstate(all="ignore"):
             matrix = model_matrix(terms, frame, context=CONTEXT, na_action="ignore")
@@ -149,31 +187,33 @@ def _matrix(terms, frame: pd.DataFrame, formula: str) -> pd.DataFrame:
         raise FormulaError(f"{formula!r} does not parse: {_plain(error)}") from None
     except FormulaicError as error:
         raise FormulaError(f"{formula!r}: {_plain(error)}") from None
-    values = matrix.to_numpy(float)
+    values, spec = matrix.to_numpy(float), matrix.model_spec
     if not np.isfinite(values).all():
         row, column = np.argwhere(~np.isfinite(values))[0]
         raise DataError(
-            f"the term {matrix.columns[column]!r} is not finite in row {row} (rows count from 0): "
+            f"the term {spec.column_names[column]!r} is not finite in row {row} (rows count from 0): "
             "the transformation is undefined there"
         )
     check_size(values, f"{formula!r}")
-    return matrix
+    return values, spec
 
 
-def _columns_used(parts: Parts, data: pd.DataFrame, formula: str) -> list[str]:
-    """Names of the columns that the formula needs; formulaic says which names are missing."""
-    _check_frame(data)
-    texts = [_bare(parts.response), parts.fixed] + ([parts.random] if parts.random else [])
-    needed = {parts.group} if parts.group else set()
-    for text in texts:
-        if re.search(r"(^|[\s+(])\.($|[\s+)])", text):
-            raise FormulaError(f"{formula!r} uses a dot for all other columns; name the columns instead")
-        try:
-            terms = Formula(text)
-            needed |= _variables(terms) - (set(CONTEXT) - set(data.columns))
-        except (FormulaicError, SyntaxError) as error:
-            raise FormulaError(f"{formula!r} does not parse: {_plain(error)}") from None
-        _check_powers(terms, formula)
+def _terms(text: str, formula: str) -> tuple[Formula, set[str]]:
+    """One side of the formula as formulaic reads it, and the names in it."""
+    if re.search(r"(^|[\s+(])\.($|[\s+)])", text):
+        raise FormulaError(f"{formula!r} uses a dot for all other columns; name the columns instead")
+    try:
+        terms = Formula(text)
+        variables = _variables(terms)
+    except (FormulaicError, SyntaxError) as error:
+        raise FormulaError(f"{formula!r} does not parse: {_plain(error)}") from None
+    _check_powers(terms, formula)
+    return terms, variables
+
+
+def _columns_used(group: str | None, texts: list[str], variables: set[str], data, formula: str) -> list[str]:
+    """Names of the columns that the formula needs, in the order of the data; formulaic says which names are missing."""
+    needed = variables - (set(CONTEXT) - set(data.columns)) | ({group} if group else set())
     if "Intercept" in needed:
         raise DataError("a column named 'Intercept' cannot be told from the intercept of the model; rename it")
     for name in sorted(needed):
@@ -201,12 +241,6 @@ def _check_frame(data) -> None:
         raise DataError(f"the data have two columns named {twice!r}; rename one")
 
 
-def _in_terms(parts: Parts) -> set[str]:
-    """Columns that the terms use, whatever the data are grouped by."""
-    texts = [_bare(parts.response), parts.fixed, parts.random or "1"]
-    return {name for text in texts for name in _variables(Formula(text))}
-
-
 def _variables(terms) -> set[str]:
     """Names that the terms use; formulaic reads the quoted name `x.1` as an attribute of x."""
     plain = {factor.expr for term in terms for factor in term.factors if factor.eval_method.value == "lookup"}
@@ -214,9 +248,9 @@ def _variables(terms) -> set[str]:
     return plain | {str(name) for name in terms.required_variables} - dotted
 
 
-def _check_poly(matrix, frame: pd.DataFrame, formula: str) -> None:
+def _check_poly(spec: ModelSpec, frame: pd.DataFrame, formula: str) -> None:
     """Beyond the number of distinct values the columns of poly() are rounding noise."""
-    for term, columns in matrix.model_spec.term_slices.items():
+    for term, columns in spec.term_slices.items():
         name = re.match(r"poly\(`?([^,`]+)", str(term))
         if name and name[1] in frame and frame[name[1]].nunique() <= columns.stop - columns.start:
             raise FormulaError(

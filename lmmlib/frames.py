@@ -46,21 +46,26 @@ def checked_rows(
     if not len(data):
         raise DataError("the data have no rows")
     frame = data[used].reset_index(drop=True)
-    gaps = frame.isna()
-    incomplete = gaps.any(axis=1)
-    if incomplete.any() and missing == "error":
-        counts = ", ".join(f"{name} {n}" for name, n in gaps.sum().items() if n)
-        raise DataError(
-            f"missing values: {counts} ({int(incomplete.sum())} of {len(frame)} rows are incomplete); "
-            "pass missing='drop' to leave those rows out"
-        )
-    frame = frame[~incomplete].reset_index(drop=True)
+    gaps = frame.isna().to_numpy()
+    n_incomplete = 0
+    if gaps.any():
+        incomplete = gaps.any(axis=1)
+        n_incomplete = int(incomplete.sum())
+        if missing == "error":
+            counts = ", ".join(f"{name} {n}" for name, n in zip(used, gaps.sum(axis=0), strict=True) if n)
+            raise DataError(
+                f"missing values: {counts} ({n_incomplete} of {len(frame)} rows are incomplete); "
+                "pass missing='drop' to leave those rows out"
+            )
+        frame = frame[~incomplete].reset_index(drop=True)
     if not len(frame):
         raise DataError(f"no row is complete in the columns {', '.join(used)}")
     for name in used:
-        if name != group:
-            frame[name] = _checked_column(frame[name], name in numeric, new)
-    return frame, int(incomplete.sum())
+        column = frame[name]
+        checked = column if name == group else _checked_column(column, name in numeric, new)
+        if checked is not column:
+            frame[name] = checked
+    return frame, n_incomplete
 
 
 def _checked_column(column: pd.Series, numeric: bool, new: bool) -> pd.Series:
@@ -107,10 +112,12 @@ def _checked_column(column: pd.Series, numeric: bool, new: bool) -> pd.Series:
 
 def check_size(values: np.ndarray, name: str) -> None:
     """Raise unless all values are finite and their products representable."""
-    good = np.isfinite(values)
-    if not good.all():
-        raise DataError(f"{name} has a missing or infinite value in row {int(np.argwhere(~good)[0][0])}")
-    if np.abs(values).max(initial=0) > LARGEST:
+    # A missing value makes both extremes missing; no copy of the values is needed to find that there is none.
+    largest = max(-values.min(initial=0), values.max(initial=0))
+    if not np.isfinite(largest):
+        row = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise DataError(f"{name} has a missing or infinite value in row {row}")
+    if largest > LARGEST:
         raise DataError(f"{name} has values beyond {LARGEST:g}, whose squares overflow; change its units")
 
 

@@ -39,9 +39,10 @@ class Wald:
         p, df = _equals(self.p), fixed(self.df[-1], 2)
         if self.is_f:
             return f"Wald: F({self.df[0]}, {df}) = {fixed(self.statistic, 3)}, p {p}"
+        law = "z" if np.isinf(self.df[-1]) else f"t({df})"
         estimate, se, lower, upper = (fixed(v[0], 4) for v in (self.estimate, self.se, self.lower, self.upper))
         return (
-            f"Wald: {estimate} (se {se}), t({df}) = {fixed(self.statistic, 3)}, p {p}, "
+            f"Wald: {estimate} (se {se}), {law} = {fixed(self.statistic, 3)}, p {p}, "
             f"{100 * self.level:g}% interval {lower} to {upper}"
         )
 
@@ -51,7 +52,7 @@ def _equals(value: float) -> str:
     return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
 
 
-def _rows(L, p: int) -> np.ndarray:
+def checked_rows(L, p: int) -> np.ndarray:
     """L as a (rows, p) array of independent contrasts."""
     L = np.atleast_2d(numbers(L, "L"))
     if L.ndim != 2 or not len(L) or L.shape[1] != p or not np.isfinite(L).all():
@@ -96,7 +97,7 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
     -------
     Wald
     """
-    L = _rows(L, len(result.beta))
+    L = checked_rows(L, len(result.beta))
     level = checked_level(level)
     df = np.inf if df is None and result.df is None else checked_df(result.df if df is None else df).item()
     estimate, cov = L @ result.beta, L @ result.cov @ L.T
@@ -133,6 +134,31 @@ def _variance_of_parameters(d: Directions, kind: str) -> np.ndarray:
     return np.linalg.inv(information / np.outer(scale, scale)) / np.outer(scale, scale)
 
 
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """What the df of all contrasts of one fit share; ``A`` is the covariance of the variance parameters."""
+
+    cross: CrossProducts
+    directions: Directions
+    A: np.ndarray
+
+    def satterthwaite(self, L: np.ndarray) -> float:
+        """:func:`satterthwaite` of independent rows (rows, p)."""
+        return _satterthwaite(self.directions, self.A, _work_rows(self.cross, L))
+
+    def kenward_roger(self, L: np.ndarray, null=0.0) -> KenwardRoger:
+        """:func:`kenward_roger` of independent rows (rows, p); the information must be the expected one."""
+        return _kenward_roger(self.cross, self.directions, self.A, L, null)
+
+
+def curvature(cross: CrossProducts, D, sigma2: float, kind: str) -> Curvature:
+    """The shared part, at REML estimates, with the observed or the expected information; raises as satterthwaite."""
+    if kind not in {"observed", "expected"}:
+        raise ParameterError(f"kind is 'observed' or 'expected'; got {kind!r}")
+    d = directions(cross, D, sigma2, working=True)
+    return Curvature(cross, d, _variance_of_parameters(d, kind))
+
+
 def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observed") -> float:
     r"""Satterthwaite degrees of freedom of a contrast at REML estimates of D and sigma2.
 
@@ -162,11 +188,13 @@ def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observ
     DesignError
         If the information is not positive definite.
     """
-    if kind not in {"observed", "expected"}:
-        raise ParameterError(f"kind is 'observed' or 'expected'; got {kind!r}")
-    L = _work_rows(cross, _rows(L, len(cross.x_names)))
-    d = directions(cross, D, sigma2, working=True)
-    A, p = _variance_of_parameters(d, kind), len(d.Phi)
+    L = checked_rows(L, len(cross.x_names))
+    return curvature(cross, D, sigma2, kind).satterthwaite(L)
+
+
+def _satterthwaite(d: Directions, A: np.ndarray, L: np.ndarray) -> float:
+    """Satterthwaite's df of rows in the working basis, with the covariance A of the variance parameters."""
+    p = len(d.Phi)
     values, vectors = np.linalg.eigh(L @ d.Phi @ L.T)
     each = []
     for value, row in zip(values, vectors.T @ L, strict=True):
@@ -228,10 +256,13 @@ def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> Kenwar
     DesignError
         If the expected information is not positive definite.
     """
-    L = _rows(L, len(cross.x_names))
-    work, ell = _work_rows(cross, L), len(L)
-    d = directions(cross, D, sigma2, working=True)
-    p, W = len(d.Phi), _variance_of_parameters(d, "expected")
+    L = checked_rows(L, len(cross.x_names))
+    return curvature(cross, D, sigma2, "expected").kenward_roger(L, null)
+
+
+def _kenward_roger(cross: CrossProducts, d: Directions, W: np.ndarray, L, null) -> KenwardRoger:
+    """The test of rows in the formula's basis, with the covariance W of the variance parameters."""
+    work, ell, p = _work_rows(cross, L), len(L), len(d.Phi)
     P, Q, Phi = d.P[:, :p, :p], d.Q[:, :, :p, :p], d.Phi
     middle = np.einsum("rs,rsab->ab", W, Q - np.einsum("rab,bc,scd->rsad", P, Phi, P))
     adjusted = Phi + 2 * Phi @ ((middle + middle.T) / 2) @ Phi

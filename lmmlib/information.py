@@ -46,6 +46,18 @@ class Directions:
     estimate: GLS
 
 
+def d_directions(cross: CrossProducts, working: bool = False) -> np.ndarray:
+    """Derivatives of D, as it is in the working basis, by the entries of vech D: (k-1, q, q).
+
+    The entries are those of the formula's D; with ``working`` those of the working basis, but for a diagonal D.
+    """
+    q = len(cross.z_names)
+    E = np.zeros((len(_vech(q, cross.diagonal)), q, q))
+    for e, (a, b) in zip(E, _vech(q, cross.diagonal), strict=True):
+        e[a, b] = e[b, a] = 1.0
+    return E if working and not cross.diagonal else cross.basis.Rz @ E @ cross.basis.Rz.T
+
+
 def directions(cross: CrossProducts, D, sigma2: float, beta=None, working: bool = False) -> Directions:
     """Per-direction sums at the given D and sigma2, with residuals at ``beta`` (by default the GLS estimate).
 
@@ -77,12 +89,7 @@ def directions(cross: CrossProducts, D, sigma2: float, beta=None, working: bool 
     S2 = (S1 - np.einsum("gqa,gqb->ab", KZtW, ZV1W)) / sigma2
     S3 = (S2 - np.einsum("gqa,gqb->ab", KZtW, ZV2W)) / sigma2
 
-    E = []
-    for a, b in _vech(q, cross.diagonal):
-        e = np.zeros((q, q))
-        e[a, b] = e[b, a] = 1.0
-        E.append(e if working and not cross.diagonal else cross.basis.Rz @ e @ cross.basis.Rz.T)
-    E = np.array(E).reshape(len(E), q, q)
+    E = d_directions(cross, working)
     count = np.bincount(index, minlength=len(ZtZp)).astype(float)
     k = len(E) + 1
     P = np.empty((k, n_p + 1, n_p + 1))

@@ -1,19 +1,32 @@
-r"""Newton's method for the profiled deviance: exact Hessian, every step a descent, every step kept."""
+r"""Newton's method for a deviance: exact Hessian, every step a descent, every step kept; many responses at once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from lmmlib.design import CrossProducts
-from lmmlib.deviance import Deviance, d_coordinates, deviance, gram, pieces, theta_coordinates
+from lmmlib.deviance import Deviance, d_coordinates, deviance, pieces, theta_coordinates
+from lmmlib.responses import Responses
 
-# Half the Newton decrement is what the deviance still has to fall: this is far below its rounding error.
-DECREMENT = 1e-14
-MAX_STEPS = 100
+# Half the Newton decrement is what the deviance still has to fall. Below this share of the deviance, its rounding
+# error, the fall cannot be seen any more; theta, whose error is the square root, is then worth a last step.
+ROUNDING_ERROR, POLISHED = 1e-15, 1e-18
+# Where D is many times sigma2 the deviance has fewer digits than the gradient. Below the first decrement a step that
+# brings it to a quarter is as good as one that is seen to descend; below the second nothing else is looked at, and if
+# that fails too the minimum is reached up to rounding.
+CLOSE, ROUNDED = 1e-3, 1e-9
+MAX_STEPS, LONGEST = 100, 1e4
+# Steps away from a saddle, where theta of order one is a variance like sigma2.
+SIDESTEPS = (0.01, 0.03, 0.1, 0.3)
 # Variances of the start are at least this share of sigma2; at zero the gradient vanishes and nothing moves.
 LEAST_START = 0.01
+
+CONVERGED = "the gradient is zero and the Hessian has no negative eigenvalue"
+ROUNDING = "no step lowers the deviance by more than its rounding error"
+NO_DEVIANCE = "the deviance is not a number: the fixed and random effects leave no residual"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +40,18 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
-    """Where the optimiser stopped: ``best``, the ``log`` of its steps, ``converged``, and the ``reason``."""
+    """Where the optimiser stopped, for each of B responses.
+
+    ``best``; ``converged`` (B,); ``reason``, B texts; ``log``, the steps of the first response.
+    """
 
     best: Deviance
     log: tuple[Step, ...]
-    converged: bool
-    reason: str
+    converged: np.ndarray
+    reason: tuple[str, ...]
 
 
-def start(cross: CrossProducts) -> np.ndarray:
+def start(cross: CrossProducts, data: Responses) -> np.ndarray:
     """Starting theta from MINQUE(0).
 
     Quadratic forms of the OLS residuals have expectations that are linear in D and sigma2; equate and solve. In a
@@ -44,69 +60,153 @@ def start(cross: CrossProducts) -> np.ndarray:
     Parameters
     ----------
     cross : CrossProducts
+    data : Responses
 
     Returns
     -------
-    (k,) array
+    (B, k) array
         In the working basis.
     """
-    q = len(cross.z_names)
-    s = pieces(cross, np.zeros((q, q)))
+    q, many = len(cross.z_names), len(data)
+    s = pieces(cross, data, np.zeros((1, q, q)))
     E = d_coordinates(cross)
-    k, G = len(E), s.C @ np.swapaxes(s.C, 1, 2)
-    P = np.einsum("rab,axby->rxy", E, gram(s.C, s.C))
-    expected = np.empty((k + 1, k + 1))
-    expected[:k, :k] = np.einsum("rab,bcda,scd->rs", E, gram(s.A, s.A - 2 * G), E) + np.einsum("rxy,sxy->rs", P, P)
-    expected[:k, k] = expected[k, :k] = np.einsum("rab,ab->r", E, (s.A - G).sum(axis=0))
+    k, P = len(E), np.einsum("rab,axby->rxy", E, s.CC[0])
+    expected = np.empty((k + 1, k + 1))  # the same for all responses
+    expected[:k, :k] = np.einsum("rab,bcda,scd->rs", E, s.AA[0] - 2 * s.AG[0], E) + np.einsum("rxy,sxy->rs", P, P)
+    expected[:k, k] = expected[k, :k] = np.einsum("rab,ab->r", E, s.A[0] - s.G[0])
     expected[k, k] = cross.n_obs - len(cross.x_names)
-    observed = np.append(np.einsum("rab,ab->r", E, s.u.T @ s.u), s.r2)
-    alpha = np.linalg.lstsq((expected + expected.T) / 2, observed, rcond=None)[0]
-    sigma2 = max(alpha[-1], 0.05 * s.r2 / cross.n_obs)
+    observed = np.column_stack([np.einsum("rab,zab->zr", E, s.uu), s.r2])
+    alpha = np.linalg.lstsq((expected + expected.T) / 2, observed.T, rcond=None)[0].T
+    sigma2 = np.maximum(alpha[:, k], 0.05 * s.r2 / cross.n_obs)
+    relative = alpha[:, :k] / np.where(sigma2 > 0, sigma2, 1.0)[:, None]
     if cross.diagonal:
-        return np.sqrt(np.maximum(alpha[:k] / sigma2, LEAST_START))
-    D = np.zeros((q, q))
+        return np.sqrt(np.maximum(relative, LEAST_START))
+    D = np.zeros((many, q, q))
     # vech runs down the columns of the lower triangle, NumPy along the rows of the upper: the same pairs.
-    D[np.triu_indices(q)] = alpha[:k] / sigma2
-    values, vectors = np.linalg.eigh(D + np.triu(D, 1).T)
-    L = np.linalg.cholesky((vectors * np.maximum(values, LEAST_START)) @ vectors.T)
-    return L.T[np.triu_indices(q)]
+    upper = np.triu_indices(q)
+    D[:, upper[0], upper[1]] = D[:, upper[1], upper[0]] = relative
+    values, vectors = np.linalg.eigh(D)
+    L = np.linalg.cholesky((vectors * np.maximum(values, LEAST_START)[:, None, :]) @ np.swapaxes(vectors, 1, 2))
+    return np.swapaxes(L, 1, 2)[:, upper[0], upper[1]]
 
 
-def minimise(cross: CrossProducts, method: str) -> Optimum:
-    """Theta of least deviance.
+def _direction(now: Deviance) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Newton's step with the eigenvalues of the Hessian made positive, its decrement, and where it is a minimum."""
+    values, vectors = np.linalg.eigh(now.hessian)
+    size = np.abs(values)
+    floor = 1e-10 * size.max(axis=1, initial=1e-300)[:, None]
+    along = np.einsum("zab,za->zb", vectors, now.gradient) / np.maximum(size, floor)
+    step = -np.einsum("zab,zb->za", vectors, along)
+    decrement = -np.einsum("za,za->z", now.gradient, step)
+    return step, decrement, (values >= -floor).all(axis=1)
 
-    A singular optimum is an ordinary point: L and -L give one D, so theta needs no bounds, and a column of L may
-    become zero. The step is Newton's with the Hessian's eigenvalues made positive, halved until the deviance falls.
+
+def _leave_saddle(objective, now: Deviance, rows) -> tuple[Deviance, np.ndarray]:
+    """The lowest point along the lowest eigenvector; False where the deviance shows nothing lower."""
+    vector, lowest = np.linalg.eigh(now.hessian)[1][:, :, 0], now
+    for length in SIDESTEPS:
+        new = objective(now.theta + length * vector, rows)
+        lower = new.value < lowest.value - 10 * _rounding(now)
+        lowest = lowest.put(lower, new.take(lower))
+    return lowest, lowest.value < now.value
+
+
+def _rounding(now: Deviance) -> np.ndarray:
+    return ROUNDING_ERROR * (10 + np.abs(now.value))
+
+
+def _descend(objective, now: Deviance, rows, step, decrement, minimum) -> tuple[Deviance, np.ndarray]:
+    """The step, halved for each response until its deviance falls; False for one whose deviance never does."""
+    # A large theta may double: one of thousands is then few steps away. One of millions leaves no digits.
+    longest = np.clip(np.abs(now.theta).max(axis=1, initial=0.0), 2.0, LONGEST)
+    length = np.minimum(1.0, longest / np.abs(step).max(axis=1, initial=1e-300))
+    close, rounded = minimum & (decrement < CLOSE), minimum & (decrement < ROUNDED)
+    falls = np.zeros(len(rows), bool)
+    while len(todo := np.flatnonzero(~falls & (length > 1e-10))):
+        new = objective(now.theta[todo] + length[todo, None] * step[todo], rows[todo])
+        finite = np.isfinite(new.value)  # -inf: no residual is left
+        good = finite & ~rounded[todo] & (new.value <= now.value[todo] - 1e-4 * length[todo] * decrement[todo])
+        near = np.flatnonzero(close[todo] & finite)
+        good[near] |= _direction(new.take(near))[1] < decrement[todo[near]] / 4
+        now = now.put(todo[good], new.take(good))
+        falls[todo[good]] = True
+        length[todo[~good]] /= np.where(rounded[todo[~good]], np.inf, 2.0)
+    return now, falls
+
+
+def _step(best: Deviance) -> Step:
+    """Where the first response is."""
+    return Step(best.theta[0], float(best.value[0]), float(np.linalg.norm(best.gradient[0])))
+
+
+def newton(objective: Callable[[np.ndarray, np.ndarray], Deviance], theta: np.ndarray) -> Optimum:
+    """Least value of an objective for each of B responses.
 
     Parameters
     ----------
-    cross : CrossProducts
-    method : {"REML", "ML"}
+    objective : function
+        Of theta (b, k) and the numbers (b,) of the responses that it is for.
+    theta : (B, k) array
+        Start.
 
     Returns
     -------
     Optimum
     """
-    B = theta_coordinates(cross)
-    now = deviance(cross, start(cross), B, method)
-    log, converged, reason = [], False, f"{MAX_STEPS} steps were not enough"
-    for _ in range(MAX_STEPS):
-        log.append(Step(now.theta, now.value, float(np.linalg.norm(now.gradient))))
-        values, vectors = np.linalg.eigh(now.hessian)
-        floor = 1e-10 * np.abs(values).max(initial=1e-300)
-        step = -vectors @ ((vectors.T @ now.gradient) / np.maximum(np.abs(values), floor))
-        decrement = -float(now.gradient @ step)
-        if decrement <= DECREMENT and values.min(initial=0) >= -floor:
-            converged, reason = True, "the gradient is zero and the Hessian has no negative eigenvalue"
+    many = len(theta)
+    best = objective(theta, np.arange(many))
+    log = [_step(best)]
+    reason = np.full(many, f"{MAX_STEPS} steps were not enough", dtype=object)
+    converged = np.zeros(many, bool)
+    reason[~np.isfinite(best.value)] = NO_DEVIANCE
+    active = np.flatnonzero(np.isfinite(best.value))
+    for taken in range(MAX_STEPS):
+        now = best.take(active)
+        step, decrement, minimum = _direction(now)
+        still = decrement <= _rounding(now)
+        done, saddle, moving = still & minimum, still & ~minimum, ~still
+        converged[active[done]], reason[active[done]] = True, CONVERGED
+        last = done & (decrement > POLISHED)
+        if last.any():
+            new = objective(now.theta[last] + step[last], active[last])
+            better = np.linalg.norm(new.gradient, axis=1) < np.linalg.norm(now.gradient[last], axis=1)
+            best = best.put(active[last][better], new.take(better))
+        moved = np.zeros(len(active), bool)
+        if taken < MAX_STEPS - 1 and moving.any():
+            go = (now.take(moving), active[moving], step[moving], decrement[moving], minimum[moving])
+            new, moved[moving] = _descend(objective, *go)
+            best = best.put(active[moved], new.take(moved[moving]))
+            stuck = moving & ~moved
+            converged[active[stuck]] = (minimum & (decrement < ROUNDED))[stuck]
+            reason[active[stuck]] = ROUNDING
+        if taken < MAX_STEPS - 1 and saddle.any():
+            new, moved[saddle] = _leave_saddle(objective, now.take(saddle), active[saddle])
+            best = best.put(active[saddle & moved], new.take(moved[saddle]))
+            converged[active[saddle & ~moved]], reason[active[saddle & ~moved]] = True, ROUNDING
+        if best.value[0] != log[-1].deviance or (best.theta[0] != log[-1].theta).any():
+            log.append(_step(best))
+        active = active[moved]
+        if not len(active):
             break
-        length = min(1.0, 2.0 / np.abs(step).max(initial=1e-300))
-        while length > 1e-10:
-            new = deviance(cross, now.theta + length * step, B, method)
-            if new.value <= now.value - 1e-4 * length * decrement:
-                break
-            length /= 2
-        else:
-            converged, reason = decrement < 1e-9, "no step lowers the deviance by more than its rounding error"
-            break
-        now = new
-    return Optimum(now, tuple(log), converged, reason)
+    return Optimum(best, tuple(log), converged, tuple(reason))
+
+
+def minimise(cross: CrossProducts, method: str, data: Responses | None = None) -> Optimum:
+    """Theta of least deviance, for each response.
+
+    A singular optimum is an ordinary point: L and -L give one D, so theta needs no bounds, and a column of L may
+    become zero.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    method : {"REML", "ML"}
+    data : Responses, optional
+        By default the response of the cross-products.
+
+    Returns
+    -------
+    Optimum
+    """
+    B, data = theta_coordinates(cross), data or Responses.of_cross(cross)
+    return newton(lambda theta, rows: deviance(cross, theta, B, method, data.take(rows)), start(cross, data))

@@ -128,6 +128,7 @@ class Progress:
 def execute(path):
     """Execute one notebook in place; return True when every cell ran."""
     os.environ.update(dict.fromkeys(THREADS, "1"))
+    os.environ["TQDM_DISABLE"] = "1"  # progress bars are for a reader at the keyboard
     before = path.read_text(encoding="utf-8")
     notebook = normalise(nbformat.reads(before, as_version=4))
     stored = copy.deepcopy(notebook)

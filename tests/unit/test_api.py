@@ -9,16 +9,21 @@ import pytest
 import lmmlib
 
 PUBLIC = [
+    "Comparison",
     "CrossProducts",
     "Design",
     "Fit",
+    "Fits",
+    "aic_table",
     "anova_estimates",
     "build_design",
+    "compare",
     "cross_products",
     "dense",
     "errors",
     "fit",
     "fit_design",
+    "fit_many",
     "fixed_matrix",
     "gls",
     "icc",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib.basis import Basis, Sums, divide, triangle
+from lmmlib.basis import CHUNK, Basis, Sums, divide, triangle
 
 RNG = np.random.default_rng(5)
 YEARS = np.column_stack([np.ones(20), 2000.0 + np.arange(20)])
@@ -62,3 +62,37 @@ def test_basis_takes_the_least_squares_fit_out_of_y():
     basis = Basis.of(y, YEARS, YEARS[:, :1])
     left = y - YEARS @ basis.beta0
     assert np.abs(left).max() < 0.01
+
+
+def test_more_rows_than_one_chunk():
+    """Rows are taken a chunk at a time, in whatever order the groups come; years lose no digits by it."""
+    N, n = 2 * CHUNK + 77, 50
+    year, group = 1900.0 + RNG.integers(0, 100, N), RNG.integers(0, n, N)
+    X = np.column_stack([np.ones(N), year])
+    y, Z = 3 + 0.01 * year + RNG.normal(size=N), X.copy()
+    basis = Basis.of(y, X, Z)
+    assert_allclose(np.abs(basis.Rx), np.abs(np.linalg.qr(X, mode="r")) / np.sqrt(N), rtol=1e-11)
+    assert_allclose(basis.beta0, np.linalg.lstsq(X, y)[0], rtol=1e-9)
+    v, W, U = basis.turn(y, X, Z)
+    ours, at_once = Sums.of(y, X, Z, group, n, basis), Sums.of(v, W, U, group, n)
+    for name in ("ZtZ", "ZtX", "Zty", "XtX", "Xty", "yty"):
+        scale = np.abs(getattr(at_once, name)).max()
+        assert_allclose(getattr(ours, name), getattr(at_once, name), rtol=1e-11, atol=1e-9 * scale, err_msg=name)
+    for i in (0, n - 1):
+        rows = group == i
+        assert_allclose(ours.ZtX[i], U[rows].T @ W[rows], rtol=1e-11, atol=1e-9)
+
+
+def test_one_array_as_both_sides_is_summed_as_two_would_be():
+    y, X, group = RNG.normal(size=12), RNG.normal(size=(12, 2)), np.tile([2, 0, 1], 4)
+    basis = Basis.of(y, X, X)
+    one, two = Sums.of(y, X, X, group, 3, basis), Sums.of(y, X, X.copy(), group, 3, Basis.of(y, X, X.copy()))
+    for name in ("ZtZ", "ZtX", "Zty", "XtX", "Xty", "yty"):
+        assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-14, atol=1e-15, err_msg=name)
+
+
+def test_a_dependent_column_is_known_by_the_length_of_all_its_rows():
+    """Here the last chunk has only zeros."""
+    column = np.where(np.arange(CHUNK + 10) < 100, 3.0, 0.0)
+    R = triangle(np.column_stack([column, 2 * column]))
+    assert R[1, 1] == pytest.approx(R[0, 1] * np.sign(R[0, 1]))

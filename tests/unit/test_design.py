@@ -199,3 +199,12 @@ def test_attributes_of_cross_products():
     shapes = [getattr(cross, k).shape for k in ("ZtZ", "ZtX", "Zty", "XtX", "Xty")]
     assert shapes == [(3, 1, 1), (3, 1, 2), (3, 1), (2, 2), (2,)]
     assert isinstance(cross.yty, float)
+
+
+def test_patterns_are_numbered_as_their_groups():
+    """Also when all are distinct; each group finds its own Z_i'Z_i."""
+    for time in (TIME, np.arange(N) ** 1.5, np.r_[TIME[:8], 9.0, 1.0, 4.0, 6.0]):
+        cross = cross_products(Design.from_arrays(Y, X, np.column_stack([X[:, 0], time]), GROUP))
+        patterns, index = cross.patterns
+        assert_allclose(patterns[index], cross.work.ZtZ, rtol=0, atol=1e-9)
+        assert len(patterns) == len(np.unique(np.round(cross.work.ZtZ, 6), axis=0))

@@ -230,7 +230,7 @@ ERRORS = {
     "y ~ x + 2 + (1 | g)": (FormulaError, "does not parse"),
     "y ~ x u + (1 | g)": (FormulaError, "does not parse"),
     "y ~ 'a' + (1 | g)": (FormulaError, "does not parse"),
-    "y ~ x + (0 | g)": (FormulaError, r"no columns; write \(1 \| g\)"),
+    "y ~ x + (0 + 0 | g)": (FormulaError, r"no columns; write \(1 \| g\)"),
     "y ~ x + (-1 | g)": (FormulaError, "no columns"),
     "y ~ log(x - 1) + (1 | g)": (DataError, r"'log\(x - 1\)' is not finite in row 0"),
     "log(y - 20) ~ x + (1 | g)": (DataError, "not finite in row 0"),
@@ -268,3 +268,22 @@ def test_random_slopes_of_the_grouping_column_itself(data):
     assert_allclose(design.X[:, 1], data["g"])
     with pytest.raises(DataError, match="'g' is infinite"):
         build_design("y ~ g + (1 | g)", data.assign(g=data["g"].replace(33, np.inf)))
+
+
+@pytest.mark.parametrize(
+    ("formula", "same"),
+    [("y ~ x + (x | g)", True), ("y ~ 1 + x + (x + 1 | g)", True), ("y ~ x + u + (u + x | g)", False)],
+)
+def test_equal_sides_are_one_array(data, formula, same):
+    """It saves memory; with another order of the columns they are two."""
+    design = build_design(formula, data)
+    assert (design.Z is design.X) is same
+    assert_allclose(design.Z, np.column_stack([np.ones(len(data)), *(data[c] for c in design.z_names[1:])]))
+
+
+def test_a_design_shares_no_memory_with_the_frame(data):
+    """Whoever changes the frame later does not change the design."""
+    data = data[["y", "x", "g"]].copy()  # columns that pandas hands out without copying them
+    design = build_design("y ~ 0 + x + (0 + x | g)", data)
+    for array, name in ((design.y, "y"), (design.X, "x"), (design.group, "g")):
+        assert not np.shares_memory(array, data[name].to_numpy())

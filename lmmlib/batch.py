@@ -1,0 +1,257 @@
+r"""Fits of many responses on one design, as one computation: simulation studies and bootstraps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import pandas as pd
+from scipy.linalg import solve_triangular
+
+from lmmlib.design import CrossProducts, Design, cross_products
+from lmmlib.deviance import Deviance, theta_coordinates
+from lmmlib.draws import semidefinite_cholesky
+from lmmlib.errors import DataError, DesignError, ParameterError
+from lmmlib.frames import LARGEST
+from lmmlib.information import checked_method
+from lmmlib.optimise import Step, minimise
+from lmmlib.parameters import numbers
+from lmmlib.responses import Responses
+
+# Singular values of L in the working basis, where they are standard deviations of the random part of an observation
+# relative to sigma. Below the first D is called singular; below the second the value is zero up to rounding.
+SINGULAR, ZERO = 1e-4, 1e-6
+# A residual that is rounding alone: its square over that of the response, and over a sum that it is the rest of.
+NO_RESIDUAL, LOST = 1e-26, 1e-13
+# Numbers in the largest array of one computation.
+ROOM = 2_000_000
+
+NOT_FINITE = f"the response has a missing or infinite value, or one beyond {LARGEST:g}"
+NO_VARIATION = "the fixed effects fit the response exactly, so there is no variance to estimate"
+NO_SIGMA = "the random effects fit the response exactly within groups, so sigma2 tends to zero and D has no estimate"
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """Fits of B responses on one design, each with the optimum that :func:`lmmlib.fit` would find.
+
+    Attributes
+    ----------
+    beta : (B, p) array
+        Fixed effects.
+    cov_beta : (B, p, p) array
+        Their covariances for known D and sigma2.
+    D : (B, q, q) array
+    sigma2 : (B,) array
+    theta : (B, k) array
+        Relative Cholesky factors, as in :class:`lmmlib.Fit`.
+    loglik : (B,) array
+    is_singular, converged : (B,) arrays of bool
+    reason : tuple of B str
+        Why the optimiser stopped, or why there is no fit; a response without one has NaN everywhere.
+    """
+
+    method: str
+    x_names: tuple[str, ...]
+    z_names: tuple[str, ...]
+    beta: np.ndarray
+    cov_beta: np.ndarray = field(repr=False)
+    D: np.ndarray
+    sigma2: np.ndarray
+    theta: np.ndarray
+    loglik: np.ndarray
+    is_singular: np.ndarray
+    converged: np.ndarray
+    reason: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.sigma2)
+
+    @property
+    def failed(self) -> np.ndarray:
+        """Responses whose optimum was not found; ``reason`` says why, (B,)."""
+        return ~self.converged
+
+    @property
+    def criterion(self) -> np.ndarray:
+        """Minus twice ``loglik``, (B,)."""
+        return -2 * self.loglik
+
+    @property
+    def se(self) -> np.ndarray:
+        """Standard errors of the fixed effects, (B, p)."""
+        return np.sqrt(np.diagonal(self.cov_beta, axis1=1, axis2=2))
+
+    def frame(self) -> pd.DataFrame:
+        """One row for each response: fixed effects, entries of D, sigma2, loglik, is_singular, converged."""
+        columns = dict(zip(self.x_names, self.beta.T, strict=True))
+        for b, second in enumerate(self.z_names):
+            for a in range(b, len(self.z_names)):
+                columns[f"D[{self.z_names[a]}, {second}]"] = self.D[:, a, b]
+        rest = {name: getattr(self, name) for name in ("sigma2", "loglik", "is_singular", "converged")}
+        return pd.DataFrame(columns | rest)
+
+    def __repr__(self) -> str:
+        lines = [f"Fits of {len(self)} responses by {self.method}: {int(self.is_singular.sum())} singular"]
+        if self.failed.any():
+            lines[0] += f", {int(self.failed.sum())} failed"
+            reasons = pd.Series(self.reason)[self.failed].value_counts()
+            lines += [f"  {count}: {reason}" for reason, count in reasons.items()]
+        return "\n".join(lines)
+
+
+def fit_many(design: Design, Y, method: str = "REML") -> Fits:
+    r"""Fit a linear mixed model to each column of Y, as one batched computation.
+
+    The maximum of :eq:`restricted-loglik` or :eq:`profile-loglik` for every response, to the same tolerance as
+    :func:`lmmlib.fit`.
+
+    Parameters
+    ----------
+    design : Design
+        Its own response is not used.
+    Y : (n_obs, B) array
+        One response a column, such as :meth:`lmmlib.Fit.simulate` returns.
+    method : {"REML", "ML"}
+
+    Returns
+    -------
+    Fits
+        Also for columns that cannot be fitted: they have NaN and the reason.
+
+    Raises
+    ------
+    DataError
+        If Y has not one row for each row of the design.
+    DesignError
+        If columns of X are dependent, or the rows do not identify D and sigma2.
+    """
+    checked_method(method)
+    try:
+        Y = numbers(Y, "Y")
+    except ParameterError:
+        raise DataError("Y must hold real numbers, one response a column") from None
+    if Y.ndim != 2 or Y.shape[0] != design.n_obs:
+        raise DataError(f"Y must be ({design.n_obs}, B), one response a column; got shape {Y.shape}")
+    cross = cross_products(design)
+    require_identified(cross)
+    q, p = len(cross.z_names), len(cross.x_names)
+    good = (np.abs(Y) <= LARGEST).all(axis=0)
+    chunk = max(1, ROOM // max(cross.n_obs, cross.n_groups * max(q, 1) * (p + q + 1)))
+    parts = [empty_fits(cross, method, 0)]
+    for first in range(0, Y.shape[1], chunk):
+        usable = good[first : first + chunk]
+        part = empty_fits(cross, method, len(usable), NOT_FINITE)
+        if usable.any():
+            columns = Y[:, first : first + chunk][:, usable]
+            found = solve(cross, Responses.of_columns(cross, design, columns), method)[0]
+            part = _filled(part, np.flatnonzero(usable), found)
+        parts.append(part)
+    return join(parts)
+
+
+def join(parts: list[Fits]) -> Fits:
+    """The fits of several calls for one model, one after the other."""
+    arrays = (np.concatenate([getattr(f, a.name) for f in parts]) for a in fields(Fits)[3:-1])
+    first = parts[0]
+    return Fits(first.method, first.x_names, first.z_names, *arrays, sum((f.reason for f in parts), ()))
+
+
+def empty_fits(cross: CrossProducts, method: str, many: int, reason: str = "") -> Fits:
+    """No fit for any of the responses."""
+    q, p, k = len(cross.z_names), len(cross.x_names), len(theta_coordinates(cross))
+    shapes = (many, p), (many, p, p), (many, q, q), (many,), (many, k), (many,)
+    no = np.zeros(many, bool)
+    nothing = (np.full(shape, np.nan) for shape in shapes)
+    return Fits(method, cross.x_names, cross.z_names, *nothing, no, no.copy(), (reason,) * many)
+
+
+def _filled(fits: Fits, rows, some: Fits) -> Fits:
+    for a in fields(Fits)[3:-1]:
+        getattr(fits, a.name)[rows] = getattr(some, a.name)
+    reason = np.array(fits.reason, dtype=object)
+    reason[rows] = some.reason
+    return Fits(*(getattr(fits, a.name) for a in fields(Fits)[:-1]), tuple(reason))
+
+
+def solve(cross: CrossProducts, data: Responses, method: str) -> tuple[Fits, tuple[Step, ...]]:
+    """The fits of responses that are finite, and the optimiser's steps for the first."""
+    optimum = minimise(cross, method, data)
+    best, reason = optimum.best, np.array(optimum.reason, dtype=object)
+    squares, p = data.WtW[:, -1, -1], len(cross.x_names)
+    exact = squares - (data.WtW[:, :p, p] ** 2).sum(axis=1) / cross.n_obs
+    exact = exact <= NO_RESIDUAL * (squares + cross.n_obs * (data.beta0**2).sum(axis=1))
+    endless = ~optimum.converged | (cross.n_obs * best.sigma2 <= 1e3 * LOST * squares)
+    if endless.any():
+        endless &= _within(cross, data) <= LOST * squares
+    reason[endless], reason[exact] = NO_SIGMA, NO_VARIATION
+    ok = np.isfinite(best.value) & ~exact & ~endless
+    found = empty_fits(cross, method, len(data))
+    if ok.any():
+        found = _filled(
+            found, np.flatnonzero(ok), _estimates(cross, data.take(np.flatnonzero(ok)), best.take(ok), method)
+        )
+    converged = optimum.converged & ok
+    values = (getattr(found, a.name) for a in fields(Fits)[:-2])
+    return Fits(*values, converged, tuple(reason)), optimum.log
+
+
+def _within(cross: CrossProducts, data: Responses) -> np.ndarray:
+    """Residual sum of squares when every group has its own coefficients for Z, (B,)."""
+    ZtZ, index = cross.patterns
+    ZtW, p = data.ZtW, len(cross.x_names)
+    inverse = np.linalg.pinv(ZtZ, rcond=1e-10, hermitian=True) if ZtZ.size else ZtZ
+    total = data.WtW - np.einsum("zgax,zgay->zxy", ZtW, inverse[index] @ ZtW, optimize=True)
+    explained = np.linalg.pinv(total[:, :p, :p], rcond=1e-10, hermitian=True) @ total[:, :p, p, None]
+    return total[:, p, p] - np.einsum("zx,zx->z", total[:, :p, p], explained[..., 0])
+
+
+def _estimates(cross: CrossProducts, data: Responses, best: Deviance, method: str) -> Fits:
+    """From theta, beta and sigma2 of the working basis to those of the formula."""
+    U, s, _ = np.linalg.svd(np.tensordot(best.theta, theta_coordinates(cross), 1))
+    half = np.linalg.solve(cross.basis.Rz, U * np.where(s > ZERO, s, 0.0)[:, None, :])
+    relative, q = half @ np.swapaxes(half, 1, 2), len(cross.z_names)
+    if cross.diagonal:
+        relative = relative * np.eye(q)
+    Lambda = semidefinite_cholesky(relative)
+    upper = np.diag_indices(q) if cross.diagonal else np.triu_indices(q)
+    Rx = cross.basis.Rx
+    W = solve_triangular(Rx, np.eye(len(Rx))) @ best.half if Rx.size else best.half
+    many = len(best.value)
+    return Fits(
+        method=method,
+        x_names=cross.x_names,
+        z_names=cross.z_names,
+        beta=data.coefficients(cross, best.beta),
+        cov_beta=best.sigma2[:, None, None] * (W @ np.swapaxes(W, 1, 2)),
+        D=best.sigma2[:, None, None] * relative,
+        sigma2=best.sigma2,
+        theta=np.swapaxes(Lambda, 1, 2)[:, upper[0], upper[1]],
+        loglik=-best.value / 2,
+        is_singular=s.min(axis=1, initial=np.inf) < SINGULAR,
+        converged=np.ones(many, bool),
+        reason=("",) * many,
+    )
+
+
+def require_identified(cross: CrossProducts) -> None:
+    """Raise unless the rows can tell D and sigma2 apart."""
+    cross.require_full_rank()
+    q, p = len(cross.z_names), len(cross.x_names)
+    if cross.n_obs <= p + (q > 0):
+        raise DesignError(f"{cross.n_obs} rows are too few for {p} fixed effects and the variances; leave columns out")
+    if not q:
+        return
+    ZtZ = cross.work.ZtZ.sum(axis=0) / cross.n_obs
+    if np.linalg.eigvalsh(ZtZ).min() < 1e-12:
+        raise DesignError(
+            f"the random columns {', '.join(cross.z_names)} are linearly dependent over all rows, so D is not "
+            "identified; leave one out"
+        )
+    patterns, index = cross.patterns
+    ranks = np.linalg.matrix_rank(patterns, hermitian=True)[index]
+    if cross.n_obs <= ranks.sum():
+        raise DesignError(
+            f"{cross.n_obs} rows in {cross.n_groups} groups are no more than the random effects ({q} in each group "
+            f"that has enough rows): sigma2 and D cannot be told apart; use fewer random columns"
+        )

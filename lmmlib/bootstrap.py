@@ -1,0 +1,63 @@
+r"""The parametric bootstrap: responses simulated from a fit, and fitted again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lmmlib.batch import Fits, fit_many, join
+from lmmlib.errors import ParameterError
+from lmmlib.parameters import checked_count
+from lmmlib.progress import progress_bar
+
+if TYPE_CHECKING:
+    from lmmlib.fit import Fit
+
+# Responses that are simulated together.
+CHUNK = 250
+
+
+def checked_rng(rng) -> np.random.Generator:
+    """The generator, or an error that says how to make one."""
+    if not isinstance(rng, np.random.Generator):
+        raise ParameterError(f"rng must be a generator, such as numpy.random.default_rng(1); got {rng!r}")
+    return rng
+
+
+def parametric_bootstrap(fit: Fit, size: int, rng: np.random.Generator, progress: bool | None = None) -> Fits:
+    r"""Fits of responses that are simulated from a fit.
+
+    Parameters
+    ----------
+    fit : Fit
+    size : int
+        Number of responses.
+    rng : Generator
+    progress : bool, optional
+        Show a bar; by default when a person watches and it takes a while.
+
+    Returns
+    -------
+    Fits
+        Failures, if any, are in it and say why.
+
+    Raises
+    ------
+    ParameterError
+        If size is not a whole number of at least 1, or rng no generator.
+    """
+    return refits(fit, [fit], size, rng, progress)[0]
+
+
+def refits(fit: Fit, models: list[Fit], size: int, rng, progress: bool | None = None) -> list[Fits]:
+    """The fits of several models to the same responses, simulated from the first argument."""
+    size, rng = checked_count("size", size), checked_rng(rng)
+    parts: list[list[Fits]] = [[] for _ in models]
+    with progress_bar(size, "bootstrap", progress) as update:
+        for first in range(0, size, CHUNK):
+            Y = fit.simulate(rng, min(CHUNK, size - first))
+            for part, model in zip(parts, models, strict=True):
+                part.append(fit_many(model.design, Y, model.method))
+            update(Y.shape[1])
+    return [join(part) for part in parts]

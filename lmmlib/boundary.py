@@ -1,0 +1,136 @@
+r"""Reference distributions of likelihood ratios when a variance is tested: chi-bar-square, and the exact law."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import chi2
+
+from lmmlib.batch import require_identified
+from lmmlib.bootstrap import checked_rng
+from lmmlib.design import CrossProducts
+from lmmlib.errors import DesignError, ParameterError
+from lmmlib.information import checked_method
+from lmmlib.parameters import checked_count
+
+# Values of the variance ratio at which a maximum is looked for before it is refined.
+GRID = np.concatenate([[0.0], np.geomspace(1e-5, 1e5, 150)])
+REFINEMENTS = 60
+# Draws that are made together.
+CHUNK = 2_000
+
+
+def chi_bar_square_sf(statistic: float, df, weights) -> float:
+    r"""Tail probability of a mixture of chi-square distributions.
+
+    .. math:: P(\bar\chi^2 \ge c) = \sum_k w_k P(\chi^2_{d_k} \ge c)
+
+    Equation :eq:`chi-bar-square` of the book; zero degrees of freedom mean a point at zero.
+
+    Parameters
+    ----------
+    statistic : float
+    df : sequence of int
+    weights : sequence of float
+        Probabilities, one for each of ``df``.
+
+    Returns
+    -------
+    float
+    """
+    df, weights = np.asarray(df), np.asarray(weights, float)
+    if df.shape != weights.shape or (weights < 0).any() or abs(weights.sum() - 1) > 1e-8 or (df < 0).any():
+        raise ParameterError(f"weights must be probabilities that sum to 1, one for each df; got {weights} for {df}")
+    tails = [float(statistic <= 0) if k == 0 else chi2.sf(max(statistic, 0.0), k) for k in df]
+    return float(weights @ tails)
+
+
+def spectrum(cross: CrossProducts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct eigenvalues of Z'MZ and of Z'Z with their multiplicities, M taking out the fixed effects.
+
+    For one random column, in the working basis; Z has a column for each group. Zero eigenvalues are left out.
+    """
+    if len(cross.z_names) != 1:
+        raise DesignError(
+            f"the exact law is for one random column; the model has {len(cross.z_names)} ({', '.join(cross.z_names)}). "
+            "Use method='bootstrap'"
+        )
+    ZtZ, ZtX = cross.work.ZtZ[:, 0, 0], cross.work.ZtX[:, 0, :]
+    ZMZ = np.diag(ZtZ) - ZtX @ np.linalg.solve(cross.work.XtX, ZtX.T)
+    return *_distinct(np.linalg.eigvalsh(ZMZ)), *_distinct(ZtZ)
+
+
+def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values above zero that differ by more than rounding, and how often each occurs."""
+    values = np.sort(values[values > 1e-10 * values.max(initial=0)])
+    new = np.concatenate([[True], np.diff(values) > 1e-9 * values[-1:].max(initial=0)])[: len(values)]
+    place = np.cumsum(new) - 1
+    count = np.bincount(place)
+    return np.bincount(place, values) / count, count
+
+
+def exact_null(cross: CrossProducts, method: str, size: int, rng: np.random.Generator) -> np.ndarray:
+    r"""Draws from the exact law of the likelihood ratio of one variance, when it is zero.
+
+    .. math:: \sup_{\lambda\ge0}\Big\{m\log\frac{\sum_sw_s^2}{\sum_sw_s^2/(1 + \lambda\mu_s)}
+        - \sum_s\log(1 + \lambda\xi_s)\Big\}
+
+    Equation :eq:`lrt-spectral` of the book; Crainiceanu and Ruppert (2004). The :math:`\mu_s` are the eigenvalues of
+    :math:`Z'MZ`; for ML m = N and the :math:`\xi_s` are those of Z'Z, for REML m = N - p and they are the
+    :math:`\mu_s`. The supremum is refined to rounding error.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+        One random column.
+    method : {"REML", "ML"}
+    size : int
+    rng : Generator
+
+    Returns
+    -------
+    (size,) array
+        Exactly zero where the estimated variance is.
+
+    Raises
+    ------
+    DesignError
+        If there is not exactly one random column.
+    """
+    checked_method(method)
+    require_identified(cross)
+    size, rng = checked_count("size", size), checked_rng(rng)
+    mu, many, xi, many_xi = spectrum(cross)
+    N, p = cross.n_obs, len(cross.x_names)
+    m, xi, many_xi = (N - p, mu, many) if method == "REML" else (N, xi, many_xi)
+    scale = 1 / np.average(mu, weights=many)
+    draws = []
+    for first in range(0, size, CHUNK):
+        chunk = min(CHUNK, size - first)
+        w2 = rng.chisquare(many, (chunk, len(mu)))
+        rest = rng.chisquare(N - p - many.sum(), chunk)
+        draws.append(_suprema(w2, rest, mu * scale, xi * scale, many_xi, m))
+    return np.concatenate(draws)
+
+
+def _suprema(w2, rest, mu, xi, many_xi, m) -> np.ndarray:
+    """The best gain over all ratios, for each row of w2: the best of a grid, then golden sections around it."""
+    total = w2.sum(axis=1) + rest
+
+    def gain(ratio):
+        """At one ratio for each draw."""
+        shrunk = (w2 / (1 + ratio[:, None] * mu)).sum(axis=1) + rest
+        return m * np.log(total / shrunk) - (many_xi * np.log1p(ratio[:, None] * xi)).sum(axis=1)
+
+    shrunk = w2 @ (1 / (1 + mu[:, None] * GRID)) + rest[:, None]
+    coarse = m * np.log(total[:, None] / shrunk) - many_xi @ np.log1p(xi[:, None] * GRID)
+    best = coarse.argmax(axis=1)
+    a, b = GRID[np.maximum(best - 1, 0)], GRID[np.minimum(best + 1, len(GRID) - 1)]
+    inner = (np.sqrt(5) - 1) / 2
+    for _ in range(REFINEMENTS):
+        left, right = b - inner * (b - a), a + inner * (b - a)
+        up = gain(left) < gain(right)
+        a, b = np.where(up, left, a), np.where(up, b, right)
+    fine = gain((a + b) / 2)
+    # The gain starts at zero with this slope: downwards, and with no better point of the grid, the maximum is at zero.
+    slope = m * (w2 @ mu) / total - (many_xi * xi).sum()
+    return np.where((best == 0) & (slope <= 0), 0.0, np.maximum(np.maximum(fine, coarse.max(axis=1)), 0.0))

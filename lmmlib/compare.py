@@ -1,0 +1,285 @@
+r"""Comparisons of fitted models: likelihood ratio tests with the right reference, and tables of AIC and BIC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2
+
+from lmmlib.bootstrap import refits
+from lmmlib.boundary import chi_bar_square_sf, exact_null
+from lmmlib.errors import DesignError, ParameterError
+from lmmlib.rounding import fixed
+from lmmlib.rounding import p as p_value
+
+if TYPE_CHECKING:
+    from lmmlib.fit import Fit
+
+METHODS = ("auto", "chi-square", "chi-bar-square", "exact", "bootstrap")
+# A column is in the span of others when this share of its length, or less, is outside.
+OUTSIDE = 1e-8
+# A statistic is zero when it is below this share of the criterion: rounding.
+NOTHING = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A likelihood ratio test.
+
+    Attributes
+    ----------
+    statistic : float
+        Difference of the criteria, at least 0.
+    p : float
+    reference : str
+        The distribution that p comes from.
+    method : str
+    mcse : float or None
+        Monte Carlo standard error of p, where it is simulated.
+    draws : (size,) array or None
+        Simulated statistics of the hypothesis.
+    n_failed : int
+        Simulated data sets for which an optimum was not found; p counts the others.
+    loglik0, loglik1 : float
+    n_parameters0, n_parameters1 : int
+    note : str
+        What to keep in mind; may be empty.
+    """
+
+    statistic: float
+    p: float
+    reference: str
+    method: str
+    loglik0: float
+    loglik1: float
+    n_parameters0: int
+    n_parameters1: int
+    mcse: float | None = None
+    draws: np.ndarray | None = field(default=None, repr=False)
+    n_failed: int = 0
+    note: str = ""
+
+    def __repr__(self) -> str:
+        text = p_value(self.p)
+        text = text.replace("<", "< ") if text.startswith("<") else f"= {text}"
+        error = "" if self.mcse is None else f" (Monte Carlo se {fixed(self.mcse, 4)})"
+        line = f"Comparison: LRT = {fixed(self.statistic, 4)}, p {text}{error}; reference {self.reference}"
+        return line + (f"\n  {self.note}" if self.note else "")
+
+
+def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=None) -> Comparison:
+    r"""Likelihood ratio test of a smaller model within a larger one.
+
+    .. math:: T = 2(\hat\ell_1 - \hat\ell_0)
+
+    Equation :eq:`lrt` of the book. Fixed effects: chi-square, by ML only. A random column more: the chi-bar-square
+    :eq:`chi-bar-square`, half on q and half on q + 1 degrees of freedom (Stram and Lee 1994), if the other variances
+    are not zero. One variance alone: also the exact law :eq:`lrt-spectral`. Anything: the bootstrap :eq:`bootstrap-p`.
+
+    Parameters
+    ----------
+    fit0 : Fit
+        The smaller model; for no random effects at all fit ``(0 | g)``.
+    fit1 : Fit
+        The larger model, by the same method on the same rows.
+    method : {"auto", "chi-square", "chi-bar-square", "exact", "bootstrap"}
+        "auto" is chi-square in the interior and chi-bar-square on the boundary.
+    size : int
+        Number of draws of "exact" and "bootstrap".
+    rng : Generator, optional
+        Needed by these two.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ParameterError
+        If the models are not nested, differ in data or method, or are REML fits with different fixed effects.
+    DesignError
+        If the chosen reference does not exist for these models.
+    """
+    if method not in METHODS:
+        raise ParameterError(f"method is one of {', '.join(METHODS)}; got {method!r}")
+    _same_data(fit0, fit1)
+    df_fixed = _nested_fixed(fit0, fit1)
+    kind, df_random = _nested_random(fit0, fit1)
+    if df_fixed + df_random == 0:
+        raise ParameterError("the two models are the same: there is nothing to test")
+    statistic = _statistic(fit0, fit1)
+    boundary = kind == "boundary"
+    if method == "auto":
+        method = "chi-bar-square" if boundary else "chi-square"
+    given = (fit0.loglik, fit1.loglik, fit0.n_parameters, fit1.n_parameters)
+    if method == "chi-square":
+        df = df_fixed + df_random
+        note = "the hypothesis is on the boundary, where chi-square is conservative" if boundary else ""
+        return Comparison(statistic, float(chi2.sf(statistic, df)), f"chi2({df})", method, *given, note=note)
+    if method == "chi-bar-square":
+        return _chi_bar_square(fit0, fit1, statistic, boundary, df_fixed, given)
+    if method == "exact":
+        if len(fit0.D) or len(fit1.D) != 1 or df_fixed:
+            raise DesignError(
+                "the exact law is for one random column against none, (0 | g), with the same fixed effects; "
+                "use method='bootstrap'"
+            )
+        draws = exact_null(fit1.cross, fit1.method, size, rng)
+        name = "exact law of the RLRT" if fit1.method == "REML" else "exact law of the LRT"
+        return Comparison(**_simulated(statistic, draws, name, method, given, 0))
+    small, large = refits(fit0, [fit0, fit1], size, rng)
+    failed = small.failed | large.failed
+    draws = np.maximum(small.criterion - large.criterion, 0.0)[~failed]
+    if not len(draws):
+        raise DesignError(f"no simulated data set could be fitted: {large.reason[0]}")
+    return Comparison(**_simulated(statistic, draws, "parametric bootstrap", method, given, int(failed.sum())))
+
+
+def _simulated(statistic, draws, reference, method, given, n_failed) -> dict:
+    """The fields of a comparison with simulated statistics."""
+    # A statistic that is zero up to rounding is exceeded by all.
+    extreme = int((draws >= statistic - 1e-9 * max(1.0, statistic)).sum())
+    p = (1 + extreme) / (1 + len(draws))
+    names = ("loglik0", "loglik1", "n_parameters0", "n_parameters1")
+    note = f"{n_failed} of {n_failed + len(draws)} simulated data sets could not be fitted and are not counted"
+    return dict(
+        zip(names, given, strict=True),
+        statistic=statistic,
+        p=p,
+        reference=f"{reference}, {len(draws)} draws",
+        method=method,
+        mcse=float(np.sqrt(p * (1 - p) / len(draws))),
+        draws=draws,
+        n_failed=n_failed,
+        note=note if n_failed else "",
+    )
+
+
+def _chi_bar_square(fit0: Fit, fit1: Fit, statistic: float, boundary: bool, df_fixed: int, given) -> Comparison:
+    if not boundary:
+        raise DesignError("no variance is on the boundary of this hypothesis; its reference is method='chi-square'")
+    q0, q1 = len(fit0.D), len(fit1.D)
+    if q1 - q0 > 1:
+        raise DesignError(
+            f"the chi-bar-square of {q1 - q0} new random columns has weights that depend on the design; "
+            "use method='bootstrap', or add them one by one"
+        )
+    low = df_fixed + (0 if fit1.design.diagonal else q0)
+    note = "the smaller model is singular, which this reference does not allow for" if fit0.is_singular else ""
+    p = chi_bar_square_sf(statistic, [low, low + 1], [0.5, 0.5])
+    return Comparison(statistic, p, f"0.5 chi2({low}) + 0.5 chi2({low + 1})", "chi-bar-square", *given, note=note)
+
+
+def _same_data(fit0: Fit, fit1: Fit) -> None:
+    if fit0.method != fit1.method:
+        raise ParameterError(f"one fit is by {fit0.method}, the other by {fit1.method}; fit both by the same method")
+    a, b = fit0.design, fit1.design
+    if a.n_obs != b.n_obs or not np.array_equal(a.y, b.y):
+        raise ParameterError(
+            f"the fits are not of the same responses ({a.response!r}, {a.n_obs} rows, and {b.response!r}, {b.n_obs} "
+            "rows, or in another order); fit both on one frame"
+        )
+    # The same groups under other numbers: each pair of codes occurs together or not at all.
+    pairs = len(np.unique(np.column_stack([a.group, b.group]), axis=0))
+    if (len(a.z_names) and len(b.z_names)) and not pairs == a.n_groups == b.n_groups:
+        raise ParameterError(f"the fits have different groups, {a.grouping!r} and {b.grouping!r}")
+
+
+def _inside(small: np.ndarray, large: np.ndarray) -> bool:
+    """True if the columns of the first matrix are combinations of those of the second."""
+    if not small.shape[1]:
+        return True
+    if not large.shape[1]:
+        return False
+    Q = np.linalg.qr(large / np.linalg.norm(large, axis=0))[0]
+    rest = small - Q @ (Q.T @ small)
+    return bool((np.linalg.norm(rest, axis=0) <= OUTSIDE * np.linalg.norm(small, axis=0)).all())
+
+
+def _nested_fixed(fit0: Fit, fit1: Fit) -> int:
+    """Fixed effects that the larger model has more."""
+    X0, X1 = fit0.design.X, fit1.design.X
+    if not _inside(X0, X1):
+        swapped = "; the first model is the larger one: exchange them" if _inside(X1, X0) else ""
+        raise ParameterError(
+            f"the fixed effects of the first model ({', '.join(fit0.beta.index)}) are not within those of the second "
+            f"({', '.join(fit1.beta.index)}), so the models are not nested{swapped}"
+        )
+    more = X1.shape[1] - X0.shape[1]
+    if more and fit0.method == "REML":
+        raise ParameterError(
+            "REML criteria of models with different fixed effects are likelihoods of different contrasts of the data "
+            "and do not compare; fit both with method='ML'"
+        )
+    return more
+
+
+def _nested_random(fit0: Fit, fit1: Fit) -> tuple[str, int]:
+    """Whether variances are tested ("boundary") or not ("interior"), and how many parameters of D."""
+    q0, q1 = len(fit0.D), len(fit1.D)
+    more = len(fit1.theta) - len(fit0.theta)
+    diagonal0, diagonal1 = fit0.design.diagonal and q0 > 1, fit1.design.diagonal and q1 > 1
+    nested = q0 <= q1 and _inside(fit0.design.Z, fit1.design.Z) and not (diagonal1 and q0 > 1 and not diagonal0)
+    if diagonal0 or diagonal1:
+        nested = nested and set(fit0.design.z_names) <= set(fit1.design.z_names)
+    if not nested:
+        raise ParameterError(
+            f"the random effects of the first model ({', '.join(fit0.design.z_names)}) are not within those of the "
+            f"second ({', '.join(fit1.design.z_names)}), so the models are not nested; is their order right?"
+        )
+    return ("boundary" if q1 > q0 else "interior"), more
+
+
+def _statistic(fit0: Fit, fit1: Fit) -> float:
+    """Difference of the criteria; REML's log-determinant of X is taken for one basis of its columns."""
+    statistic = fit0.criterion - fit1.criterion
+    if fit0.method == "REML":
+        logs = [np.log(np.abs(np.diag(f.cross.basis.Rx))).sum() for f in (fit0, fit1)]
+        statistic -= 2 * (logs[0] - logs[1])
+    if statistic < -1e-6 * max(1.0, abs(fit1.criterion)) or not (fit0.converged and fit1.converged):
+        raise DesignError(
+            f"the larger model fits worse by {-statistic:.3g}: an optimum was not found; see Fit.reason of both"
+        )
+    return float(statistic) if statistic > NOTHING * max(1.0, abs(fit1.criterion)) else 0.0
+
+
+def aic_table(fits: Mapping[str, Fit]) -> pd.DataFrame:
+    r"""AIC and BIC of several models of the same data.
+
+    .. math:: \mathrm{AIC} = -2\hat\ell + 2k, \qquad \mathrm{BIC} = -2\hat\ell + k\log N
+
+    Equations :eq:`aic` and :eq:`bic` of the book: k counts fixed effects, the entries of theta, and sigma2, and N is
+    the number of observations, by ML and by REML, as lme4 counts.
+
+    Parameters
+    ----------
+    fits : mapping of label to Fit
+
+    Returns
+    -------
+    DataFrame
+        Columns ``method``, ``n_parameters``, ``loglik``, ``aic``, ``bic``, ``delta_aic``; a row for each model.
+
+    Raises
+    ------
+    ParameterError
+        If data or methods differ, or REML fits have different fixed effects.
+    """
+    if not isinstance(fits, Mapping) or not fits:
+        raise ParameterError("fits must map labels to fits, such as {'small': fit0, 'large': fit1}")
+    first = next(iter(fits.values()))
+    for label, other in fits.items():
+        _same_data(first, other)
+        X0, X1 = first.design.X, other.design.X
+        if first.method == "REML" and (X0.shape != X1.shape or not np.allclose(X0, X1, rtol=1e-10, atol=0)):
+            raise ParameterError(
+                f"model {label!r} has other fixed effects than the first, so their REML criteria, and AIC and BIC, "
+                "do not compare; fit all with method='ML'"
+            )
+    rows = {label: [f.method, f.n_parameters, f.loglik, f.aic, f.bic] for label, f in fits.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["method", "n_parameters", "loglik", "aic", "bic"])
+    return table.assign(delta_aic=table["aic"] - table["aic"].min())

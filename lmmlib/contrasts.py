@@ -1,0 +1,161 @@
+r"""Tests and intervals for any combination of the fixed effects of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import f as f_law
+
+from lmmlib.errors import ParameterError
+from lmmlib.gls import Estimate
+from lmmlib.inference import Curvature, Wald, checked_rows, curvature, wald
+
+if TYPE_CHECKING:
+    from lmmlib.fit import Fit
+
+
+def rows_of(fit: Fit, L) -> np.ndarray:
+    """Contrasts (rows, p) from arrays or mappings.
+
+    Parameters
+    ----------
+    fit : Fit
+    L : array, mapping of a fixed effect's name to its weight, or list of mappings
+        A labelled Series is a mapping, a DataFrame with labelled columns a list of them.
+        Fixed effects that a mapping does not name have weight zero.
+
+    Returns
+    -------
+    (rows, p) array
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown, or the rows are zero, dependent or not finite.
+    """
+    names = list(fit.beta.index)
+    # Labels of pandas are names as well; by position their order would be taken for that of the fixed effects.
+    if isinstance(L, pd.DataFrame) and not isinstance(L.columns, pd.RangeIndex):
+        L = L.to_dict("records")
+    if isinstance(L, pd.Series) and not isinstance(L.index, pd.RangeIndex):
+        L = dict(L)
+    if isinstance(L, Mapping):
+        L = [L]
+    if isinstance(L, list | tuple) and any(isinstance(row, Mapping) for row in L):
+        if not all(isinstance(row, Mapping) for row in L):
+            raise ParameterError("the rows of L are all mappings of names to weights, or all numbers; got some of each")
+        unknown = [name for row in L for name in row if name not in names]
+        if unknown:
+            raise ParameterError(f"{unknown[0]!r} is no fixed effect; they are {', '.join(names)}")
+        L = [[row.get(name, 0.0) for name in names] for row in L]
+    return checked_rows(L, len(names))
+
+
+def contrast(fit: Fit, L, df=None, null=0.0, level: float = 0.95) -> Wald:
+    r"""Test and interval of one combination of the fixed effects, or the joint test of several.
+
+    Equations :eq:`wald-statistic` and :eq:`wald-f` of the book, with the degrees of freedom of :eq:`satterthwaite` or
+    :eq:`kenward-roger-f`.
+
+    Parameters
+    ----------
+    fit : Fit
+    L : array, mapping or list of mappings
+        As :func:`rows_of` takes them.
+    df : {"satterthwaite", "kenward-roger", "z"} or float, optional
+        By default "satterthwaite" for REML and "z" for ML, for which no df are derived. Kenward-Roger also corrects
+        the standard errors.
+    null : float or (rows,) array
+        Hypothesised values.
+    level : float
+
+    Returns
+    -------
+    Wald
+    """
+    rows = rows_of(fit, L)
+    return _test(fit, rows, df := _checked_df(fit, df), _curvature(fit, df), null, level)
+
+
+def contrasts(fit: Fit, rows: Mapping, df=None, level: float = 0.95) -> pd.DataFrame:
+    """A table of contrasts, one row each, every one tested by itself.
+
+    Parameters
+    ----------
+    fit : Fit
+    rows : mapping of label to contrast
+        Each an array (p,) or a mapping of names to weights.
+    df : {"satterthwaite", "kenward-roger", "z"} or float, optional
+        As in :func:`contrast`.
+    level : float
+
+    Returns
+    -------
+    DataFrame
+        Columns ``estimate``, ``se``, ``df``, ``t``, ``p``, ``lower``, ``upper``.
+    """
+    if not isinstance(rows, Mapping):
+        raise ParameterError(f"contrasts takes a mapping of label to contrast; got {type(rows).__name__}")
+    df = _checked_df(fit, df)
+    shared, table = _curvature(fit, df), {}
+    for label, L in rows.items():
+        L = rows_of(fit, L)
+        if len(L) != 1:
+            raise ParameterError(f"contrast {label!r} has {len(L)} rows; test them together with Fit.contrast")
+        w = _test(fit, L, df, shared, 0.0, level)
+        table[label] = [w.estimate[0], w.se[0], w.df[0], w.statistic, w.p, w.lower[0], w.upper[0]]
+    columns = ["estimate", "se", "df", "t", "p", "lower", "upper"]
+    return pd.DataFrame.from_dict(table, orient="index", columns=columns)
+
+
+def coefficients(fit: Fit, df=None, level: float = 0.95) -> pd.DataFrame:
+    """The table of :func:`contrasts` for each fixed effect.
+
+    Parameters
+    ----------
+    fit : Fit
+    df : {"satterthwaite", "kenward-roger", "z"} or float, optional
+    level : float
+
+    Returns
+    -------
+    DataFrame
+    """
+    return contrasts(fit, dict(zip(fit.beta.index, np.eye(len(fit.beta)), strict=True)), df, level)
+
+
+def _checked_df(fit: Fit, df):
+    if df is None:
+        return "satterthwaite" if fit.method == "REML" else "z"
+    if isinstance(df, str):
+        if df not in {"satterthwaite", "kenward-roger", "z"}:
+            raise ParameterError(f"df is 'satterthwaite', 'kenward-roger', 'z' or a number; got {df!r}")
+        if df != "z" and fit.method != "REML":
+            raise ParameterError(f"{df} degrees of freedom are derived for REML; fit with method='REML', or use df='z'")
+    return df
+
+
+def _curvature(fit: Fit, df) -> Curvature | None:
+    if df not in ("satterthwaite", "kenward-roger"):
+        return None
+    # At a singular D the REML optimum need not be a stationary point in D, and the observed information means little.
+    kind = "expected" if fit.is_singular or df == "kenward-roger" else "observed"
+    return curvature(fit.cross, fit.D.to_numpy(), fit.sigma2, kind)
+
+
+def _test(fit: Fit, L: np.ndarray, df, shared: Curvature | None, null, level: float) -> Wald:
+    estimate = Estimate(fit.beta.to_numpy(), fit.cov_beta.to_numpy(), tuple(fit.beta.index))
+    if df == "satterthwaite":
+        return wald(estimate, L, shared.satterthwaite(L), null, level)
+    if df != "kenward-roger":
+        return wald(estimate, L, None if df == "z" else df, null, level)
+    k = shared.kenward_roger(L, null)
+    adjusted = Estimate(estimate.beta, k.cov, estimate.names)
+    w = wald(adjusted, L, k.df, null, level)
+    if len(L) == 1:
+        return w
+    p = float(f_law.sf(k.statistic, k.rows, k.df))
+    return Wald(w.estimate, w.se, k.statistic, (k.rows, k.df), p, w.lower, w.upper, w.level)

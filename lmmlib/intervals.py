@@ -1,0 +1,214 @@
+r"""Confidence intervals for every parameter of a fit: by profile, by standard errors, by parametric bootstrap.
+
+The parameters are the fixed effects under their names, ``sd (Intercept)``, ``corr (Intercept), week`` and ``sigma``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.linalg import solve_triangular
+from scipy.stats import chi2, norm
+
+from lmmlib.contrasts import coefficients
+from lmmlib.errors import ParameterError
+from lmmlib.held import Peak
+from lmmlib.information import _information, d_directions, directions
+from lmmlib.parameters import checked_count, checked_level
+from lmmlib.profile import chosen, held, parameter_names, reach
+
+if TYPE_CHECKING:
+    from lmmlib.fit import Fit
+
+METHODS = ("profile", "wald", "bootstrap")
+
+
+def parameters(fit: Fit) -> pd.Series:
+    """All parameters of a fit: fixed effects, standard deviations and correlations of the random effects, sigma.
+
+    Parameters
+    ----------
+    fit : Fit
+
+    Returns
+    -------
+    Series
+        A correlation with a standard deviation of zero does not exist: NaN.
+    """
+    values = derived(parameter_names(fit), fit.beta.to_numpy()[None], fit.D.to_numpy()[None], np.array([fit.sigma2]))
+    return values.iloc[0].rename(None)
+
+
+def derived(kinds: dict[str, tuple], beta: np.ndarray, D: np.ndarray, sigma2: np.ndarray) -> pd.DataFrame:
+    """Parameters as functions of beta (B, p), D (B, q, q) and sigma2 (B,): one column each."""
+
+    def sd(a):
+        return np.sqrt(D[:, a, a])
+
+    def correlation(a, b):
+        product = sd(a) * sd(b)
+        return np.clip(D[:, a, b] / np.where(product > 0, product, np.nan), -1, 1)
+
+    of = {"effect": lambda j: beta[:, j], "sd": sd, "corr": correlation, "sigma": lambda: np.sqrt(sigma2)}
+    return pd.DataFrame({name: of[kind](*at) for name, (kind, *at) in kinds.items()})
+
+
+def confint(fit: Fit, method="profile", level: float = 0.95, parameters=None, size=1000, rng=None) -> pd.DataFrame:
+    r"""Confidence intervals of parameters.
+
+    .. math:: \{\psi : \zeta(\psi)^2 \le \chi^2_{1,\,\mathrm{level}}\}
+
+    Equation :eq:`profile-interval` of the book, for ``method="profile"``. A side on which zeta is never so large ends
+    at the edge of the parameter space: 0 for a standard deviation, -1 or 1 for a correlation; a correlation that does
+    not exist has these limits on both sides. ``"wald"`` has estimates plus and minus standard errors: for fixed effects
+    as :meth:`lmmlib.Fit.coefficients`, for standard deviations on the logarithmic scale, for correlations on Fisher's,
+    from the observed information on D and sigma2; where D is singular they have none, and the limits are NaN.
+    ``"bootstrap"`` has the quantiles of what refits of simulated responses find.
+
+    Parameters
+    ----------
+    fit : Fit
+    method : {"profile", "wald", "bootstrap"}
+    level : float
+        Coverage of each interval by itself.
+    parameters : str or list of str, optional
+        Names that :func:`parameters` lists; by default all.
+    size : int
+        Bootstrap samples.
+    rng : numpy.random.Generator
+        For the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by parameter: ``estimate``, ``lower``, ``upper``; for profiles also ``likelihood``, the one that was
+        profiled: that of the fit, for fixed effects always "ML". For the bootstrap ``attrs`` has the numbers of refits
+        that ``failed`` and were left out and, for each correlation, of those in which it did not exist, ``undefined``.
+
+    Raises
+    ------
+    ParameterError
+        If the method, the level or a name is unknown, or the bootstrap has no generator.
+    DesignError
+        If the optimum to profile from has not been found.
+    """
+    checked_interval_method(method)
+    level, kinds = checked_level(level), chosen(fit, parameters)
+    if method == "profile":
+        return _profile_limits(fit, kinds, level)
+    if method == "wald":
+        return _wald_limits(fit, kinds, level)
+    draws, failed = bootstrap_draws(fit, size, rng)
+    return _percentile_limits(fit, derived(kinds, *draws), level, failed)
+
+
+def checked_interval_method(method: str) -> None:
+    """Raise ParameterError unless the method is one of the three."""
+    if method not in METHODS:
+        raise ParameterError(f"method must be 'profile', 'wald' or 'bootstrap'; got {method!r}")
+
+
+def _estimates(fit: Fit, kinds: dict[str, tuple]) -> pd.Series:
+    return parameters(fit)[list(kinds)]
+
+
+def _frame(estimate: pd.Series, limits) -> pd.DataFrame:
+    limits = np.reshape(limits, (len(estimate), 2))
+    frame = pd.DataFrame({"estimate": estimate, "lower": limits[:, 0], "upper": limits[:, 1]})
+    return frame.rename_axis("parameter")
+
+
+def _profile_limits(fit: Fit, kinds: dict[str, tuple], level: float) -> pd.DataFrame:
+    root = np.sqrt(chi2.ppf(level, 1))
+    likelihood = ["ML" if kind[0] == "effect" else fit.method for kind in kinds.values()]
+    peaks = {method: Peak.of(fit.cross, method) for method in sorted(set(likelihood))}
+    limits = []
+    for kind, method in zip(kinds.values(), likelihood, strict=True):
+        model = held(peaks[method], kind)
+        limits.append([reach(model, -root), reach(model, root)])
+    return _frame(_estimates(fit, kinds), limits).assign(likelihood=likelihood)
+
+
+def _wald_limits(fit: Fit, kinds: dict[str, tuple], level: float) -> pd.DataFrame:
+    estimate, z = _estimates(fit, kinds), norm.ppf((1 + level) / 2)
+    effects = coefficients(fit, level=level) if any(kind[0] == "effect" for kind in kinds.values()) else None
+    A, limits = variance_covariance(fit), []
+    for name, (kind, *at) in kinds.items():
+        if kind == "effect":
+            limits.append(effects.iloc[at[0]][["lower", "upper"]])
+        else:
+            limits.append(_variance_limits(fit, kind, at, estimate[name], A, z))
+    return _frame(estimate, limits)
+
+
+def variance_covariance(fit: Fit) -> np.ndarray:
+    """Covariance of (vec of D, sigma2) by the observed information, (q q + 1, q q + 1); NaN if there is none.
+
+    There is none at a singular D, an edge of the parameter space where the likelihood need not be flat, and where the
+    information has a direction without curvature.
+    """
+    cross, q = fit.cross, len(fit.D)
+    nothing = np.full((q * q + 1, q * q + 1), np.nan)
+    if fit.is_singular:
+        return nothing
+    # By the entries of D in the working basis, where the information has its digits whatever the units of z.
+    information = _information(directions(cross, fit.D.to_numpy(), fit.sigma2, working=True), fit.method, "observed")
+    scale = np.sqrt(np.abs(np.diag(information)))
+    relative = information / np.outer(scale, scale)
+    if not np.linalg.eigvalsh(relative).min() > 1e-10:
+        return nothing
+    E = d_directions(cross, working=True)
+    if q:
+        half = solve_triangular(cross.basis.Rz, np.eye(q))
+        E = half @ E @ half.T
+    change = np.zeros((q * q + 1, len(E) + 1))
+    change[:-1, :-1], change[-1, -1] = E.reshape(len(E), q * q).T, 1.0
+    change = change / scale
+    return change @ np.linalg.inv(relative) @ change.T
+
+
+def _variance_limits(fit: Fit, kind: str, at, estimate: float, A: np.ndarray, z: float) -> np.ndarray:
+    """Delta method on a scale on which the parameter has no edge."""
+    if not np.isfinite(A).all():
+        return np.full(2, np.nan)
+    D, q, ends = fit.D.to_numpy(), len(fit.D), np.array([-z, z])
+    if kind != "corr":
+        row, variance = (q * q, fit.sigma2) if kind == "sigma" else (at[0] * (q + 1), D[at[0], at[0]])
+        return estimate * np.exp(ends * np.sqrt(A[row, row]) / (2 * variance))
+    a, b = at
+    slope = np.zeros(q * q + 1)
+    slope[a * q + b] = 1 / np.sqrt(D[a, a] * D[b, b])
+    slope[a * (q + 1)], slope[b * (q + 1)] = -estimate / (2 * D[a, a]), -estimate / (2 * D[b, b])
+    se = np.sqrt(slope @ A @ slope) / (1 - estimate**2)
+    return np.tanh(np.arctanh(estimate) + ends * se)
+
+
+def bootstrap_draws(fit: Fit, size: int, rng) -> tuple[tuple, int]:
+    """beta, D and sigma2 of the refits that did not fail, and how many did.
+
+    Raises
+    ------
+    ParameterError
+        If there is no generator, or no refit succeeds.
+    """
+    from lmmlib.bootstrap import parametric_bootstrap
+
+    if not isinstance(rng, np.random.Generator):
+        raise ParameterError(f"rng must be a generator, such as numpy.random.default_rng(1); got {rng!r}")
+    fits = parametric_bootstrap(fit, checked_count("size", size), rng)
+    good = ~fits.failed
+    if not good.any():
+        raise ParameterError(f"all {size} refits failed, the first with: {fits.reason[0]}; look at the model first")
+    return (fits.beta[good], fits.D[good], fits.sigma2[good]), int(fits.failed.sum())
+
+
+def _percentile_limits(fit: Fit, values: pd.DataFrame, level: float, failed: int) -> pd.DataFrame:
+    estimate = parameters(fit)[values.columns]
+    ends = values.quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy().T
+    frame = _frame(estimate, ends)
+    undefined = values.isna().sum()
+    frame.attrs["failed"] = failed
+    frame.attrs["undefined"] = {name: int(count) for name, count in undefined.items() if name.startswith("corr ")}
+    return frame

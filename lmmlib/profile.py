@@ -1,0 +1,179 @@
+r"""Profiles: the deviance as a function of one parameter, at the best values of all others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+
+from lmmlib.errors import ParameterError
+from lmmlib.held import Held, HeldCorrelation, HeldEffect, HeldSd, HeldSigma, Peak
+from lmmlib.parameters import numbers
+
+if TYPE_CHECKING:
+    from lmmlib.fit import Fit
+
+# The default grid: so many values on each side of the estimate, out to this signed root.
+SIDE, REACH = 15, 3.0
+# A limit is found to this share of its distance from the estimate.
+RESOLUTION = 1e-11
+MAX_DOUBLINGS = 60
+
+
+def parameter_names(fit: Fit) -> dict[str, tuple]:
+    """Every parameter of a fit by name: ``("effect", j)``, ``("sd", a)``, ``("corr", a, b)`` or ``("sigma",)``.
+
+    Raises
+    ------
+    ParameterError
+        If a column has a name that makes two parameters the same.
+    """
+    x, z = fit.cross.x_names, fit.cross.z_names
+    named = [(name, ("effect", j)) for j, name in enumerate(x)]
+    named += [(f"sd {name}", ("sd", a)) for a, name in enumerate(z)]
+    if not fit.cross.diagonal:
+        named += [(f"corr {z[a]}, {z[b]}", ("corr", a, b)) for a in range(len(z)) for b in range(a + 1, len(z))]
+    named.append(("sigma", ("sigma",)))
+    names = dict(named)
+    if len(names) < len(named):
+        twice = next(name for k, (name, _) in enumerate(named) if name in dict(named[:k]))
+        raise ParameterError(f"two parameters are called {twice!r}; rename the column of the data")
+    return names
+
+
+def chosen(fit: Fit, parameters=None) -> dict[str, tuple]:
+    """The named parameters, all by default, in the order of :func:`parameter_names`.
+
+    Raises
+    ------
+    ParameterError
+        If there is no parameter of a name.
+    """
+    names = parameter_names(fit)
+    if parameters is None:
+        return names
+    wanted = [parameters] if isinstance(parameters, str) else list(parameters)
+    for name in wanted:
+        if name not in names:
+            raise ParameterError(f"{name!r} is no parameter of this fit; they are {'; '.join(names)}")
+    return {name: kind for name, kind in names.items() if name in wanted}
+
+
+def held(peak: Peak, kind: tuple) -> Held:
+    """The models in which a parameter is held; ``kind`` as :func:`parameter_names` has it."""
+    models = {"effect": HeldEffect, "sd": HeldSd, "corr": HeldCorrelation, "sigma": HeldSigma}
+    return models[kind[0]](peak, *kind[1:])
+
+
+def zeta(model: Held, value: float) -> float:
+    r"""Signed root of the rise of the criterion.
+
+    .. math:: \zeta(\psi) = \operatorname{sign}(\psi - \hat\psi)\sqrt{d(\psi) - d(\hat\psi)}
+
+    Equation :eq:`profile-interval` of the book.
+
+    Parameters
+    ----------
+    model : Held
+    value : float
+
+    Returns
+    -------
+    float
+    """
+    rise = max(model.at(value).criterion - model.peak.criterion, 0.0)
+    return float(np.sign(value - model.estimate) * np.sqrt(rise)) if np.isfinite(model.estimate) else 0.0
+
+
+def reach(model: Held, root: float) -> float:
+    """Where the signed root has a value; the edge of the parameter space if it is nowhere so large."""
+    side = 1 if root > 0 else -1
+    edge, inside, step = model.edges[side > 0], model.estimate, abs(root) * model.step
+    if not np.isfinite(inside):
+        return edge
+    for _ in range(MAX_DOUBLINGS):
+        outside = inside + side * step
+        if side * (outside - edge) >= 0:
+            outside = edge if model.attained[side > 0] else (inside + edge) / 2
+        here = zeta(model, outside)
+        if abs(here) >= abs(root):
+            tolerance = RESOLUTION * abs(outside - model.estimate)
+            return brentq(lambda value: zeta(model, value) - root, inside, outside, xtol=tolerance, rtol=1e-14)
+        if outside == edge:
+            return edge
+        # The root is nearly linear in the parameter: aim a little beyond where the line through here meets it.
+        aim = 1.1 * abs(root / here) * abs(outside - model.estimate) if here else np.inf
+        step = np.clip(aim - abs(outside - model.estimate), 0.1 * step, 2 * step)
+        inside = outside
+    return edge
+
+
+def profile(fit: Fit, parameter: str, values=None) -> pd.DataFrame:
+    r"""Profile of one parameter: the least criterion among all models in which it has a value.
+
+    .. math:: \zeta(\psi) = \operatorname{sign}(\psi - \hat\psi)\sqrt{d(\psi) - d(\hat\psi)}
+
+    Equation :eq:`profile-interval` of the book. The criterion is the one of the fit, for a fixed effect always that of
+    ML: restricted likelihoods of different X do not compare, and a fixed effect at a value is a smaller X.
+
+    Parameters
+    ----------
+    fit : Fit
+    parameter : str
+        A name that :meth:`lmmlib.Fit.parameters` lists.
+    values : sequence of float, optional
+        Where to hold it; by default 15 steps on each side of the estimate, out to a signed root of 3 or to the edge of
+        the parameter space.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``value``, ``criterion``, ``zeta``, in the order of ``values``. A correlation that does not exist,
+        because a standard deviation is zero, is free to have any value: its zeta is 0 everywhere.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such parameter, or a value is outside its space.
+    DesignError
+        If the optimum has not been found, so that there is nothing to compare with.
+    """
+    if not isinstance(parameter, str):
+        raise ParameterError(f"parameter must be one name; got {parameter!r}")
+    kind = chosen(fit, parameter)[parameter]
+    model = held(Peak.of(fit.cross, "ML" if kind[0] == "effect" else fit.method), kind)
+    values = _grid(model) if values is None else _checked(values, model, parameter)
+    # Neighbours start from one another, whatever the order.
+    order = np.argsort(np.abs(values - np.nan_to_num(model.estimate)), kind="stable")
+    criterion, roots = np.empty(len(values)), np.empty(len(values))
+    for k in order:
+        at_estimate = values[k] == model.estimate
+        criterion[k] = model.peak.criterion if at_estimate else model.at(values[k]).criterion
+        roots[k] = 0.0 if at_estimate else zeta(model, values[k])
+    return pd.DataFrame({"value": values, "criterion": criterion, "zeta": roots})
+
+
+def _grid(model: Held) -> np.ndarray:
+    if not np.isfinite(model.estimate):
+        return np.linspace(*model.edges, 2 * SIDE + 1)
+    parts = []
+    for root in (-REACH, REACH):
+        end = reach(model, root)
+        if not np.isfinite(end):
+            end = max((p.value for p in model.points), key=lambda value: np.sign(root) * value)
+        parts.append(np.linspace(model.estimate, end, SIDE + 1)[1:] if end != model.estimate else np.zeros(0))
+    return np.concatenate([parts[0][::-1], [model.estimate], parts[1]])
+
+
+def _checked(values, model: Held, parameter: str) -> np.ndarray:
+    values = np.atleast_1d(numbers(values, "values"))
+    low, high = model.edges
+    inside = (values >= low if model.attained[0] else values > low) & np.isfinite(values)
+    inside &= values <= high if model.attained[1] else values < high
+    if values.ndim != 1 or not inside.all():
+        bad = values.ravel()[~inside.ravel()]
+        what = f"got {bad[0]:g}" if len(bad) else f"got shape {values.shape}"
+        raise ParameterError(f"values of {parameter!r} must be finite numbers from {low:g} to {high:g}; {what}")
+    return values

@@ -1,0 +1,83 @@
+r"""Fitted values and residuals of a mixed model, about the population's mean or about each group's own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lmmlib.blup import random_effects
+from lmmlib.design import CrossProducts, Design
+from lmmlib.errors import ParameterError
+
+
+def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, level: str = "conditional") -> np.ndarray:
+    r"""Fitted values, (n_obs,).
+
+    .. math:: X_i\hat\beta + Z_i\hat b_i \;\text{(conditional)}, \qquad X_i\hat\beta \;\text{(population)}
+
+    Parameters
+    ----------
+    design : Design
+    cross : CrossProducts
+        Of the design.
+    beta : (p,) array
+    D : (q, q) array
+    sigma2 : float
+    level : {"conditional", "population"}
+
+    Returns
+    -------
+    (n_obs,) array
+    """
+    _checked("level", level, ("conditional", "population"))
+    mean = design.X @ beta
+    if level == "population":
+        return mean
+    b = random_effects(cross, beta, D, sigma2)
+    return mean + np.einsum("nq,nq->n", design.Z, b[design.group])
+
+
+def residuals(
+    design: Design, cross: CrossProducts, beta, D, sigma2: float, level: str = "conditional", kind: str = "response"
+) -> np.ndarray:
+    r"""Response less fitted value, (n_obs,), as it is or scaled.
+
+    Scaled conditional residuals are divided by sigma, as lme4 prints them. Scaled population residuals are
+    :math:`C_i^{-1}(y_i - X_i\hat\beta)` with :math:`V_i = C_iC_i'` (Cholesky): under the model uncorrelated with
+    variance 1, up to the estimation of the parameters.
+
+    Parameters
+    ----------
+    design : Design
+    cross : CrossProducts
+        Of the design.
+    beta : (p,) array
+    D : (q, q) array
+    sigma2 : float
+    level : {"conditional", "population"}
+    kind : {"response", "scaled"}
+
+    Returns
+    -------
+    (n_obs,) array
+    """
+    _checked("kind", kind, ("response", "scaled"))
+    raw = design.y - fitted(design, cross, beta, D, sigma2, level)
+    if kind == "response":
+        return raw
+    return raw / np.sqrt(sigma2) if level == "conditional" else _whitened(design, raw, D, sigma2)
+
+
+def _whitened(design: Design, raw, D, sigma2: float) -> np.ndarray:
+    """Each group's residuals times the inverse Cholesky factor of V_i, groups of one size at a time."""
+    out, (order, first) = np.empty_like(raw), design.by_group
+    for size in np.unique(design.n_i[design.n_i > 0]):
+        rows = order[first[:-1][design.n_i == size][:, None] + np.arange(size)]
+        Z = design.Z[rows]
+        C = np.linalg.cholesky(Z @ D @ np.swapaxes(Z, 1, 2) + sigma2 * np.eye(size))
+        out[rows] = np.linalg.solve(C, raw[rows][..., None])[..., 0]
+    return out
+
+
+def _checked(name: str, value, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ParameterError(f"{name} is {' or '.join(map(repr, allowed))}; got {value!r}")

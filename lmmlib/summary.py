@@ -1,0 +1,89 @@
+"""A fit as text, in the manner of lme4 and lmerTest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lmmlib.errors import DesignError
+from lmmlib.moments import correlation
+from lmmlib.rounding import fixed, p, significant
+
+if TYPE_CHECKING:
+    from lmmlib.fit import Fit
+
+# With more fixed effects than this their correlations are left out.
+WIDEST = 8
+
+
+def summary(fit: Fit) -> str:
+    """The attributes of a fit as text.
+
+    Parameters
+    ----------
+    fit : Fit
+
+    Returns
+    -------
+    str
+    """
+    width = max(map(len, [*fit.D.index, "Random effects", *fit.beta.index]))
+    lines = [*_head(fit), *_random(fit, width), *_fixed(fit, width), *_correlations(fit, width)]
+    if fit.is_singular:
+        lines.append("D is singular: some combination of the random effects has variance zero")
+    if not fit.converged:
+        lines.append(f"not converged: {fit.reason}")
+    return "\n".join(lines)
+
+
+def _head(fit: Fit) -> list[str]:
+    reml = fit.method == "REML"
+    residuals = np.quantile(fit.residuals(kind="scaled"), [0, 0.25, 0.5, 0.75, 1])
+    return [
+        f"Linear mixed model fit by {'REML' if reml else 'maximum likelihood'}: {fit.formula}",
+        f"{'REML criterion' if reml else 'deviance'} {fixed(fit.criterion, 4)}, "
+        f"{fit.n_obs} observations in {fit.n_groups} groups",
+        f"scaled residuals: min {fixed(residuals[0], 4)}, quartiles {' '.join(fixed(r, 4) for r in residuals[1:4])}, "
+        f"max {fixed(residuals[4], 4)}",
+    ]
+
+
+def _random(fit: Fit, width: int) -> list[str]:
+    names, variances = [*fit.D.index, "Residual"], [*np.diag(fit.D), fit.sigma2]
+    r, correlated = correlation(fit.D.to_numpy()), len(fit.D) > 1 and not fit.design.diagonal
+    lines = [f"  {'Random effects':<{width}}  {'variance':>12}  {'sd':>10}{'  corr' * correlated}"]
+    for k, (name, v) in enumerate(zip(names, variances, strict=True)):
+        row = [fixed(x, 3) for x in r[k, :k]] if correlated and k < len(fit.D) else []
+        sizes = f"{significant(v, 5):>12}  {significant(np.sqrt(v), 5):>10}"
+        lines.append(f"  {name:<{width}}  {sizes}  {' '.join(row)}".rstrip())
+    return lines
+
+
+def _fixed(fit: Fit, width: int) -> list[str]:
+    try:
+        table = fit.coefficients()
+    except DesignError:  # the data do not identify the df; fit.coefficients() says why
+        table = fit.coefficients("z").assign(df=np.nan, p=np.nan)
+    with_df = fit.method == "REML"
+    head = ["estimate", "se", *(["df", "t", "p"] if with_df else ["z", "p"])]
+    widths = [12, 10, *([9] if with_df else []), 9, 8]
+    lines = ["  ".join([f"  {'Fixed effects':<{width}}", *(f"{h:>{w}}" for h, w in zip(head, widths, strict=True))])]
+    for name, row in table.iterrows():
+        cells = [significant(row["estimate"], 5), significant(row["se"], 5)]
+        cells += [fixed(row["df"], 2)] if with_df else []
+        cells += [fixed(row["t"], 3), p(row["p"])]
+        cells = (f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
+        lines.append("  ".join([f"  {name:<{width}}", *cells]))
+    return lines
+
+
+def _correlations(fit: Fit, width: int) -> list[str]:
+    names = list(fit.beta.index)
+    if not 1 < len(names) <= WIDEST:
+        return []
+    r, short = correlation(fit.cov_beta.to_numpy()), [name[:11] for name in names[:-1]]
+    lines = ["  ".join([f"  {'Correlations':<{width}}", *(f"{s:>11}" for s in short)])]
+    for k in range(1, len(names)):
+        lines.append("  ".join([f"  {names[k]:<{width}}", *(f"{fixed(x, 3):>11}" for x in r[k, :k])]))
+    return lines

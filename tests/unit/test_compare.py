@@ -1,0 +1,153 @@
+"""Likelihood ratio tests: nesting, the reference, refusals; tables of AIC."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import chi2, kstest
+
+import lmmlib
+from lmmlib.bootstrap import parametric_bootstrap
+from lmmlib.errors import DesignError, ParameterError
+
+
+@pytest.fixture(scope="module")
+def dental():
+    return lmmlib.load("dental")
+
+
+def fit(random, dental, fixed="age", method="ML"):
+    return lmmlib.fit(f"distance ~ {fixed} + {random}", dental, method)
+
+
+def test_fixed_effects_by_chi_square(dental):
+    small, large = fit("(age | Subject)", dental, "age + Sex"), fit("(age | Subject)", dental, "age * Sex")
+    test = lmmlib.compare(small, large)
+    assert test.method == "chi-square" and test.reference == "chi2(1)" and not test.note
+    assert_allclose(test.p, chi2.sf(small.criterion - large.criterion, 1))
+    assert (test.n_parameters0, test.n_parameters1) == (7, 8)
+    assert "LRT = 5.0292, p = 0.0249" in repr(test)
+
+
+@pytest.mark.parametrize(
+    "small, large, reference",
+    [
+        ("(0 | Subject)", "(1 | Subject)", "0.5 chi2(0) + 0.5 chi2(1)"),
+        ("(1 | Subject)", "(age | Subject)", "0.5 chi2(1) + 0.5 chi2(2)"),
+        ("(1 | Subject)", "(age || Subject)", "0.5 chi2(0) + 0.5 chi2(1)"),
+        ("(age || Subject)", "(age | Subject)", "chi2(1)"),
+    ],
+)
+@pytest.mark.parametrize("method", ["ML", "REML"])
+def test_the_reference(dental, small, large, reference, method):
+    assert lmmlib.compare(fit(small, dental, method=method), fit(large, dental, method=method)).reference == reference
+
+
+def test_fixed_and_random_together_by_ml(dental):
+    test = lmmlib.compare(fit("(1 | Subject)", dental), fit("(age | Subject)", dental, "age + Sex"))
+    assert test.reference == "0.5 chi2(2) + 0.5 chi2(3)"
+
+
+def test_reml_in_another_basis_of_the_same_space(dental):
+    centred = dental.assign(age=dental["age"] - 11, distance=dental["distance"])
+    one = lmmlib.fit("distance ~ age + (1 | Subject)", dental)
+    two = lmmlib.fit("distance ~ I(age - 11) + (age | Subject)", dental)
+    same = lmmlib.compare(one, fit("(age | Subject)", dental, method="REML"))
+    assert_allclose(lmmlib.compare(one, two).statistic, same.statistic, atol=1e-8)
+    months = dental.assign(age=12 * centred["age"])
+    other = lmmlib.fit("distance ~ age + (age | Subject)", months)
+    assert_allclose(lmmlib.compare(one, other).statistic, same.statistic, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "small, large, method, words",
+    [
+        (("age * Sex", "(1 | Subject)"), ("age", "(1 | Subject)"), "ML", "exchange them"),
+        (("age", "(1 | Subject)"), ("age + Sex", "(1 | Subject)"), "REML", "different contrasts"),
+        (("age", "(age | Subject)"), ("age", "(1 | Subject)"), "ML", "random effects of the first"),
+        (("age", "(age | Subject)"), ("age", "(age || Subject)"), "ML", "random effects of the first"),
+        (("age", "(1 | Subject)"), ("Sex", "(1 | Subject)"), "ML", "not nested"),
+        (("age", "(1 | Subject)"), ("age", "(1 | Subject)"), "ML", "nothing to test"),
+    ],
+)
+def test_refusals(dental, small, large, method, words):
+    fits = [fit(random, dental, fixed, method) for fixed, random in (small, large)]
+    with pytest.raises(ParameterError, match=words):
+        lmmlib.compare(*fits)
+
+
+def test_other_data_or_method(dental):
+    one = fit("(1 | Subject)", dental)
+    with pytest.raises(ParameterError, match="by ML, the other by REML"):
+        lmmlib.compare(one, fit("(age | Subject)", dental, method="REML"))
+    with pytest.raises(ParameterError, match="same responses"):
+        lmmlib.compare(one, fit("(age | Subject)", dental[4:]))
+    with pytest.raises(ParameterError, match="same responses"):
+        lmmlib.compare(one, fit("(age | Subject)", dental.sample(frac=1, random_state=1)))
+    with pytest.raises(ParameterError, match="different groups"):
+        lmmlib.compare(one, fit("(age | g)", dental.assign(g=np.arange(108) % 27)))
+
+
+def test_methods_that_do_not_fit(dental):
+    small, large = fit("(1 | Subject)", dental), fit("(age | Subject)", dental)
+    with pytest.raises(ParameterError, match="method is one of"):
+        lmmlib.compare(small, large, "F")
+    with pytest.raises(DesignError, match="one random column against none"):
+        lmmlib.compare(small, large, "exact", rng=np.random.default_rng(1))
+    with pytest.raises(ParameterError, match="rng"):
+        lmmlib.compare(small, large, "bootstrap")
+    with pytest.raises(DesignError, match="on the boundary"):
+        lmmlib.compare(small, fit("(1 | Subject)", dental, "age + Sex"), "chi-bar-square")
+    with pytest.raises(DesignError, match="depend on the design"):
+        lmmlib.compare(fit("(0 | Subject)", dental), large)
+
+
+def test_a_singular_smaller_model_is_noted(dental):
+    flat = dental.assign(distance=np.random.default_rng(3).standard_normal(108))
+    small, large = fit("(1 | Subject)", flat), fit("(age | Subject)", flat)
+    assert small.is_singular
+    assert "singular" in lmmlib.compare(small, large).note
+
+
+def test_p_is_uniform_under_the_hypothesis_and_the_naive_one_is_not():
+    dyestuff = lmmlib.load("dyestuff")
+    small, large = (lmmlib.fit(f"Yield ~ 1 + ({k} | Batch)", dyestuff) for k in "01")
+    null = lmmlib.compare(small, large, "exact", size=5000, rng=np.random.default_rng(1)).draws
+    Y = small.simulate(np.random.default_rng(2), 1000)
+    fits = [lmmlib.fit_many(m.design, Y, "REML") for m in (small, large)]
+    T = np.maximum(fits[0].criterion - fits[1].criterion, 0)
+    T = T[T > 1e-8]  # given that it is positive, its p is uniform below the probability of that
+    top = np.mean(null > 0)
+    p = np.array([np.mean(null >= t) for t in T]) / top
+    assert kstest(p, "uniform").pvalue > 1e-3
+    assert kstest(chi2.sf(T, 1) / top, "uniform").pvalue < 1e-3
+
+
+def test_bootstrap_counts_and_is_reproducible(dental):
+    small, large = fit("(1 | Subject)", dental), fit("(age | Subject)", dental)
+    one, two = (lmmlib.compare(small, large, "bootstrap", 300, np.random.default_rng(4)) for _ in range(2))
+    assert_allclose(one.draws, two.draws, rtol=0)
+    assert len(one.draws) + one.n_failed == 300
+    assert_allclose(one.p, (1 + np.sum(one.draws >= one.statistic)) / (1 + len(one.draws)))
+    assert_allclose(one.mcse, np.sqrt(one.p * (1 - one.p) / len(one.draws)))
+
+
+def test_parametric_bootstrap_is_refitting(dental):
+    model = fit("(1 | Subject)", dental)
+    fits = parametric_bootstrap(model, 3, np.random.default_rng(5))
+    Y = model.simulate(np.random.default_rng(5), 3)
+    assert_allclose(fits.loglik[1], model.refit(Y[:, 1]).loglik, rtol=1e-12)
+
+
+def test_aic_table(dental):
+    fits = {"intercept": fit("(1 | Subject)", dental), "slope": fit("(age | Subject)", dental)}
+    table = lmmlib.aic_table(fits)
+    assert list(table.index) == list(fits)
+    assert_allclose(table["aic"], [f.criterion + 2 * f.n_parameters for f in fits.values()])
+    assert_allclose(table["bic"], [f.criterion + np.log(108) * f.n_parameters for f in fits.values()])
+    assert table["delta_aic"].min() == 0
+    with pytest.raises(ParameterError, match="other fixed effects"):
+        lmmlib.aic_table({k: fit("(1 | Subject)", dental, k, "REML") for k in ("age", "age + Sex")})
+    with pytest.raises(ParameterError, match="by ML, the other by REML"):
+        lmmlib.aic_table({m: fit("(1 | Subject)", dental, method=m) for m in ("ML", "REML")})
+    with pytest.raises(ParameterError, match="must map"):
+        lmmlib.aic_table([])
