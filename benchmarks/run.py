@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -157,15 +158,21 @@ def targets(compared: dict[str, Comparison], sleep: pd.DataFrame, large: pd.Data
     ]
 
 
-def stamp(r: str | None) -> str:
-    """Machine and versions."""
+def stamp(r: str | None, busy: str) -> str:
+    """Versions, machine, and how busy it was at the start."""
     import statsmodels
 
     versions = [f"{m.__name__} {m.__version__}" for m in (np, scipy, pd, statsmodels)]
     return (
         f"Python {platform.python_version()}, {', '.join(versions)}; {r or 'Rscript with lme4 is not installed'}; "
-        f"{processor()}, {platform.system()}, one thread."
+        f"{processor()}, {platform.system()}, one thread, {busy}."
     )
+
+
+def load() -> str:
+    """How many processes want the processors: above their number, times are too long."""
+    average = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return f"load {average} on {os.cpu_count()} processors at the start"
 
 
 def processor() -> str:
@@ -188,7 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--save", action="store_true", help="put the tables into README.md")
     save = parser.parse_args(arguments).save
-    r, compared, chosen = peers.lme4_version(), {}, cases()
+    busy, r, compared, chosen = load(), peers.lme4_version(), {}, cases()
     try:
         for name, case in chosen.items():
             print(f"{case.name} ...", file=sys.stderr)
@@ -201,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     parts = [
         table(HEADS["times"], [comparison.row() for comparison in compared.values()]),
         table(HEADS["targets"], [target.row() for target in held]),
-        stamp(r),
+        stamp(r, busy),
     ]
     print("\n\n".join(parts))
     if save:

@@ -17,6 +17,7 @@ from lmmlib.information import checked_method
 from lmmlib.optimise import Step, minimise
 from lmmlib.parameters import numbers
 from lmmlib.responses import Responses
+from lmmlib.weighted import LIMIT
 
 # Singular values of L in the working basis, where they are standard deviations of the random part of an observation
 # relative to sigma. Below the first D is called singular; below the second the value is zero up to rounding.
@@ -28,7 +29,10 @@ ROOM = 2_000_000
 
 NOT_FINITE = f"the response has a missing or infinite value, or one beyond {LARGEST:g}"
 NO_VARIATION = "the fixed effects fit the response exactly, so there is no variance to estimate"
-NO_SIGMA = "the random effects fit the response exactly within groups, so sigma2 tends to zero and D has no estimate"
+NO_SIGMA = (
+    "the random effects fit the response within groups exactly, or to all digits that count: sigma2 tends to zero and "
+    "D has no estimate"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +115,7 @@ def fit_many(design: Design, Y, method: str = "REML") -> Fits:
     design : Design
         Its own response is not used.
     Y : (n_obs, B) array
-        One response a column, such as :meth:`lmmlib.Fit.simulate` returns.
+        One response a column, such as :meth:`lmmlib.fit.Fit.simulate` returns.
     method : {"REML", "ML"}
 
     Returns
@@ -181,9 +185,10 @@ def solve(cross: CrossProducts, data: Responses, method: str) -> tuple[Fits, tup
     squares, p = data.WtW[:, -1, -1], len(cross.x_names)
     exact = squares - (data.WtW[:, :p, p] ** 2).sum(axis=1) / cross.n_obs
     exact = exact <= NO_RESIDUAL * (squares + cross.n_obs * (data.beta0**2).sum(axis=1))
-    endless = ~optimum.converged | (cross.n_obs * best.sigma2 <= 1e3 * LOST * squares)
+    endless = ~optimum.converged
     if endless.any():
         endless &= _within(cross, data) <= LOST * squares
+    endless |= _largest(cross, best) > LIMIT
     reason[endless], reason[exact] = NO_SIGMA, NO_VARIATION
     ok = np.isfinite(best.value) & ~exact & ~endless
     found = empty_fits(cross, method, len(data))
@@ -194,6 +199,12 @@ def solve(cross: CrossProducts, data: Responses, method: str) -> tuple[Fits, tup
     converged = optimum.converged & ok
     values = (getattr(found, a.name) for a in fields(Fits)[:-2])
     return Fits(*values, converged, tuple(reason)), optimum.log
+
+
+def _largest(cross: CrossProducts, best: Deviance) -> np.ndarray:
+    """Trace of L'Z_i'Z_iL, the largest of all groups: what Z_i D Z_i' is to sigma2, (B,)."""
+    L = np.tensordot(best.theta, theta_coordinates(cross), 1)
+    return np.einsum("gab,zab->zg", cross.patterns[0], L @ np.swapaxes(L, 1, 2)).max(axis=1, initial=0.0)
 
 
 def _within(cross: CrossProducts, data: Responses) -> np.ndarray:
