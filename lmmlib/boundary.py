@@ -3,13 +3,14 @@ r"""Reference distributions of likelihood ratios when a variance is tested: chi-
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.stats import chi2
 
 from lmmlib.batch import require_identified
 from lmmlib.bootstrap import checked_rng
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.information import checked_method
+from lmmlib.information import checked_method, information_variance
 from lmmlib.parameters import checked_count
 
 # Values of the variance ratio at which a maximum is looked for before it is refined.
@@ -44,6 +45,73 @@ def chi_bar_square_sf(statistic: float, df, weights) -> float:
     return float(weights @ tails)
 
 
+def orthant_weights(cov) -> np.ndarray:
+    r"""Weights of the chi-bar-square when r variances are zero together, of 0, ..., r degrees of freedom.
+
+    .. math:: w_2 = \frac{\pi - \arccos\rho}{2\pi}, \quad w_1 = \tfrac12, \quad w_0 = \frac{\arccos\rho}{2\pi}
+        \qquad (r = 2)
+
+    Probabilities that the point of the orthant nearest to a normal vector lies on a face of each dimension; for r = 3
+    the arccos of correlations and of partial correlations. Weights of equation :eq:`chi-bar-square` of the book;
+    Shapiro (1985).
+
+    Parameters
+    ----------
+    cov : (r, r) array
+        Limiting covariance of the estimates without the constraint, r at most 3.
+
+    Returns
+    -------
+    (r+1,) array
+    """
+    r = len(cov)
+    if r > 3:
+        raise DesignError(f"the weights for {r} new variances have no closed form; use method='bootstrap'")
+    if r == 1:
+        return np.array([0.5, 0.5])
+    # Three pairs for r = 3, each given the third: minus the scaled inverse holds the partial correlations.
+    pairs = np.triu_indices(r, 1)
+    angle = np.arccos(np.clip(_correlation(cov)[pairs], -1, 1)).sum()
+    if r == 2:
+        return np.array([angle, np.pi, np.pi - angle]) / (2 * np.pi)
+    partial = np.arccos(np.clip(-_correlation(np.linalg.inv(cov))[pairs], -1, 1)).sum()
+    top, second = (2 * np.pi - angle) / (4 * np.pi), (3 * np.pi - partial) / (4 * np.pi)
+    return np.array([0.5 - second, 0.5 - top, second, top])
+
+
+def _correlation(cov) -> np.ndarray:
+    sd = np.sqrt(np.diag(cov))
+    return cov / np.outer(sd, sd)
+
+
+def variance_weights(cross: CrossProducts, D, sigma2: float, new, method: str) -> np.ndarray:
+    r"""Weights of the chi-bar-square for new variances of a diagonal D, at the null model.
+
+    The covariance of :func:`orthant_weights` is the block of the inverse information :eq:`information-variance` for
+    the new variances, so that sigma2 and the variances that are there already count as estimated.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+        Of the larger model, with a diagonal D.
+    D : (q, q) array
+        Zero for the new columns.
+    sigma2 : float
+        Of the smaller model.
+    new : sequence of int
+        The new columns.
+    method : {"REML", "ML"}
+
+    Returns
+    -------
+    (r+1,) array
+    """
+    information = information_variance(cross, D, sigma2, method)
+    scale = np.sqrt(np.diag(information))
+    inverse = np.linalg.inv(information / np.outer(scale, scale))
+    return orthant_weights(inverse[np.ix_(new, new)])
+
+
 def spectrum(cross: CrossProducts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Distinct eigenvalues of Z'MZ and of Z'Z with their multiplicities, M taking out the fixed effects.
 
@@ -54,18 +122,29 @@ def spectrum(cross: CrossProducts) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
             f"the exact law is for one random column; the model has {len(cross.z_names)} ({', '.join(cross.z_names)}). "
             "Use method='bootstrap'"
         )
-    ZtZ, ZtX = cross.work.ZtZ[:, 0, 0], cross.work.ZtX[:, 0, :]
-    ZMZ = np.diag(ZtZ) - ZtX @ np.linalg.solve(cross.work.XtX, ZtX.T)
-    return *_distinct(np.linalg.eigvalsh(ZMZ)), *_distinct(ZtZ)
+    patterns, index = cross.patterns
+    ZtZ, count = patterns[:, 0, 0], np.bincount(cross.patterns[1], minlength=len(patterns))
+    # Z'MZ = diag(Z'Z) - BB'. Groups of one Z'Z keep it as an eigenvalue in all directions that B does not see, so only
+    # the few that it sees, at most p for each distinct Z'Z, need to be solved for.
+    B = solve_triangular(np.linalg.cholesky(cross.work.XtX), cross.work.ZtX[:, 0, :].T, lower=True).T
+    order = np.argsort(index, kind="stable")
+    seen = [np.linalg.qr(part, mode="r") for part in np.split(B[order], np.cumsum(count)[:-1])]
+    rank = np.array([len(part) for part in seen])
+    B = np.concatenate(seen)
+    solved = np.linalg.eigvalsh(np.diag(np.repeat(ZtZ, rank)) - B @ B.T)
+    mu = np.concatenate([solved, ZtZ])
+    times = np.concatenate([np.ones(len(solved), int), count - rank])
+    return *_distinct(mu, times), *_distinct(ZtZ, count)
 
 
-def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values above zero that differ by more than rounding, and how often each occurs."""
-    values = np.sort(values[values > 1e-10 * values.max(initial=0)])
-    new = np.concatenate([[True], np.diff(values) > 1e-9 * values[-1:].max(initial=0)])[: len(values)]
-    place = np.cumsum(new) - 1
-    count = np.bincount(place)
-    return np.bincount(place, values) / count, count
+def _distinct(values: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values above zero that differ by more than rounding, with their multiplicities added up."""
+    kept = np.flatnonzero((values > 1e-10 * values.max(initial=0)) & (times > 0))
+    kept = kept[np.argsort(values[kept])]
+    values, times = values[kept], times[kept]
+    place = np.cumsum(np.diff(values, prepend=values[:1]) > 1e-9 * values.max(initial=0))
+    count = np.bincount(place, times).astype(int)
+    return np.bincount(place, values * times) / count, count
 
 
 def exact_null(cross: CrossProducts, method: str, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -101,6 +180,11 @@ def exact_null(cross: CrossProducts, method: str, size: int, rng: np.random.Gene
     size, rng = checked_count("size", size), checked_rng(rng)
     mu, many, xi, many_xi = spectrum(cross)
     N, p = cross.n_obs, len(cross.x_names)
+    if not len(mu) or many.sum() >= N - p:
+        raise DesignError(
+            f"the fixed effects and the groups leave {N - p - many.sum()} residual and {many.sum()} group degrees of "
+            "freedom; the exact law needs some of both: leave fixed effects out"
+        )
     m, xi, many_xi = (N - p, mu, many) if method == "REML" else (N, xi, many_xi)
     scale = 1 / np.average(mu, weights=many)
     draws = []

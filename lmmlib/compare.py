@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import chi2
 
 from lmmlib.bootstrap import refits
-from lmmlib.boundary import chi_bar_square_sf, exact_null
+from lmmlib.boundary import chi_bar_square_sf, exact_null, variance_weights
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
@@ -19,11 +19,12 @@ from lmmlib.rounding import p as p_value
 if TYPE_CHECKING:
     from lmmlib.fit import Fit
 
+SINGULAR_NULL = "the smaller model is singular, which this reference does not allow for"
 METHODS = ("auto", "chi-square", "chi-bar-square", "exact", "bootstrap")
 # A column is in the span of others when this share of its length, or less, is outside.
 OUTSIDE = 1e-8
-# A statistic is zero when it is below this share of the criterion: rounding.
-NOTHING = 1e-10
+# Rounding of a statistic: that of the optimisers, and of sums of the size of the criterion.
+ROUNDING, SHARE = 1e-8, 1e-11
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +78,9 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
     .. math:: T = 2(\hat\ell_1 - \hat\ell_0)
 
     Equation :eq:`lrt` of the book. Fixed effects: chi-square, by ML only. A random column more: the chi-bar-square
-    :eq:`chi-bar-square`, half on q and half on q + 1 degrees of freedom (Stram and Lee 1994), if the other variances
-    are not zero. One variance alone: also the exact law :eq:`lrt-spectral`. Anything: the bootstrap :eq:`bootstrap-p`.
+    :eq:`chi-bar-square`, half on q and half on q + 1 degrees of freedom (Stram and Lee 1994); for a diagonal D up to
+    three new columns, with weights from the information. Both hold if the other variances are not zero. One variance
+    alone: also the exact law :eq:`lrt-spectral`. Anything: the bootstrap :eq:`bootstrap-p`.
 
     Parameters
     ----------
@@ -119,6 +121,8 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
     if method == "chi-square":
         df = df_fixed + df_random
         note = "the hypothesis is on the boundary, where chi-square is conservative" if boundary else ""
+        if not boundary and df_random and fit0.is_singular:
+            note = SINGULAR_NULL
         return Comparison(statistic, float(chi2.sf(statistic, df)), f"chi2({df})", method, *given, note=note)
     if method == "chi-bar-square":
         return _chi_bar_square(fit0, fit1, statistic, boundary, df_fixed, given)
@@ -133,7 +137,9 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
         return Comparison(**_simulated(statistic, draws, name, method, given, 0))
     small, large = refits(fit0, [fit0, fit1], size, rng)
     failed = small.failed | large.failed
-    draws = np.maximum(small.criterion - large.criterion, 0.0)[~failed]
+    draws = _ratio(fit0, fit1, small.criterion, large.criterion)
+    failed |= draws < 0  # the optimum of the larger model was not found
+    draws = draws[~failed]
     if not len(draws):
         raise DesignError(f"no simulated data set could be fitted: {large.reason[0]}")
     return Comparison(**_simulated(statistic, draws, "parametric bootstrap", method, given, int(failed.sum())))
@@ -162,19 +168,49 @@ def _simulated(statistic, draws, reference, method, given, n_failed) -> dict:
 def _chi_bar_square(fit0: Fit, fit1: Fit, statistic: float, boundary: bool, df_fixed: int, given) -> Comparison:
     if not boundary:
         raise DesignError("no variance is on the boundary of this hypothesis; its reference is method='chi-square'")
-    q0, q1 = len(fit0.D), len(fit1.D)
-    if q1 - q0 > 1:
+    if _is_diagonal(fit1):
+        weights, df = _diagonal_weights(fit0, fit1), df_fixed
+    elif len(fit1.D) - len(fit0.D) == 1:
+        # All new parameters but the variance are covariances, which may have either sign.
+        weights, df = np.array([0.5, 0.5]), df_fixed + len(fit1.theta) - len(fit0.theta) - 1
+    else:
         raise DesignError(
-            f"the chi-bar-square of {q1 - q0} new random columns has weights that depend on the design; "
-            "use method='bootstrap', or add them one by one"
+            f"the chi-bar-square of {len(fit1.D) - len(fit0.D)} new random columns with covariances has weights that "
+            "depend on the design; use method='bootstrap', or add them one by one"
         )
-    low = df_fixed + (0 if fit1.design.diagonal else q0)
-    note = "the smaller model is singular, which this reference does not allow for" if fit0.is_singular else ""
-    p = chi_bar_square_sf(statistic, [low, low + 1], [0.5, 0.5])
-    return Comparison(statistic, p, f"0.5 chi2({low}) + 0.5 chi2({low + 1})", "chi-bar-square", *given, note=note)
+    dfs = [df + k for k in range(len(weights))]
+    digits = 1 if len(weights) == 2 else 3
+    reference = " + ".join(f"{fixed(w, digits)} chi2({d})" for w, d in zip(weights, dfs, strict=True))
+    p, note = chi_bar_square_sf(statistic, dfs, weights), SINGULAR_NULL if fit0.is_singular else ""
+    return Comparison(statistic, p, reference, "chi-bar-square", *given, note=note)
+
+
+def _is_diagonal(fit: Fit) -> bool:
+    """One variance alone is as good as full."""
+    return fit.design.diagonal and len(fit.D) > 1
+
+
+def _diagonal_weights(fit0: Fit, fit1: Fit) -> np.ndarray:
+    place, factor = _matches(fit0.design.Z, fit1.design.Z)
+    D = np.zeros(fit1.D.shape)
+    D[place, place] = np.diag(fit0.D) * factor**2
+    new = [k for k in range(len(D)) if k not in place]
+    return variance_weights(fit1.cross, D, fit0.sigma2, new, fit1.method)
+
+
+def _matches(small: np.ndarray, large: np.ndarray) -> tuple[list[int], np.ndarray] | None:
+    """For each column of the first matrix the column of the second that it is a multiple of, and the factor."""
+    share = large.T @ small / (large**2).sum(axis=0)[:, None]
+    place = [k for c in small.T for k in range(large.shape[1]) if _inside(c[:, None], large[:, [k]])]
+    if len(place) != small.shape[1]:
+        return None
+    return place, np.array([share[k, j] for j, k in enumerate(place)])
 
 
 def _same_data(fit0: Fit, fit1: Fit) -> None:
+    for model in (fit0, fit1):
+        if not hasattr(model, "criterion") or not hasattr(model, "design"):
+            raise ParameterError(f"models are compared as fits, from lmmlib.fit; got {type(model).__name__}")
     if fit0.method != fit1.method:
         raise ParameterError(f"one fit is by {fit0.method}, the other by {fit1.method}; fit both by the same method")
     a, b = fit0.design, fit1.design
@@ -222,10 +258,10 @@ def _nested_random(fit0: Fit, fit1: Fit) -> tuple[str, int]:
     """Whether variances are tested ("boundary") or not ("interior"), and how many parameters of D."""
     q0, q1 = len(fit0.D), len(fit1.D)
     more = len(fit1.theta) - len(fit0.theta)
-    diagonal0, diagonal1 = fit0.design.diagonal and q0 > 1, fit1.design.diagonal and q1 > 1
-    nested = q0 <= q1 and _inside(fit0.design.Z, fit1.design.Z) and not (diagonal1 and q0 > 1 and not diagonal0)
-    if diagonal0 or diagonal1:
-        nested = nested and set(fit0.design.z_names) <= set(fit1.design.z_names)
+    nested = q0 <= q1 and _inside(fit0.design.Z, fit1.design.Z)
+    if _is_diagonal(fit1):
+        # Uncorrelated in one basis is correlated in another: the columns themselves must be there.
+        nested = nested and (q0 <= 1 or _is_diagonal(fit0)) and _matches(fit0.design.Z, fit1.design.Z) is not None
     if not nested:
         raise ParameterError(
             f"the random effects of the first model ({', '.join(fit0.design.z_names)}) are not within those of the "
@@ -235,16 +271,28 @@ def _nested_random(fit0: Fit, fit1: Fit) -> tuple[str, int]:
 
 
 def _statistic(fit0: Fit, fit1: Fit) -> float:
-    """Difference of the criteria; REML's log-determinant of X is taken for one basis of its columns."""
-    statistic = fit0.criterion - fit1.criterion
-    if fit0.method == "REML":
-        logs = [np.log(np.abs(np.diag(f.cross.basis.Rx))).sum() for f in (fit0, fit1)]
-        statistic -= 2 * (logs[0] - logs[1])
-    if statistic < -1e-6 * max(1.0, abs(fit1.criterion)) or not (fit0.converged and fit1.converged):
+    """Likelihood ratio of the two fits; an error if an optimum was not found."""
+    for name, model in (("first", fit0), ("second", fit1)):
+        if not model.converged:
+            raise DesignError(f"the {name} fit did not converge ({model.reason}), so its likelihood is not its best")
+    statistic = float(_ratio(fit0, fit1, fit0.criterion, fit1.criterion))
+    if statistic < 0:
         raise DesignError(
             f"the larger model fits worse by {-statistic:.3g}: an optimum was not found; see Fit.reason of both"
         )
-    return float(statistic) if statistic > NOTHING * max(1.0, abs(fit1.criterion)) else 0.0
+    return statistic
+
+
+def _ratio(fit0: Fit, fit1: Fit, criterion0, criterion1) -> np.ndarray:
+    """Difference of the criteria, of these responses or others; zero when it is rounding.
+
+    REML's log-determinant of X depends on the basis of its columns: it is taken in an orthonormal one.
+    """
+    ratio = np.asarray(criterion0 - criterion1, float)
+    if fit0.method == "REML":
+        logs = [np.log(np.abs(np.diag(f.cross.basis.Rx))).sum() for f in (fit0, fit1)]
+        ratio = ratio - 2 * (logs[0] - logs[1])
+    return np.where(np.abs(ratio) <= ROUNDING + SHARE * np.abs(criterion1), 0.0, ratio)
 
 
 def aic_table(fits: Mapping[str, Fit]) -> pd.DataFrame:

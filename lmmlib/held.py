@@ -72,12 +72,14 @@ def regular(cross: CrossProducts, L: np.ndarray) -> np.ndarray:
 def valleys(cross: CrossProducts, L: np.ndarray) -> list[np.ndarray]:
     """Starts of all kinds: each set of columns that vary if D is diagonal, else each set of signs; in two sizes."""
     q, sizes = len(L), max(1.0, np.linalg.norm(L)) * np.array([1.0, 3.0])
+    if not q:
+        return []
     if cross.diagonal:
         unit = cross.basis.Rz / np.linalg.norm(cross.basis.Rz, axis=0)
         kinds = [unit * np.array(some) for some in product((0.0, 1.0), repeat=q)]
     else:
-        kinds = [np.outer((1.0, *signs), np.eye(q)[0]) for signs in product((-1.0, 1.0), repeat=q - 1)]
-    return [size * kind for size in sizes for kind in kinds if q]
+        kinds = [np.outer((*signs, 1.0), np.eye(q)[0]) for signs in product((-1.0, 1.0), repeat=q - 1)]
+    return [size * kind for size in sizes for kind in kinds]
 
 
 def known_sigma2(s: Surface, theta: np.ndarray, m: int, tau, slope: np.ndarray, bend: np.ndarray) -> Deviance:

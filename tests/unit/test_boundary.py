@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.optimize import nnls
 from scipy.stats import chi2, f, kstest
 
 import lmmlib
-from lmmlib.boundary import chi_bar_square_sf, exact_null, spectrum
+from lmmlib.boundary import chi_bar_square_sf, exact_null, orthant_weights, spectrum, variance_weights
 from lmmlib.errors import DesignError, ParameterError
 
 
@@ -102,3 +103,64 @@ def test_one_random_column_only():
     cross = lmmlib.cross_products(lmmlib.build_design("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep")))
     with pytest.raises(DesignError, match="one random column"):
         exact_null(cross, "REML", 10, np.random.default_rng(1))
+
+
+def test_orthant_weights_of_independent_variances_are_binomial():
+    assert_allclose(orthant_weights(np.eye(1)), [0.5, 0.5])
+    assert_allclose(orthant_weights(np.diag([1.0, 9.0])), [0.25, 0.5, 0.25])
+    assert_allclose(orthant_weights(np.diag([1.0, 4.0, 9.0])), np.array([1, 3, 3, 1]) / 8)
+    with pytest.raises(DesignError, match="bootstrap"):
+        orthant_weights(np.eye(4))
+
+
+@pytest.mark.parametrize("r", [2, 3])
+def test_orthant_weights_are_those_of_projections(r):
+    """Nearest point of the orthant in the metric of the inverse covariance: how many of its coordinates are above 0."""
+    rng = np.random.default_rng(r)
+    cov = np.array([[1.0, -0.6, -0.3], [-0.6, 1.0, -0.2], [-0.3, -0.2, 1.0]])[:r, :r]
+    half, draws = np.linalg.inv(np.linalg.cholesky(cov)), rng.standard_normal((4000, r))
+    above = [np.count_nonzero(nnls(half, z)[0] > 1e-12) for z in draws]
+    share, weights = np.bincount(above, minlength=r + 1) / 4000, orthant_weights(cov)
+    assert_allclose(weights.sum(), 1)
+    assert (np.abs(share - weights) < 4 * np.sqrt(weights * (1 - weights) / 4000)).all()
+    # Negative control: the weights of independent variances are others.
+    assert np.abs(share - orthant_weights(np.eye(r))).max() > 0.05
+
+
+def test_two_variances_together_follow_their_weights():
+    """Simulated fits of 150 groups: the mass at zero and the tail, where independent weights (1/4, 1/2, 1/4) fail."""
+    n, size = 150, 4000
+    t = np.tile(np.arange(4.0), n)
+    X, Z = np.column_stack([np.ones(4 * n), t]), np.column_stack([np.ones(4 * n), t])
+    make = [lmmlib.Design.from_arrays(t, X, z, np.arange(4 * n) // 4, diagonal=True) for z in (Z[:, :0], Z)]
+    Y = np.random.default_rng(8).standard_normal((4 * n, size))
+    small, large = (lmmlib.fit_many(d, Y, "ML") for d in make)
+    T = small.criterion - large.criterion
+    weights = variance_weights(lmmlib.cross_products(make[1]), np.zeros((2, 2)), 1.0, [0, 1], "ML")
+    for c in (1.0, 3.0, 5.0):
+        p = chi_bar_square_sf(c, [0, 1, 2], weights)
+        assert abs(np.mean(c <= T) - p) < 4 * np.sqrt(p * (1 - p) / size) + 0.005  # 0.005: n is finite
+    zero = np.mean(T < 1e-7)
+    assert abs(zero - weights[0]) < 0.04
+    assert abs(zero - 0.25) > 0.08
+
+
+@pytest.mark.parametrize("sizes", [[3] * 40, [2] * 9 + [3] * 7 + [4], list(range(1, 12))])
+def test_repeated_eigenvalues_are_found_without_the_full_matrix(sizes):
+    rng = np.random.default_rng(9)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    X = np.column_stack([np.ones(len(group)), rng.standard_normal((len(group), 2))])
+    design = lmmlib.Design.from_arrays(X[:, 1], X, np.ones((len(group), 1)), group)
+    Z, M = lmmlib.dense.big_Z(design), np.eye(len(group)) - X @ np.linalg.pinv(X)
+    mu, many, xi, many_xi = spectrum(lmmlib.cross_products(design))
+    expected = np.linalg.eigvalsh(Z.T @ M @ Z)
+    assert_allclose(np.repeat(mu, many), expected[expected > 1e-8], rtol=1e-8)
+    assert_allclose(np.repeat(xi, many_xi), np.sort(sizes))
+
+
+def test_no_residual_beyond_the_groups():
+    w, g = np.tile([0.0, 1.0], 4), np.repeat(np.arange(4), 2)
+    X = np.column_stack([np.ones(8), w[:, None] * (g[:, None] == np.arange(4))])
+    cross = lmmlib.cross_products(lmmlib.Design.from_arrays(np.arange(8.0), X, np.ones((8, 1)), g))
+    with pytest.raises(DesignError, match="0 residual"):
+        exact_null(cross, "REML", 5, np.random.default_rng(1))

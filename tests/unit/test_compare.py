@@ -1,5 +1,7 @@
 """Likelihood ratio tests: nesting, the reference, refusals; tables of AIC."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -151,3 +153,64 @@ def test_aic_table(dental):
         lmmlib.aic_table({m: fit("(1 | Subject)", dental, method=m) for m in ("ML", "REML")})
     with pytest.raises(ParameterError, match="must map"):
         lmmlib.aic_table([])
+    with pytest.raises(ParameterError, match="as fits"):
+        lmmlib.aic_table({"age": "distance ~ age"})
+
+
+def test_reml_draws_do_not_depend_on_the_basis_of_x(dental):
+    """Each model's criterion holds log|X'V^-1X| of its own columns; so do those of the simulated responses."""
+    small = fit("(1 | Subject)", dental, method="REML")
+    months = lmmlib.fit("distance ~ months + (months | Subject)", dental.assign(months=12 * dental["age"]))
+    tests = [
+        lmmlib.compare(small, large, "bootstrap", 200, np.random.default_rng(6))
+        for large in (fit("(age | Subject)", dental, method="REML"), months)
+    ]
+    assert_allclose(tests[0].draws, tests[1].draws, atol=1e-6)
+    assert tests[0].p == tests[1].p
+
+
+@pytest.mark.parametrize("method", ["ML", "REML"])
+def test_correlations_of_the_old_columns_may_come_with_a_new_one(dental, method):
+    data = dental.assign(bend=(dental["age"] - 11) ** 2)
+    small, large = fit("(age || Subject)", data, method=method), fit("(age + bend | Subject)", data, method=method)
+    test = lmmlib.compare(small, large)
+    assert test.reference == "0.5 chi2(3) + 0.5 chi2(4)"
+    assert large.n_parameters - small.n_parameters == 4
+
+
+def test_two_variances_of_a_diagonal_d(dental):
+    test = lmmlib.compare(fit("(0 | Subject)", dental), fit("(age || Subject)", dental))
+    assert test.method == "chi-bar-square" and test.reference.endswith("chi2(2)") and "0.500 chi2(1)" in test.reference
+    # The weights do not depend on the units of a column.
+    months = dental.assign(months=12 * dental["age"])
+    other = lmmlib.compare(fit("(0 | Subject)", months), fit("(months || Subject)", months))
+    assert other.reference == test.reference
+
+
+def test_uncorrelated_columns_must_be_the_same_up_to_units(dental):
+    small = fit("(age || Subject)", dental)
+    moved = dental.assign(age=dental["age"] - 11)
+    with pytest.raises(ParameterError, match="random effects of the first"):
+        lmmlib.compare(small, fit("(age || Subject)", moved, "age + Sex"))
+    months = dental.assign(months=12 * dental["age"])
+    assert lmmlib.compare(small, fit("(months || Subject)", months, "age + Sex")).reference == "chi2(1)"
+
+
+def test_an_optimum_that_was_not_found_is_an_error(dental):
+    small, large = fit("(1 | Subject)", dental), fit("(age | Subject)", dental)
+    with pytest.raises(DesignError, match="fits worse by 0.0002"):
+        lmmlib.compare(small, replace(large, loglik=small.loglik - 1e-4))
+    with pytest.raises(DesignError, match="first fit did not converge"):
+        lmmlib.compare(replace(small, converged=False), large)
+    # Rounding is none: the statistic is then exactly 0, and p is 1.
+    test = lmmlib.compare(small, replace(large, loglik=small.loglik - 1e-9))
+    assert (test.statistic, test.p) == (0.0, 1.0)
+    with pytest.raises(ParameterError, match="as fits"):
+        lmmlib.compare("distance ~ age", large)
+
+
+def test_correlations_alone_need_variances_inside(dental):
+    flat = dental.assign(distance=np.random.default_rng(3).standard_normal(108))
+    small, large = fit("(age || Subject)", flat), fit("(age | Subject)", flat)
+    assert small.is_singular and "singular" in lmmlib.compare(small, large).note
+    assert not lmmlib.compare(fit("(age || Subject)", dental), fit("(age | Subject)", dental)).note
