@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
 from lmmlib.held import HeldRatio, Peak
-from lmmlib.intervals import bootstrap_draws, checked_interval_method, confint, parameters, variance_covariance
+from lmmlib.intervals import bootstrap_draws, checked_interval_method, confint, percentile_limits, variance_covariance
+from lmmlib.moments import icc
 from lmmlib.parameters import checked_level
-from lmmlib.profile import reach
+from lmmlib.profile import parameter_names, reach
 
 if TYPE_CHECKING:
     from lmmlib.fit import Fit
@@ -22,13 +24,17 @@ def variance_components(
 ) -> pd.DataFrame:
     r"""The random part of a fit, with confidence intervals.
 
+    Those of standard deviations and correlations are by :func:`lmmlib.intervals.confint`, those of a variance are their
+    squares. The intraclass correlation :math:`\rho = r^2 / (1 + r^2)`, equation :eq:`icc` of the book, rises with
+    :math:`r = \tau/\sigma`: its profile limits are those of r, equation :eq:`profile-interval`; by "wald" they are
+    those of logit :math:`\rho`.
+
     Parameters
     ----------
     fit : Fit
     level : float
+        Coverage of each interval by itself.
     method : {"profile", "wald", "bootstrap"}
-        As :func:`lmmlib.intervals.confint`, whose limits these are; those of a variance are the squares of those of
-        its root.
     size : int
         Bootstrap samples.
     rng : numpy.random.Generator
@@ -37,42 +43,54 @@ def variance_components(
     Returns
     -------
     DataFrame
-        ``term``, ``quantity`` ("variance", "sd", "correlation", "icc"), ``estimate``, ``lower``, ``upper``. The ICC
-        :eq:`icc` is there for a random intercept alone.
+        One row each for the ``quantity`` "variance" and "sd" of every random column and of the term "Residual",
+        "correlation" of every pair, such as the term "(Intercept), week", and "icc", if the only random column is the
+        intercept; ``estimate``, ``lower``, ``upper``. ``attrs`` as :func:`lmmlib.intervals.confint` has them.
+
+    Raises
+    ------
+    ParameterError
+        If the method or the level is unknown, or the bootstrap has no generator.
     """
     checked_interval_method(method)
-    names = list(parameters(fit).index[len(fit.beta) :])
-    state = rng.bit_generator.state if method == "bootstrap" and isinstance(rng, np.random.Generator) else None
-    limits = confint(fit, method, level, names, size, rng)[["estimate", "lower", "upper"]]
+    level, names = checked_level(level), parameter_names(fit)
+    kinds = {name: kind for name, kind in names.items() if kind[0] != "effect"}
+    draws = None
+    if method == "bootstrap":
+        draws, failed = bootstrap_draws(fit, size, rng)
+        limits = percentile_limits(fit, kinds, level, draws, failed)
+    else:
+        limits = confint(fit, method, level, list(kinds))
     rows = []
-    for name in names:
-        if name.startswith("corr "):
-            rows.append((name.removeprefix("corr "), "correlation", *limits.loc[name]))
+    for name, values in limits[["estimate", "lower", "upper"]].iterrows():
+        if kinds[name][0] == "corr":
+            rows.append((name.removeprefix("corr "), "correlation", *values))
         else:
             term = "Residual" if name == "sigma" else name.removeprefix("sd ")
-            rows.append((term, "variance", *(limits.loc[name] ** 2)))
-            rows.append((term, "sd", *limits.loc[name]))
-    if list(fit.D.index) == ["(Intercept)"]:
-        if state is not None:
-            rng.bit_generator.state = state  # the same refits again
-        rows.append(("(Intercept)", "icc", *_icc(fit, level, method, size, rng)))
-    return pd.DataFrame(rows, columns=["term", "quantity", "estimate", "lower", "upper"])
+            rows += [(term, "variance", *values**2), (term, "sd", *values)]
+    if fit.cross.z_names == ("(Intercept)",):
+        ends = {"profile": _icc_profile, "wald": _icc_wald, "bootstrap": _icc_bootstrap}[method](fit, level, draws)
+        rows.append(("(Intercept)", "icc", icc(fit.D.iloc[0, 0], fit.sigma2), *ends))
+    table = pd.DataFrame(rows, columns=["term", "quantity", "estimate", "lower", "upper"])
+    table.attrs.update(limits.attrs)
+    return table
 
 
-def _icc(fit: Fit, level: float, method: str, size: int, rng) -> tuple[float, float, float]:
-    """The intraclass correlation with its limits: by profile, those of tau over sigma, of which it is a function."""
-    tau2, sigma2 = fit.D.to_numpy()[0, 0], fit.sigma2
-    estimate = tau2 / (tau2 + sigma2)
-    if method == "bootstrap":
-        (_, D, s2), _ = bootstrap_draws(fit, size, rng)
-        rho = D[:, 0, 0] / (D[:, 0, 0] + s2)
-        return estimate, *np.quantile(rho, [(1 - level) / 2, (1 + level) / 2])
-    if method == "profile":
-        root, model = np.sqrt(chi2.ppf(checked_level(level), 1)), HeldRatio(Peak.of(fit.cross, fit.method))
-        ends = np.array([reach(model, -root), reach(model, root)]) ** 2
-        return estimate, *(ends / (1 + ends))
-    A = variance_covariance(fit)  # of tau2 and sigma2: the delta method for the logit, log tau2 - log sigma2
-    slope = np.array([1 / tau2, -1 / sigma2]) if tau2 > 0 else np.full(2, np.nan)
-    se, z = np.sqrt(slope @ A @ slope), norm.ppf((1 + level) / 2)
-    logit = np.log(tau2 / sigma2) if tau2 > 0 else np.nan
-    return estimate, *(1 / (1 + np.exp(-(logit + np.array([-z, z]) * se))))
+def _icc_profile(fit: Fit, level: float, draws) -> np.ndarray:
+    root, model = np.sqrt(chi2.ppf(level, 1)), HeldRatio(Peak.of(fit.cross, fit.method))
+    ratio2 = np.array([reach(model, -root), reach(model, root)]) ** 2
+    return 1 - 1 / (1 + ratio2)
+
+
+def _icc_wald(fit: Fit, level: float, draws) -> np.ndarray:
+    A = variance_covariance(fit)
+    if not np.isfinite(A).all():
+        return np.full(2, np.nan)
+    tau2, sigma2 = fit.D.iloc[0, 0], fit.sigma2
+    slope = np.array([1 / tau2, -1 / sigma2])  # of logit icc = log tau2 - log sigma2
+    return expit(logit(icc(tau2, sigma2)) + norm.ppf([(1 - level) / 2, (1 + level) / 2]) * np.sqrt(slope @ A @ slope))
+
+
+def _icc_bootstrap(fit: Fit, level: float, draws) -> np.ndarray:
+    tau2, sigma2 = draws[1][:, 0, 0], draws[2]
+    return np.quantile(tau2 / (tau2 + sigma2), [(1 - level) / 2, (1 + level) / 2])

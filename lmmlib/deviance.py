@@ -24,13 +24,13 @@ def theta_coordinates(cross: CrossProducts) -> np.ndarray:
     """Matrices B_k with L = sum of theta_k B_k, (k, q, q), in the working basis.
 
     A full D has the lower triangle of L, column by column. A diagonal D is diagonal for the columns of the formula,
-    where L is diagonal too; in the working basis that is a column of Rz each.
+    where L is diagonal too; in the working basis that is a column of Rz each, of length one whatever its units.
     """
     q = len(cross.z_names)
     if cross.diagonal:
         B = np.zeros((q, q, q))
         for a in range(q):
-            B[a, :, a] = cross.basis.Rz[:, a]
+            B[a, :, a] = cross.basis.Rz[:, a] / np.linalg.norm(cross.basis.Rz[:, a])
         return B
     pairs = [(a, b) for b in range(q) for a in range(b, q)]
     B = np.zeros((len(pairs), q, q))

@@ -24,6 +24,8 @@ from lmmlib.responses import Responses
 
 # A criterion that is lower than that of the fit by this share is no rounding error.
 LOCAL = 1e-9
+# Few groups can leave a likelihood with several valleys; with more than these the next known point is start enough.
+MANY_GROUPS = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +140,10 @@ class Held:
 
     def at(self, value: float) -> Point:
         """The optimum with the parameter held at a value."""
-        below = [p for p in self.points if p.value <= value]
-        above = [p for p in self.points if p.value > value]
-        starts = [max(below, key=lambda p: p.value)] if below else []
-        starts += [min(above, key=lambda p: p.value)] if above else []
-        if not (below and above):
-            # New ground may lie in another valley than the estimate; between known points their valleys are enough.
-            starts = starts or self.points[:1]
-            starts += [replace(starts[0], L=L) for L in valleys(self.peak.cross, starts[0].L)]
-        point = self.solve(value, starts)
+        for known in self.points:
+            if known.value == value:
+                return known
+        point = self.solve(value, self._starts(value))
         if point.criterion < self.peak.criterion - LOCAL * (1 + abs(self.peak.criterion)):
             raise DesignError(
                 f"the likelihood has several maxima, and the fit is not at the highest: its criterion is "
@@ -155,6 +152,19 @@ class Held:
         self.points.append(point)
         return point
 
+    def _starts(self, value: float) -> list[Point]:
+        """Known points next to a value; on new ground, which may lie in another valley, also starts of all kinds."""
+        below = [p for p in self.points if p.value <= value]
+        above = [p for p in self.points if p.value > value]
+        near = [max(below, key=lambda p: p.value)] if below else []
+        near += [min(above, key=lambda p: p.value)] if above else []
+        near = near or self.points[:1]
+        if self.peak.cross.n_groups > MANY_GROUPS:
+            return [min(near, key=lambda p: abs(p.value - value))]
+        if below and above:
+            return near
+        return near + [replace(near[0], L=L) for L in valleys(self.peak.cross, near[0].L)]
+
     def solve(self, value: float, starts: list[Point]) -> Point:
         """The lowest of the minima that are found from the starts."""
         B, places = self.coordinates(value), [self.start(point, value) for point in starts]
@@ -162,9 +172,12 @@ class Held:
         theta = np.array([np.tensordot(B, L, 2) / size2 for L in places])
         scale = self.scale(theta[0])
         B, theta = B * scale[:, None, None], theta / scale
-        found = newton(lambda t, rows: self.deviance(t, B, value), theta).best
+        optimum = newton(lambda t, rows: self.deviance(t, B, value), theta)
+        found, finite = optimum.best, np.isfinite(optimum.best.value)
+        if finite.any() and not optimum.converged.any():
+            raise DesignError(f"the minimum with the parameter held at {value:g} was not found: {optimum.reason[0]}")
         L = np.tensordot(found.theta, B, 1)
-        criterion = np.where(np.isfinite(found.value) & self.allowed(L, value), found.value, np.inf)
+        criterion = np.where(finite & optimum.converged & self.allowed(L, value), found.value, np.inf)
         best = int(np.argmin(criterion))
         return Point(value, float(criterion[best]), L[best], float(found.sigma2[best]))
 
@@ -249,7 +262,6 @@ class HeldSd(Held):
             B = self.Q @ B
             # The first row of T has one entry, and without it the first column is free only in what is left of T.
             return B if value > 0 else B[len(self.Q) :]
-        B = B / np.linalg.norm(B, axis=(1, 2))[:, None, None]
         rest = np.delete(B, self.a, axis=0)
         return np.concatenate([B[self.a : self.a + 1], rest]) if value > 0 else rest
 

@@ -12,11 +12,12 @@ import pandas as pd
 from scipy.linalg import solve_triangular
 from scipy.stats import chi2, norm
 
+from lmmlib.bootstrap import parametric_bootstrap
 from lmmlib.contrasts import coefficients
 from lmmlib.errors import ParameterError
 from lmmlib.held import Peak
 from lmmlib.information import _information, d_directions, directions
-from lmmlib.parameters import checked_count, checked_level
+from lmmlib.parameters import checked_level
 from lmmlib.profile import chosen, held, parameter_names, reach
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def confint(fit: Fit, method="profile", level: float = 0.95, parameters=None, si
     if method == "wald":
         return _wald_limits(fit, kinds, level)
     draws, failed = bootstrap_draws(fit, size, rng)
-    return _percentile_limits(fit, derived(kinds, *draws), level, failed)
+    return percentile_limits(fit, kinds, level, draws, failed)
 
 
 def checked_interval_method(method: str) -> None:
@@ -191,24 +192,19 @@ def bootstrap_draws(fit: Fit, size: int, rng) -> tuple[tuple, int]:
     Raises
     ------
     ParameterError
-        If there is no generator, or no refit succeeds.
+        If size is no count, there is no generator, or no refit succeeds.
     """
-    from lmmlib.bootstrap import parametric_bootstrap
-
-    if not isinstance(rng, np.random.Generator):
-        raise ParameterError(f"rng must be a generator, such as numpy.random.default_rng(1); got {rng!r}")
-    fits = parametric_bootstrap(fit, checked_count("size", size), rng)
+    fits = parametric_bootstrap(fit, size, rng)
     good = ~fits.failed
     if not good.any():
         raise ParameterError(f"all {size} refits failed, the first with: {fits.reason[0]}; look at the model first")
     return (fits.beta[good], fits.D[good], fits.sigma2[good]), int(fits.failed.sum())
 
 
-def _percentile_limits(fit: Fit, values: pd.DataFrame, level: float, failed: int) -> pd.DataFrame:
-    estimate = parameters(fit)[values.columns]
-    ends = values.quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy().T
-    frame = _frame(estimate, ends)
-    undefined = values.isna().sum()
+def percentile_limits(fit: Fit, kinds: dict[str, tuple], level: float, draws: tuple, failed: int) -> pd.DataFrame:
+    """Quantiles of the refits' parameters; a correlation's are those of the refits in which it exists."""
+    values = derived(kinds, *draws)
+    frame = _frame(_estimates(fit, kinds), values.quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy().T)
     frame.attrs["failed"] = failed
-    frame.attrs["undefined"] = {name: int(count) for name, count in undefined.items() if name.startswith("corr ")}
+    frame.attrs["undefined"] = {name: int(values[name].isna().sum()) for name in kinds if kinds[name][0] == "corr"}
     return frame

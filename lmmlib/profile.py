@@ -149,9 +149,7 @@ def profile(fit: Fit, parameter: str, values=None) -> pd.DataFrame:
     order = np.argsort(np.abs(values - np.nan_to_num(model.estimate)), kind="stable")
     criterion, roots = np.empty(len(values)), np.empty(len(values))
     for k in order:
-        at_estimate = values[k] == model.estimate
-        criterion[k] = model.peak.criterion if at_estimate else model.at(values[k]).criterion
-        roots[k] = 0.0 if at_estimate else zeta(model, values[k])
+        criterion[k], roots[k] = model.at(values[k]).criterion, zeta(model, values[k])
     return pd.DataFrame({"value": values, "criterion": criterion, "zeta": roots})
 
 

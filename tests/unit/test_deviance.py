@@ -5,7 +5,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib.deviance import deviance, theta_coordinates
+from lmmlib import dense
+from lmmlib import deviance as deviance_module
+from lmmlib.deviance import degrees, deviance, surface, theta_coordinates
+from lmmlib.responses import Responses
 
 FORMULAS = ["Reaction ~ Days + (Days | Subject)", "Reaction ~ Days + (Days || Subject)", "Reaction ~ 1 + (1 | Subject)"]
 
@@ -52,4 +55,133 @@ def test_a_diagonal_D_is_diagonal_for_the_columns_of_the_formula():
     cross = lmmlib.cross_products(design)
     B = theta_coordinates(cross)
     half = np.linalg.solve(cross.basis.Rz, np.tensordot([0.9, 0.2], B, 1))
-    assert_allclose(half, np.diag([0.9, 0.2]), atol=1e-12)
+    length = np.linalg.norm(cross.basis.Rz, axis=0)  # what keeps theta of order one in any units
+    assert_allclose(half, np.diag([0.9, 0.2] / length), atol=1e-12)
+
+
+# ---------------------------------------------------------------- many theta, many responses
+
+
+def shifted(cross, many=4):
+    """Several theta, negative entries and zero among them."""
+    B = theta_coordinates(cross)
+    theta = 0.3 * np.random.default_rng(8).standard_normal((many, len(B)))
+    theta[-1] = 0.0
+    return B, theta
+
+
+PARTS = ("value", "gradient", "hessian", "beta", "sigma2", "half")
+
+
+def test_many_theta_are_the_single_ones(cross, method):
+    B, theta = shifted(cross)
+    together = deviance(cross, theta, B, method)
+    assert together.value.shape == (4,) and together.hessian.shape == (4, len(B), len(B))
+    for k, one in enumerate(theta):
+        alone = deviance(cross, one, B, method)
+        assert alone.value.shape == ()
+        for name in PARTS:
+            # beta is kept less the OLS estimate, near zero in a nearly balanced design.
+            assert_allclose(getattr(together, name)[k], getattr(alone, name), rtol=1e-11, atol=1e-9)
+
+
+def test_many_responses_are_the_single_ones(method):
+    sleep = lmmlib.load("sleep")
+    design = lmmlib.build_design(FORMULAS[0], sleep[sleep.index % 7 != 3])
+    cross = lmmlib.cross_products(design)
+    Y = design.y[:, None] + 30 * np.random.default_rng(4).standard_normal((design.n_obs, 4))
+    B, theta = shifted(cross)
+    together = deviance(cross, theta, B, method, Responses.of_columns(cross, design, Y))
+    same_theta = deviance(cross, np.tile(theta[1], (4, 1)), B, method, Responses.of_columns(cross, design, Y))
+    for k, y in enumerate(Y.T):
+        own = lmmlib.cross_products(design.with_response(y))
+        for at, many in ((theta[k], together), (theta[1], same_theta)):
+            alone = deviance(own, at, B, method)
+            for name in ("value", "gradient", "hessian", "sigma2", "half"):
+                scale = np.abs(getattr(alone, name)).max()
+                assert_allclose(getattr(many, name)[k], getattr(alone, name), rtol=1e-9, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("block", [1, 30, 10**9])
+def test_blocks_of_groups_add_up(cross, method, monkeypatch, block):
+    B, theta = shifted(cross)
+    whole = deviance(cross, theta, B, method)
+    monkeypatch.setattr(deviance_module, "BLOCK", block)
+    parts = deviance(cross, theta, B, method)
+    for name in PARTS:
+        assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-10, atol=1e-9)
+
+
+@pytest.mark.parametrize("n_groups", [1, 7, 12])
+@pytest.mark.parametrize("width", [0, 1, 5, 10**7])
+def test_blocks_cover_every_group_once(n_groups, width, monkeypatch):
+    monkeypatch.setattr(deviance_module, "BLOCK", 15)
+    blocks = deviance_module._blocks(n_groups, width)
+    assert np.concatenate([np.arange(n_groups)[b] for b in blocks]).tolist() == list(range(n_groups))
+    assert max(len(range(n_groups)[b]) for b in blocks) == min(n_groups, {0: 15, 1: 15, 5: 3, 10**7: 1}[width])
+
+
+def test_the_two_parts_and_their_derivatives(cross, method):
+    """h and r2 by the dense matrices, their gradients and Hessians by differences."""
+    B, theta = theta_coordinates(cross), theta_of(theta_coordinates(cross), 3)
+    data, reml, e = Responses.of_cross(cross), method == "REML", 1e-5
+
+    def at(point):
+        return surface(cross, data, point[None], B, reml)
+
+    here = at(theta)
+    ends = [(at(theta + d), at(theta - d)) for d in e * np.eye(len(B))]
+    for part in ("h", "r2"):
+        value, gradient, hessian = (getattr(here, part + end)[0] for end in ("", "_gradient", "_hessian"))
+        slope = np.array([(getattr(a, part)[0] - getattr(b, part)[0]) / (2 * e) for a, b in ends])
+        bend = np.array(
+            [(getattr(a, part + "_gradient") - getattr(b, part + "_gradient"))[0] / (2 * e) for a, b in ends]
+        )
+        # Central differences: rounding 1e-16 |value| / e, truncation e^2.
+        assert_allclose(gradient, slope, rtol=1e-6, atol=1e-10 * abs(value))
+        assert_allclose(hessian, bend, rtol=1e-6, atol=1e-8 * np.abs(bend).max())
+        assert_allclose(hessian, hessian.T, rtol=0)
+
+
+def test_the_two_parts_are_those_of_the_dense_matrices(method):
+    sleep = lmmlib.load("sleep")
+    design = lmmlib.build_design(FORMULAS[0], sleep[sleep.index % 7 != 3])
+    cross = lmmlib.cross_products(design)
+    B = theta_coordinates(cross)
+    theta = theta_of(B, 3)
+    half = np.linalg.solve(cross.basis.Rz, np.tensordot(theta, B, 1))
+    V0 = dense.V(design, half @ half.T, 1.0)
+    W = np.linalg.inv(V0)
+    s = surface(cross, Responses.of_cross(cross), theta[None], B, method == "REML")
+    h = np.linalg.slogdet(V0)[1]
+    h += np.linalg.slogdet(design.X.T @ W @ design.X)[1] if method == "REML" else 0.0
+    assert_allclose(s.h[0], h, rtol=1e-12)
+    assert_allclose(s.r2[0], design.y @ dense.projection(design, half @ half.T, 1.0) @ design.y, rtol=1e-10)
+
+
+def test_degrees_are_n_or_n_less_p(cross):
+    n_fixed = len(cross.x_names)
+    assert degrees(cross, "ML") == cross.n_obs and degrees(cross, "REML") == cross.n_obs - n_fixed
+
+
+def test_no_digits_left_is_nan_for_that_response_alone(cross, method):
+    """At an L of 1e12 X'V0^-1X is rounding: no error, no value, and the neighbour is what it was."""
+    B = theta_coordinates(cross)
+    theta = np.stack([theta_of(B), np.full(len(B), 1e12)])
+    d = deviance(cross, theta, B, method)
+    assert not np.isfinite(d.value[1]) or d.sigma2[1] > 0
+    assert_allclose(d.value[0], deviance(cross, theta[0], B, method).value, rtol=1e-13)
+
+
+def test_factors_of_many_matrices():
+    rng = np.random.default_rng(6)
+    A = rng.normal(size=(2, 5, 3, 3))
+    S = A @ np.swapaxes(A, -1, -2) + np.eye(3)
+    inverse, logdet = deviance_module._inverse_cholesky(S)
+    assert_allclose(inverse, np.linalg.inv(np.linalg.cholesky(S)), atol=1e-12)
+    assert_allclose(logdet, np.linalg.slogdet(S)[1], rtol=1e-12)
+    bad = S[0].copy()
+    bad[2] = -np.eye(3)
+    C = deviance_module._cholesky(bad)
+    assert np.isnan(C[2]).all() and np.isfinite(C[[0, 1, 3, 4]]).all()
+    assert_allclose(C[0], np.linalg.cholesky(S[0, 0]), rtol=1e-14)

@@ -6,7 +6,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib.errors import DesignError, ParameterError
+from lmmlib import dense
+from lmmlib.errors import DataError, DesignError, ParameterError
 
 
 def grouped(seed=1, tau=0.0, n_groups=20, n_i=5):
@@ -79,7 +80,7 @@ def test_very_unequal_groups():
 @pytest.mark.parametrize(
     ("formula", "words"),
     [
-        ("y ~ x", "no random term"),
+        ("y ~ x", r"no random term.*lmmlib\.ols.*\(0 \| g\)"),
         ("y ~ x + (1 | row)", "100 rows in 100 groups"),
         ("y ~ x + I(2 * x) + (1 | g)", "linear combination"),
         ("y ~ x + (t + I(3 * t) | g)", "linearly dependent"),
@@ -119,3 +120,179 @@ def test_a_fit_is_frozen_and_keeps_its_way():
         fitted.sigma2 = 1.0
     assert fitted.log[-1].deviance == pytest.approx(fitted.criterion, abs=1e-9)
     assert "gradient" in fitted.reason
+
+
+# ---------------------------------------------------------------- no random effects: (0 | g)
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (0 | g)", "y ~ x * t + (0 | g)", "y ~ 0 + (0 | g)"])
+@pytest.mark.parametrize("method", ["ML", "REML"])
+def test_no_random_effects_is_least_squares(formula, method):
+    fitted = lmmlib.fit(formula, grouped(tau=1.0), method)
+    d, p = fitted.design, len(fitted.beta)
+    beta, _, _, _ = np.linalg.lstsq(d.X, d.y, rcond=None)
+    rss = ((d.y - d.X @ beta) ** 2).sum()
+    m = 100 if method == "ML" else 100 - p
+    assert_allclose(fitted.beta, beta, rtol=1e-10)
+    assert_allclose(fitted.sigma2, rss / m, rtol=1e-12)
+    loglik = -0.5 * m * (np.log(2 * np.pi * rss / m) + 1)
+    loglik -= 0.5 * np.linalg.slogdet(d.X.T @ d.X)[1] if method == "REML" else 0.0
+    assert_allclose(fitted.loglik, loglik, rtol=1e-12)
+    stored = lmmlib.profile_loglik if method == "ML" else lmmlib.restricted_loglik
+    assert_allclose(fitted.loglik, stored(fitted.cross, np.zeros((0, 0)), fitted.sigma2), rtol=1e-12)
+    assert_allclose(fitted.cov_beta, fitted.sigma2 * np.linalg.inv(d.X.T @ d.X), rtol=1e-9, atol=1e-12)
+    assert fitted.converged and not fitted.is_singular and fitted.theta.shape == (0,) and fitted.D.shape == (0, 0)
+    assert (fitted.n_groups, fitted.n_parameters) == (20, p + 1)
+    assert_allclose(fitted.residuals(), d.y - d.X @ beta, atol=1e-10)
+
+
+def test_no_random_effects_is_the_limit_of_a_variance_of_zero():
+    data = grouped()
+    for method in ("ML", "REML"):
+        zero, none = (lmmlib.fit(f"y ~ x + ({k} | g)", data, method) for k in (1, 0))
+        assert zero.is_singular
+        assert_allclose(none.loglik, zero.loglik, rtol=1e-13)
+        assert zero.n_parameters == none.n_parameters + 1
+
+
+# ---------------------------------------------------------------- from variance without end to none
+
+
+@pytest.mark.parametrize("ratio", [1.0, 100.0, 3000.0])
+def test_reml_is_analysis_of_variance_in_a_balanced_design(ratio):
+    """Also where the groups differ by thousands of residual standard deviations."""
+    data = grouped(tau=ratio).assign(y=lambda d: d["y"] - 2 * d["x"] - 0.3 * d["t"])
+    fitted = lmmlib.fit("y ~ 1 + (1 | g)", data)
+    y = data["y"].to_numpy().reshape(20, 5)
+    between, within = 5 * y.mean(axis=1).var(ddof=1), y.var(axis=1, ddof=1).mean()
+    assert fitted.converged
+    # Cross-products lose the digits of ratio squared.
+    assert_allclose(fitted.sigma2, within, rtol=1e-13 * ratio**2 + 1e-9)
+    assert_allclose(fitted.D.iloc[0, 0], (between - within) / 5, rtol=1e-6)
+    assert_allclose(fitted.se.iloc[0], np.sqrt(between / 100), rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["ML", "REML"])
+def test_fixed_effects_are_continuous_in_an_unbalanced_design(method):
+    """statsmodels issue 10239, where a between-group effect jumps at tau2 = 0."""
+    base = grouped(n_groups=12).iloc[lambda d: np.flatnonzero((np.arange(len(d)) * 7) % 10 > 2)]
+    direction = base["g"] % 3 - 1.0
+    steps = np.arange(0, 1, 0.02)
+    fits = [lmmlib.fit("y ~ x + (1 | g)", base.assign(y=base["y"] + k * direction), method) for k in steps]
+    singular, slopes = np.array([f.is_singular for f in fits]), np.array([f.beta["x"] for f in fits])
+    assert singular.any() and not singular.all()
+    # A jump would be of the size of the slope, 2; one step changes the data by 0.02.
+    assert np.abs(np.diff(slopes)).max() < 0.05 and np.abs(slopes).min() > 1
+
+
+# ---------------------------------------------------------------- simulate and refit
+
+
+def test_a_refit_is_the_fit_of_that_response():
+    data = grouped(tau=1.0)
+    fitted = lmmlib.fit("y ~ x + (t | g)", data, "ML")
+    y = fitted.simulate(np.random.default_rng(4))
+    again, stored = fitted.refit(y), lmmlib.fit("y ~ x + (t | g)", data.assign(y=y), "ML")
+    assert again.method == "ML" and again.formula == fitted.formula
+    for name in ("criterion", "beta", "cov_beta", "D", "sigma2", "theta"):
+        assert_allclose(getattr(again, name), getattr(stored, name), rtol=1e-12)
+    assert abs(again.criterion - fitted.criterion) > 1e-3
+    for y in (data["y"], data["y"].tolist()):
+        assert_allclose(fitted.refit(y).criterion, fitted.criterion, rtol=1e-13)
+
+
+def test_simulated_shapes_and_seeds():
+    fitted = lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0))
+    one, many = (fitted.simulate(np.random.default_rng(9), size) for size in (None, 3))
+    assert one.shape == (100,) and many.shape == (100, 3)
+    assert fitted.simulate(np.random.default_rng(9), 1).shape == (100, 1)
+    assert (fitted.simulate(np.random.default_rng(9), 3) == many).all()
+    assert (fitted.simulate(np.random.default_rng(10), 3) != many).all()
+    assert (np.diff(many, axis=1) != 0).all()
+    rng = np.random.default_rng(9)
+    assert (fitted.simulate(rng) != fitted.simulate(rng)).all()
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (t | g)", "y ~ x + (0 | g)", "y ~ x + (1 | g)"])
+def test_simulated_responses_have_the_mean_and_covariance_of_the_fit(formula):
+    """The deviations, whitened by the fit's V, are standard normal; by another V they are seen not to be."""
+    fitted, size = lmmlib.fit(formula, grouped(tau=1.0, n_groups=6, n_i=4)), 4000
+    d, V = fitted.design, dense.V(fitted.design, fitted.D, fitted.sigma2)
+    raw = fitted.simulate(np.random.default_rng(12), size) - fitted.fitted("population")[:, None]
+
+    def off(V, raw):
+        """Largest z of the means and of the covariances of the whitened deviations."""
+        white = np.linalg.solve(np.linalg.cholesky(V), raw)
+        mean = np.abs(white.mean(axis=1)).max() * np.sqrt(size)
+        square = (white @ white.T / size - np.eye(len(V))) * np.sqrt(size)
+        return mean, np.abs(square / np.sqrt(1 + np.eye(len(V)))).max()
+
+    # Largest of 24 and of 300 standard normals: beyond 5 in less than one of 5000 seeds.
+    assert max(off(V, raw)) < 5
+    same = d.group[:, None] == d.group
+    assert off(V, raw + 0.15)[0] > 5 and off(1.2 * V, raw)[1] > 5
+    assert off(V + np.where(same, 0.3 * fitted.sigma2, 0), raw)[1] > 5
+    assert off(V + 0.2 * fitted.sigma2, raw)[1] > 5
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, "a", True], ids=repr)
+def test_size_is_a_whole_number(size):
+    with pytest.raises(ParameterError, match="size must be a whole number"):
+        lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0)).simulate(np.random.default_rng(1), size)
+
+
+@pytest.mark.parametrize("rng", [None, 3, "a"], ids=repr)
+def test_rng_is_a_generator(rng):
+    with pytest.raises(ParameterError, match="rng must be a numpy Generator"):
+        lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0)).simulate(rng)
+
+
+SQUARES = np.repeat(np.arange(20.0) ** 2, 5)
+BAD_Y = {
+    "short": ([1.0, 2.0], DataError, r"\(100,\) finite numbers"),
+    "table": (np.zeros((100, 1)), DataError, r"\(100,\) finite numbers"),
+    "missing": (np.full(100, np.nan), DataError, "finite numbers"),
+    "text": (["a"] * 100, ParameterError, "y must be real numbers"),
+    "complex": (np.ones(100) * 1j, ParameterError, "y must be real numbers"),
+    "nothing": (None, DataError, "finite numbers"),
+    "constant": (np.ones(100), DesignError, "no variance to estimate; is 'y' the response that you mean"),
+    "constant within groups": (SQUARES, DesignError, "within groups exactly.*sigma2 tends to zero"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_Y)
+def test_a_bad_response_says_what_is_wrong(kind):
+    y, error, words = BAD_Y[kind]
+    with pytest.raises(error, match=words):
+        lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0)).refit(y)
+
+
+# ---------------------------------------------------------------- the optimum is one
+
+
+@pytest.mark.parametrize("method", ["ML", "REML"])
+@pytest.mark.parametrize("formula", ["y ~ x + t + (t | g)", "y ~ x + t + (t || g)", "y ~ x + t + (1 | g)"])
+def test_no_other_parameters_are_better(formula, method):
+    """The dense likelihood at the estimate and around it; D stays positive semidefinite by its factor."""
+    data = grouped(tau=1.0).iloc[np.flatnonzero(np.arange(100) % 7 > 1)]
+    fitted = lmmlib.fit(formula, data, method)
+    loglik = dense.profile_loglik if method == "ML" else dense.restricted_loglik
+    D, sigma2 = fitted.D.to_numpy(), fitted.sigma2
+    best = loglik(fitted.design, D, sigma2)
+    assert_allclose(fitted.loglik, best, rtol=1e-10)
+    rng, L = np.random.default_rng(7), np.linalg.cholesky(D + 1e-14 * np.eye(len(D)))
+    for _ in range(20):
+        change = np.tril(rng.normal(size=D.shape))
+        change = 0.05 * (np.diag(np.diag(change)) if "||" in formula else change)
+        near = (L + change) @ (L + change).T
+        assert loglik(fitted.design, near, sigma2 * (1 + 0.05 * rng.normal())) < best
+    assert_allclose(fitted.cov_beta, dense.gls(fitted.design, D, sigma2)[1], rtol=1e-8, atol=1e-12)
+    assert_allclose(fitted.beta, dense.gls(fitted.design, D, sigma2)[0], rtol=1e-8)
+
+
+def test_criteria_count_the_parameters():
+    fitted = lmmlib.fit("y ~ x + t + (t | g)", grouped(tau=1.0), "ML")
+    assert fitted.n_parameters == 3 + 3 + 1 and fitted.criterion == -2 * fitted.loglik
+    assert fitted.aic == pytest.approx(fitted.criterion + 14, rel=1e-14)
+    assert fitted.bic == pytest.approx(fitted.criterion + 7 * np.log(100), rel=1e-14)
+    assert lmmlib.fit("y ~ x + t + (t || g)", grouped(tau=1.0)).n_parameters == 3 + 2 + 1

@@ -230,8 +230,9 @@ ERRORS = {
     "y ~ x + 2 + (1 | g)": (FormulaError, "does not parse"),
     "y ~ x u + (1 | g)": (FormulaError, "does not parse"),
     "y ~ 'a' + (1 | g)": (FormulaError, "does not parse"),
-    "y ~ x + (0 + 0 | g)": (FormulaError, r"no columns; write \(1 \| g\)"),
+    "y ~ x + (0 + 0 | g)": (FormulaError, r"no columns; write \(1 \| g\), or \(0 \| g\) for no random effects"),
     "y ~ x + (-1 | g)": (FormulaError, "no columns"),
+    "y ~ x + (1 | g) + (0 | g)": (FormulaError, "several random terms"),
     "y ~ log(x - 1) + (1 | g)": (DataError, r"'log\(x - 1\)' is not finite in row 0"),
     "log(y - 20) ~ x + (1 | g)": (DataError, "not finite in row 0"),
     "y ~ x + (log(x - 5) | g)": (DataError, "not finite in row"),
@@ -246,6 +247,16 @@ def test_errors_name_variable_and_remedy(data, formula):
     error, words = ERRORS[formula]
     with pytest.raises(error, match=words):
         build_design(formula, data)
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (0 | g)", "y ~ x + ( 0 | g)", "y ~ (0|g) + x", "y ~ x + (0 || g)"])
+def test_groups_without_random_effects(data, formula):
+    design, with_one = build_design(formula, data), build_design("y ~ x + (1 | g)", data)
+    assert design.Z.shape == (24, 0) and design.z_names == () and design.grouping == "g"
+    assert design.group_names == with_one.group_names and design.n_groups > 1
+    assert (design.group == with_one.group).all() and (design.X == with_one.X).all()
+    with pytest.raises(DataError, match="perhaps you want 'g'"):
+        build_design("y ~ x + (0 | gg)", data)
 
 
 def test_a_power_of_integers_is_no_silent_xor(data):

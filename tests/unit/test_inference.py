@@ -7,7 +7,7 @@ from scipy.stats import f, norm, t, ttest_1samp
 
 import lmmlib
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.inference import _moments_match
+from lmmlib.inference import _moments_match, curvature
 
 
 def balanced(n, m=4, seed=11):
@@ -222,3 +222,40 @@ def test_variances_that_the_data_do_not_identify():
 def test_observed_information_far_from_the_optimum_says_so(cross):
     with pytest.raises(DesignError, match="no interior REML optimum.*kind='expected'"):
         lmmlib.satterthwaite(cross, [0, 1], 1e-3 * D, 1e4)
+
+
+# ---------------------------------------------------------------- what the df of one fit share
+
+
+ROWS = [np.array([[0.0, 1.0]]), np.array([[1.0, -2.0]]), np.eye(2)]
+
+
+@pytest.mark.parametrize("L", ROWS, ids=repr)
+def test_one_curvature_serves_all_contrasts(cross, design, L):
+    shared = curvature(cross, D, SIGMA2, "expected")
+    assert shared.satterthwaite(L) == lmmlib.satterthwaite(cross, L, D, SIGMA2, kind="expected")
+    ours, stored = shared.kenward_roger(L, null=0.5), lmmlib.kenward_roger(cross, L, D, SIGMA2, null=0.5)
+    assert (ours.df, ours.scale, ours.statistic, ours.p) == (stored.df, stored.scale, stored.statistic, stored.p)
+    if len(L) == 1:
+        dense = lmmlib.dense.satterthwaite(design, L[0], D, SIGMA2, "expected")
+        assert shared.satterthwaite(L) == pytest.approx(dense, rel=1e-8)
+
+
+def test_the_curvature_holds_the_covariance_of_the_variance_parameters(cross):
+    """In the working basis; in that of the formula it is the inverse information on vech D and sigma2."""
+    shared, Rz = curvature(cross, D, SIGMA2, "expected"), cross.basis.Rz
+    inverse = np.linalg.inv(lmmlib.information_variance(cross, D, SIGMA2, "REML", "expected"))
+    cells = [(0, 0), (1, 0), (1, 1)]
+    to_work = np.zeros((4, 4))
+    to_work[3, 3] = 1.0
+    for k, (a, b) in enumerate(cells):
+        E = np.zeros((2, 2))
+        E[a, b] = E[b, a] = 1.0
+        to_work[:3, k] = [(Rz @ E @ Rz.T)[cell] for cell in cells]
+    assert_allclose(shared.A, to_work @ inverse @ to_work.T, rtol=1e-7)
+
+
+def test_kind_of_information_is_checked(cross):
+    for call in (curvature, lambda *a: lmmlib.satterthwaite(a[0], [0, 1], *a[1:])):
+        with pytest.raises(ParameterError, match="kind is 'observed' or 'expected'; got 'average'"):
+            call(cross, D, SIGMA2, "average")

@@ -1,6 +1,7 @@
 """Newton's method: where it starts, that it goes down, and what it says when it stops."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
@@ -46,3 +47,85 @@ def test_too_few_steps_are_said(unbalanced, monkeypatch):
     monkeypatch.setattr(optimise, "MAX_STEPS", 1)
     optimum = optimise.minimise(unbalanced, "ML")
     assert not optimum.converged[0] and "not enough" in optimum.reason[0] and len(optimum.log) == 1
+
+
+def one_way(ratio, sizes=(5,) * 20, seed=2):
+    """Groups whose standard deviation is so many times that of the residuals."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    y = ratio * rng.normal(size=len(sizes))[group] + rng.normal(size=len(group))
+    return lmmlib.Design.from_arrays(y, np.ones((len(y), 1)), np.ones((len(y), 1)), group)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 30.0, 300.0, 3000.0])
+@pytest.mark.parametrize("sizes", [(5,) * 20, (2, 9, 4, 1, 6) * 4])
+def test_a_large_theta_takes_few_steps(ratio, sizes):
+    """The step may double theta; with a fixed bound a ratio of 300 took more than 100 steps."""
+    cross = lmmlib.cross_products(one_way(ratio, sizes))
+    for method in ("ML", "REML"):
+        optimum = optimise.minimise(cross, method)
+        assert optimum.converged[0] and len(optimum.log) < 25
+        assert_allclose(optimum.best.theta[0, 0] / ratio, 1, atol=0.5)
+
+
+def test_rounding_of_the_deviance_does_not_stop_the_descent():
+    """With variances of ratio 1e8 the deviance has 8 digits left; the decrement goes on to fall."""
+    optimum = optimise.minimise(lmmlib.cross_products(one_way(1e4)), "REML")
+    step, decrement, minimum = optimise._direction(optimum.best)
+    assert optimum.converged[0] and minimum[0] and decrement[0] < 1e-9
+    # Balanced: the REML estimates are those of analysis of variance, D / sigma2 = (F - 1) / 5.
+    y = one_way(1e4).y.reshape(20, 5)
+    F = 5 * y.mean(axis=1).var(ddof=1) / y.var(axis=1, ddof=1).mean()
+    assert_allclose(optimum.best.theta[0, 0] ** 2, (F - 1) / 5, rtol=1e-5)
+
+
+def test_a_response_without_bounds_does_not_disturb_the_others():
+    design = one_way(1.0)
+    cross = lmmlib.cross_products(design)
+    Y = np.column_stack([design.y, np.arange(20.0)[design.group], np.zeros(100)])
+    optimum = optimise.minimise(cross, "REML", Responses.of_columns(cross, design, Y))
+    assert optimum.converged.tolist() == [True, False, False]
+    assert optimum.reason[2] == optimise.NO_DEVIANCE and optimum.reason[0] == optimise.CONVERGED
+    alone = optimise.minimise(cross, "REML")
+    assert_allclose(optimum.best.value[0], alone.best.value[0], rtol=1e-13)
+    assert len(optimum.log) == len(alone.log)
+
+
+def test_the_start_of_every_response_is_its_own(unbalanced):
+    design = lmmlib.build_design("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep")[lambda d: d.index % 7 != 2])
+    rng = np.random.default_rng(3)
+    Y = design.y[:, None] + 20 * rng.standard_normal((design.n_obs, 3))
+    together = optimise.start(unbalanced, Responses.of_columns(unbalanced, design, Y))
+    for k, y in enumerate(Y.T):
+        alone = lmmlib.cross_products(design.with_response(y))
+        assert_allclose(together[k], optimise.start(alone, Responses.of_cross(alone))[0], rtol=1e-8)
+
+
+def test_a_start_is_never_singular():
+    """At L = 0 the gradient by L vanishes, and the optimiser would stay there."""
+    for formula in ("y ~ 1 + (1 | g)", "y ~ t + (t | g)", "y ~ t + (t || g)"):
+        rng = np.random.default_rng(1)
+        frame = pd.DataFrame({"g": np.repeat(range(10), 4), "t": np.tile(range(4), 10), "y": rng.normal(size=40)})
+        frame["y"] -= frame.groupby("g")["y"].transform("mean")  # less variance between groups than by chance
+        cross = cross_of(formula, frame)
+        theta = optimise.start(cross, Responses.of_cross(cross))
+        L = np.tensordot(theta, theta_coordinates(cross), 1)[0]
+        assert np.linalg.svd(L)[1].min() >= 0.05
+
+
+@pytest.mark.parametrize("method", ["ML", "REML"])
+def test_no_random_effects_is_no_step(method):
+    cross = cross_of("Reaction ~ Days + (0 | Subject)", lmmlib.load("sleep"))
+    optimum = optimise.minimise(cross, method)
+    assert optimum.converged[0] and len(optimum.log) == 1 and optimum.best.theta.shape == (1, 0)
+
+
+@pytest.mark.parametrize("far", [1e-4, 0.0])
+def test_a_saddle_is_left(far):
+    """At L = 0, or where one column of L is zero, the gradient by it is zero too, but that need not be a minimum."""
+    cross = cross_of("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"))
+    B, best = theta_coordinates(cross), optimise.minimise(cross, "REML").best.value
+    for start in ([far, far, far], [1.3, 0.5, far]):
+        optimum = optimise.newton(lambda theta, rows: deviance(cross, theta, B, "REML"), np.array([start]))
+        assert optimum.converged[0] and optimum.reason == (optimise.CONVERGED,)
+        assert_allclose(optimum.best.value, best, rtol=1e-12)
