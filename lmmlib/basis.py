@@ -89,7 +89,7 @@ class Sums:
         """One pass over the rows, which may come in any order; of their columns in ``basis`` if one is given."""
         p, q, same = X.shape[1], Z.shape[1], Z is X
         XtX, Xty, yty = np.zeros((p, p)), np.zeros(p), 0.0
-        per_group = np.zeros((n_groups, q, q + 1 if same else q + p + 1))
+        per_group = np.zeros((q, q + 1 if same else q + p + 1, n_groups))
         # With fewer rows than groups most of what a chunk adds would be zeros.
         for rows in chunks(len(y), max(CHUNK, n_groups)):
             v, W = y[rows], X[rows]
@@ -97,10 +97,11 @@ class Sums:
             columns = [*U.T, v] if same else [*U.T, *W.T, v]
             for a in range(q):
                 for c in range(a, len(columns)):
-                    per_group[:, a, c] += np.bincount(group[rows], columns[a] * columns[c], minlength=n_groups)
+                    per_group[a, c] += np.bincount(group[rows], columns[a] * columns[c], minlength=n_groups)
             XtX, Xty, yty = XtX + W.T @ W, Xty + W.T @ v, yty + float(v @ v)
         for a in range(q):
-            per_group[:, a, :a] = per_group[:, :a, a]
+            per_group[a, :a] = per_group[:a, a]
+        per_group = per_group.transpose(2, 0, 1)
         ZtZ = per_group[:, :, :q]
         return cls(ZtZ, ZtZ if same else per_group[:, :, q:-1], per_group[:, :, -1], XtX, Xty, yty)
 

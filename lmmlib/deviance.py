@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from math import prod
 
 import numpy as np
 
@@ -52,19 +53,25 @@ def _t(M: np.ndarray) -> np.ndarray:
     return np.swapaxes(M, -1, -2)
 
 
+def _product(subscripts: str, A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Products of the small matrices of all responses and groups, whose entries are the first two axes."""
+    one, other, result = subscripts.replace("->", ",").split(",")
+    return np.einsum(f"{one}zg,{other}zg->{result}zg", A, B)
+
+
 def _inverse_cholesky(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse Cholesky factors and log-determinants of many small matrices, column by column over all of them."""
-    q = S.shape[-1]
+    """Inverse Cholesky factors and log-determinants of many small matrices (q, q, ...), entry by entry over all."""
+    q = len(S)
     C, inverse = np.zeros_like(S), np.zeros_like(S)
-    logdet = np.zeros(S.shape[:-2])
+    logdet = np.zeros(S.shape[2:])
     for j in range(q):
-        C[..., j, j] = np.sqrt(S[..., j, j] - (C[..., j, :j] ** 2).sum(axis=-1))
-        logdet += 2 * np.log(C[..., j, j])
+        C[j, j] = np.sqrt(S[j, j] - (C[j, :j] ** 2).sum(axis=0))
+        logdet += 2 * np.log(C[j, j])
         for i in range(j + 1, q):
-            C[..., i, j] = (S[..., i, j] - (C[..., i, :j] * C[..., j, :j]).sum(axis=-1)) / C[..., j, j]
-        inverse[..., j, j] = 1 / C[..., j, j]
+            C[i, j] = (S[i, j] - (C[i, :j] * C[j, :j]).sum(axis=0)) / C[j, j]
+        inverse[j, j] = 1 / C[j, j]
         for i in range(j):
-            inverse[..., j, i] = -(C[..., j, i:j] * inverse[..., i:j, i]).sum(axis=-1) / C[..., j, j]
+            inverse[j, i] = -(C[j, i:j] * inverse[i:j, i]).sum(axis=0) / C[j, j]
     return inverse, logdet
 
 
@@ -81,10 +88,13 @@ def _cholesky(S: np.ndarray) -> np.ndarray:
 
 
 def gram(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """Sum over groups of the products of all entries of A_i with all entries of B_i, for each response."""
-    flat = [M.reshape(*M.shape[:2], int(np.prod(M.shape[2:]))) for M in (A, B)]
-    sums = _t(flat[0]) @ flat[1]
-    return sums.reshape(len(sums), *A.shape[2:], *B.shape[2:])
+    """Sum over groups of the products of all entries of A_i with all entries of B_i, for each response.
+
+    A (..., B, n_groups) and B (..., B, n_groups) give (B, ..., ...).
+    """
+    rows, columns = (M.reshape(prod(M.shape[:-2]), *M.shape[-2:]) for M in (A, B))
+    sums = rows.transpose(1, 0, 2) @ columns.transpose(1, 2, 0)
+    return sums.reshape(len(sums), *A.shape[:-2], *B.shape[:-2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,53 +140,73 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray) -> Pieces:
     Pieces
     """
     q, p, many = len(cross.z_names), len(cross.x_names), max(len(L), len(data))
-    ZtZ, index = cross.patterns
-    L = L[:, None]
-    inverse, logdet = _inverse_cholesky(np.eye(q) + _t(L) @ ZtZ @ L)
-    half = inverse @ _t(L)  # V0^-1 = I - Z half' half Z'
-    ZtH = ZtZ @ _t(half)
-    A = ZtZ - ZtH @ _t(ZtH)
+    patterns, index = cross.patterns
+    # Entries come first: an operation then runs along all groups, which are many, and not along a matrix of few.
+    ZtZ, L = np.ascontiguousarray(patterns.transpose(1, 2, 0))[:, :, None], L.transpose(1, 2, 0)[..., None]
+    S = _product("ba,bc->ac", L, _product("ab,bc->ac", ZtZ, L)) + np.eye(q)[..., None, None]
+    inverse, logdet = _inverse_cholesky(S)
+    half = _product("ab,cb->ac", inverse, L)  # V0^-1 = I - Z half' half Z'
+    ZtH = _product("ab,cb->ac", ZtZ, half)
+    A = ZtZ - _product("ab,cb->ac", ZtH, ZtH)
+    count = np.bincount(index, minlength=len(patterns)).astype(float)
     blocks = _blocks(cross.n_groups, many * q * (p + q + 1))
 
     total, HW = np.broadcast_to(data.WtW, (many, p + 1, p + 1)).copy(), []
     for block in blocks:
-        HW.append(half[:, index[block]] @ data.ZtW[:, block])
-        rows = HW[-1].reshape(many, HW[-1].shape[1] * q, p + 1)
-        total -= _t(rows) @ rows
+        HW.append(_product("ab,bw->aw", _of(half, index, block), data.entries[..., block]))
+        for row in HW[-1]:
+            total -= gram(row, row)
     R = _t(_cholesky(total[:, :p, :p]))
     R_inverse = np.linalg.inv(R)
     explained = np.einsum("bxy,bx->by", R_inverse, total[:, :p, p])
     beta = np.einsum("bxy,by->bx", R_inverse, explained)
 
-    shapes = [(q, q)] * 3 + [(q, q, q, q)] * 3 + [(q, p, q, p), (q, p, q)]
-    sums = [np.zeros((many, *shape)) for shape in shapes]
+    shapes = [(q, q)] * 2 + [(q, q, q, q)] * 2 + [(q, p, q, p), (q, p, q)]
+    G, uu, AG, Auu, CC, Cu = [np.zeros((many, *shape)) for shape in shapes]
     to_Cu = np.zeros((many, p + 1, p + 1))  # from W = [X, y] to [X R^-1, r]
     to_Cu[:, :p, :p], to_Cu[:, :p, p], to_Cu[:, p, p] = R_inverse, -beta, 1.0
     for block, HW_block in zip(blocks, HW, strict=True):
-        here = index[block]
-        M = data.ZtW[:, block] - ZtH[:, here] @ HW_block
-        M = (M.reshape(many, M.shape[1] * q, p + 1) @ to_Cu).reshape(M.shape)
-        C, u = M[..., :p], M[..., p]
-        Ai, G, uu = A[:, here], C @ _t(C), u[..., :, None] * u[..., None, :]
-        sums[0] += Ai.sum(axis=1)
-        sums[1] += G.sum(axis=1)
-        sums[2] += uu.sum(axis=1)
-        for k, one, other in ((3, Ai, Ai), (4, Ai, G), (5, Ai, uu), (6, C, C), (7, C, u)):
-            sums[k] += gram(one, other)
+        M = data.entries[..., block] - _product("ab,bw->aw", _of(ZtH, index, block), HW_block)
+        M = np.einsum("awzg,zwv->avzg", M, to_Cu)
+        A_i, C, u = _of(A, index, block), M[:, :p], M[:, p]
+        G_i, uu_i = _product("ax,bx->ab", C, C), u[:, None] * u
+        for total_of_groups, values in ((G, G_i), (uu, uu_i)):
+            total_of_groups += values.sum(axis=-1).transpose(2, 0, 1)
+        for total_of_groups, one, other in ((AG, A_i, G_i), (Auu, A_i, uu_i), (CC, C, C), (Cu, C, u)):
+            total_of_groups += gram(one, other)
     return Pieces(
         beta,
         total[:, p, p] - (explained**2).sum(axis=1),
         R_inverse,
-        logdet @ np.bincount(index, minlength=len(ZtZ)),
+        logdet @ count,
         2 * np.log(np.diagonal(R, axis1=1, axis2=2)).sum(axis=1) + 2 * np.log(np.abs(np.diag(cross.basis.Rx))).sum(),
-        *sums,
+        (A @ count).transpose(2, 0, 1),
+        G,
+        uu,
+        gram(A * count, A),
+        AG,
+        Auu,
+        CC,
+        Cu,
     )
+
+
+def _of(M: np.ndarray, index: np.ndarray, block: slice) -> np.ndarray:
+    """The matrices of a block of groups, from those of the patterns."""
+    return M[..., block] if M.shape[-1] == len(index) else np.take(M, index[block], axis=-1)
 
 
 def _blocks(n_groups: int, width: int) -> list[slice]:
     """Groups in blocks of so many that what is formed for one of them stays small."""
     size = max(1, BLOCK // max(width, 1))
     return [slice(first, first + size) for first in range(0, n_groups, size)]
+
+
+def _along(E: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Sum over i of tr(E_r P_i E_s Q_i) from the sums of P_i Q_i entry by entry, (B, k, k)."""
+    many, k, q, _ = E.shape
+    flat = E.reshape(many, k, q * q)
+    return flat @ sums.transpose(0, 4, 1, 2, 3).reshape(len(sums), q * q, q * q) @ _t(flat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,12 +237,12 @@ def surface(cross: CrossProducts, data: Responses, theta: np.ndarray, B: np.ndar
     E = B @ _t(L)[:, None]
     E = E + _t(E)
     h_hessian = 2 * np.einsum("kab,zac,lcb->zkl", B, Gamma, B)
-    h_hessian -= np.einsum("zrab,zbcda,zscd->zrs", E, s.AA - 2 * s.AG if reml else s.AA, E, optimize=True)
+    h_hessian -= _along(E, s.AA - 2 * s.AG if reml else s.AA)
     if reml:
         P = np.einsum("zrab,zaxby->zrxy", E, s.CC)
         h_hessian -= np.einsum("zrxy,zsxy->zrs", P, P)
     c = np.einsum("zrab,zaxb->zrx", E, s.Cu)
-    r2_hessian = 2 * np.einsum("zrab,zbcda,zscd->zrs", E, s.Auu, E, optimize=True)
+    r2_hessian = 2 * _along(E, s.Auu)
     r2_hessian -= 2 * c @ _t(c) + 2 * np.einsum("kab,zac,lcb->zkl", B, s.uu, B)
     return Surface(
         h=s.logdet_V + (s.logdet_X if reml else 0.0),

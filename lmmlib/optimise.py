@@ -3,7 +3,7 @@ r"""Newton's method for a deviance: exact Hessian, every step a descent, every s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -195,7 +195,8 @@ def minimise(cross: CrossProducts, method: str, data: Responses | None = None) -
     """Theta of least deviance, for each response.
 
     A singular optimum is an ordinary point: L and -L give one D, so theta needs no bounds, and a column of L may
-    become zero.
+    become zero. Where the first column of L is nearly zero the others can turn without much change of D, and the
+    minimum lies in a long bent valley; a search that gets lost there goes on with the columns in another order.
 
     Parameters
     ----------
@@ -209,4 +210,52 @@ def minimise(cross: CrossProducts, method: str, data: Responses | None = None) -
     Optimum
     """
     B, data = theta_coordinates(cross), data or Responses.of_cross(cross)
-    return newton(lambda theta, rows: deviance(cross, theta, B, method, data.take(rows)), start(cross, data))
+    optimum = newton(lambda theta, rows: deviance(cross, theta, B, method, data.take(rows)), start(cross, data))
+    slow = ~optimum.converged | (np.array(optimum.reason) == ROUNDING)
+    lost = np.flatnonzero(slow & np.isfinite(optimum.best.value))
+    if cross.diagonal or len(cross.z_names) < 2 or not len(lost):
+        return optimum
+    orders = np.array([_pivots(L @ L.T) for L in np.tensordot(optimum.best.theta[lost], B, 1)])
+    for order in np.unique(orders[(np.diff(orders) < 0).any(axis=1)], axis=0):
+        optimum = _in_order(cross, method, data, optimum, lost[(orders == order).all(axis=1)], order)
+    return optimum
+
+
+def _pivots(D: np.ndarray) -> np.ndarray:
+    """The columns in the order in which each adds the most variance to that of those before it."""
+    left, order = D.copy(), []
+    for _ in D:
+        variance = np.diag(left).copy()
+        variance[order] = -np.inf
+        j = int(np.argmax(variance))
+        order.append(j)
+        if variance[j] > 0:
+            left -= np.outer(left[:, j], left[j]) / variance[j]
+    return np.array(order)
+
+
+def _in_order(cross, method: str, data: Responses, optimum: Optimum, rows, order) -> Optimum:
+    """The search of some responses continued with L lower triangular for the columns in another order."""
+    B = theta_coordinates(cross)
+    turned = np.eye(len(order))[:, order] @ B
+
+    def change(theta, old, new):
+        """Coordinates of the same LL' by other matrices, which span the L with L = C T, T lower triangular."""
+        C = np.eye(len(order)) if new is B else np.eye(len(order))[:, order]
+        T = np.swapaxes(np.linalg.qr(np.swapaxes(C.T @ np.tensordot(theta, old, 1), 1, 2), mode="r"), 1, 2)
+        return np.einsum("kab,zab->zk", B, T)
+
+    some = data.take(rows)
+    again = newton(
+        lambda theta, i: deviance(cross, theta, turned, method, some.take(i)),
+        change(optimum.best.theta[rows], B, turned),
+    )
+    theta = change(again.best.theta, turned, B)
+    found = deviance(cross, theta, B, method, some)
+    better = np.where(optimum.converged[rows], found.value <= optimum.best.value[rows], again.converged)
+    kept, converged, reason = rows[better], optimum.converged.copy(), np.array(optimum.reason, dtype=object)
+    converged[kept], reason[kept] = again.converged[better], np.array(again.reason, dtype=object)[better]
+    log = optimum.log
+    if 0 in kept:
+        log += tuple(replace(step, theta=change(step.theta[None], turned, B)[0]) for step in again.log[1:])
+    return Optimum(optimum.best.put(kept, found.take(better)), log, converged, tuple(reason))

@@ -16,22 +16,27 @@ from lmmlib.design import CrossProducts, Design
 
 @dataclass(frozen=True, eq=False)
 class Responses:
-    """Sums of W = [X, y] in the working basis, one response along the first axis.
+    """Sums of W = [X, y] in the working basis, for B responses.
 
-    ``ZtW`` (B, n_groups, q, p+1): :math:`Z_i'W_i`; ``WtW`` (B, p+1, p+1): W'W; ``beta0`` (B, p): each y is held as
-    y less X beta0, with beta0 in the working basis, so that its mean costs no digits.
+    ``entries`` (q, p+1, B, n_groups): those of all :math:`Z_i'W_i`; ``WtW`` (B, p+1, p+1): W'W; ``beta0`` (B, p): each
+    y is held as y less X beta0, with beta0 in the working basis, so that its mean costs no digits.
     """
 
-    ZtW: np.ndarray
+    entries: np.ndarray
     WtW: np.ndarray
     beta0: np.ndarray
+
+    @property
+    def ZtW(self) -> np.ndarray:
+        """Z_i'W_i, (B, n_groups, q, p+1)."""
+        return self.entries.transpose(2, 3, 0, 1)
 
     @classmethod
     def of_cross(cls, cross: CrossProducts) -> Responses:
         """The one response of the cross-products."""
         w = cross.work
         return cls(
-            np.concatenate([w.ZtX, w.Zty[:, :, None]], axis=2)[None],
+            np.concatenate([w.ZtX.transpose(1, 2, 0), w.Zty.T[:, None]], axis=1)[:, :, None],
             _bordered(w.XtX, w.Xty[None], np.array([w.yty])),
             (cross.basis.Rx @ cross.basis.beta0)[None],
         )
@@ -42,22 +47,22 @@ class Responses:
         X, Z = divide(design.X, cross.basis.Rx), divide(design.Z, cross.basis.Rz)
         beta0 = X.T @ Y / len(Y)
         Y = Y - X @ beta0
-        ZtX, q = cross.work.ZtX, Z.shape[1]
-        ZtW = np.empty((Y.shape[1], *ZtX.shape[:2], ZtX.shape[2] + 1))
-        ZtW[..., :-1] = ZtX
+        q, p = Z.shape[1], X.shape[1]
+        entries = np.empty((q, p + 1, Y.shape[1], design.n_groups))
+        entries[:, :-1] = cross.work.ZtX.transpose(1, 2, 0)[:, :, None]
         order, there = np.argsort(design.group, kind="stable"), np.flatnonzero(design.n_i)
         first = np.concatenate([[0], np.cumsum(design.n_i[there])])[:-1]
         for a in range(q):
             sums = np.zeros((design.n_groups, Y.shape[1]))
             sums[there] = np.add.reduceat((Z[:, a, None] * Y)[order], first, axis=0)
-            ZtW[:, :, a, -1] = sums.T
-        return cls(ZtW, _bordered(cross.work.XtX, (X.T @ Y).T, np.einsum("nb,nb->b", Y, Y)), beta0.T)
+            entries[a, -1] = sums.T
+        return cls(entries, _bordered(cross.work.XtX, (X.T @ Y).T, np.einsum("nb,nb->b", Y, Y)), beta0.T)
 
     def take(self, rows) -> Responses:
         """The responses of these numbers, which rise."""
         if len(rows) == len(self):
             return self
-        return replace(self, ZtW=self.ZtW[rows], WtW=self.WtW[rows], beta0=self.beta0[rows])
+        return replace(self, entries=self.entries[:, :, rows], WtW=self.WtW[rows], beta0=self.beta0[rows])
 
     def __len__(self) -> int:
         return len(self.WtW)

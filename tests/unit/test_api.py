@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pkgutil
 import re
 
 import pytest
@@ -49,24 +50,7 @@ PUBLIC = [
     "wald",
 ]
 
-MODULES = [
-    "anova",
-    "basis",
-    "dense",
-    "design",
-    "errors",
-    "formula",
-    "frames",
-    "gls",
-    "inference",
-    "information",
-    "likelihood",
-    "moments",
-    "ols",
-    "parameters",
-    "syntax",
-    "weighted",
-]
+MODULES = sorted(module.name for module in pkgutil.iter_modules(lmmlib.__path__))
 
 # Bookkeeping of data and designs, and steps between formulas of the book.
 NO_EQUATION = {"load", "fixed_matrix"}

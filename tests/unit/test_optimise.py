@@ -129,3 +129,37 @@ def test_a_saddle_is_left(far):
         optimum = optimise.newton(lambda theta, rows: deviance(cross, theta, B, "REML"), np.array([start]))
         assert optimum.converged[0] and optimum.reason == (optimise.CONVERGED,)
         assert_allclose(optimum.best.value, best, rtol=1e-12)
+
+
+def test_pivots():
+    """Each column that comes next adds the most variance to that of the columns before it."""
+    assert optimise._pivots(np.diag([1.0, 3.0, 2.0])).tolist() == [1, 2, 0]
+    # The third is the sum of the first two, so that it comes first and leaves the least of them for the end.
+    L = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 2.0]])
+    assert optimise._pivots(L @ L.T).tolist() == [2, 0, 1]
+    assert optimise._pivots(np.zeros((2, 2))).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+def test_a_bent_valley(method, monkeypatch):
+    """Responses without differences between groups, whose D is nearly the second column's alone."""
+    design = lmmlib.build_design("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"))
+    cross = lmmlib.cross_products(design)
+    Y = np.random.default_rng(1).normal(size=(180, 2000))[:, :800]
+    data = Responses.of_columns(cross, design, Y)
+    optimum = optimise.minimise(cross, method, data)
+    assert optimum.converged.all() and set(optimum.reason) == {optimise.CONVERGED}
+    assert np.linalg.norm(optimum.best.gradient, axis=1).max() < 1e-6
+    monkeypatch.setattr(optimise, "_in_order", lambda cross, method, data, optimum, rows, order: optimum)
+    lost = optimise.minimise(cross, method, data)
+    rows = np.flatnonzero(np.array(lost.reason) != optimise.CONVERGED)
+    assert len(rows) and (lost.best.value[rows] > optimum.best.value[rows]).all()
+    # The search of the first response is logged to its end.
+    monkeypatch.undo()
+    one = optimise.minimise(cross, method, data.take(rows[:1]))
+    assert one.log[-1].deviance == pytest.approx(one.best.value[0], rel=1e-13)
+    assert_allclose(np.abs(one.log[-1].theta), np.abs(one.best.theta[0]), atol=1e-9)
+    assert_allclose(
+        deviance(cross, one.log[-1].theta[None], theta_coordinates(cross), method, data.take(rows[:1])).value,
+        one.best.value,
+    )
