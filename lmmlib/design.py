@@ -236,7 +236,8 @@ class CrossProducts:
             return ZtZ, np.arange(self.n_groups)
         index = np.empty(self.n_groups, int)
         index[order] = np.cumsum(new) - 1
-        return ZtZ[order[new]], index
+        # Entries of all patterns side by side, as those of all groups are.
+        return np.take(ZtZ.transpose(1, 2, 0), order[new], axis=2).transpose(2, 0, 1), index
 
     @property
     def n_patterns(self) -> int:

@@ -142,12 +142,11 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray) -> Pieces:
     q, p, many = len(cross.z_names), len(cross.x_names), max(len(L), len(data))
     patterns, index = cross.patterns
     # Entries come first: an operation then runs along all groups, which are many, and not along a matrix of few.
-    ZtZ, L = np.ascontiguousarray(patterns.transpose(1, 2, 0))[:, :, None], L.transpose(1, 2, 0)[..., None]
-    S = _product("ba,bc->ac", L, _product("ab,bc->ac", ZtZ, L)) + np.eye(q)[..., None, None]
-    inverse, logdet = _inverse_cholesky(S)
-    half = _product("ab,cb->ac", inverse, L)  # V0^-1 = I - Z half' half Z'
+    ZtZ, L = patterns.transpose(1, 2, 0)[:, :, None], L.transpose(1, 2, 0)[..., None]
+    half, logdet = _half(ZtZ, L)
     ZtH = _product("ab,cb->ac", ZtZ, half)
-    A = ZtZ - _product("ab,cb->ac", ZtH, ZtH)
+    A = _product("ab,cb->ac", ZtH, ZtH)
+    np.subtract(ZtZ, A, out=A)
     count = np.bincount(index, minlength=len(patterns)).astype(float)
     blocks = _blocks(cross.n_groups, many * q * (p + q + 1))
 
@@ -189,6 +188,14 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray) -> Pieces:
         CC,
         Cu,
     )
+
+
+def _half(ZtZ: np.ndarray, L: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """H with V0^-1 = I - Z H'H Z', entries first, and the logarithm of the determinant of V0."""
+    S = _product("ba,bc->ac", L, _product("ab,bc->ac", ZtZ, L))
+    S[np.diag_indices(len(L))] += 1
+    inverse, logdet = _inverse_cholesky(S)
+    return _product("ab,cb->ac", inverse, L), logdet
 
 
 def _of(M: np.ndarray, index: np.ndarray, block: slice) -> np.ndarray:
