@@ -52,7 +52,9 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error") -> De
     parts = parse(formula)
     _check_frame(data)
     texts = [_bare(parts.response), parts.fixed] + ([parts.random] if parts.random else [])
-    sides = {text: _terms(text, formula) for text in dict.fromkeys(texts)}
+    # A response that is one column is not arithmetic, so there is nothing to parse.
+    plain = {texts[0]: (None, {texts[0]})} if texts[0].isidentifier() else {}
+    sides = plain | {text: _terms(text, formula) for text in dict.fromkeys(texts[len(plain) :])}
     variables = set().union(*(names for _, names in sides.values()))
     used = _columns_used(parts.group, texts, variables, data, formula)
     numeric = [name for name in used if name != parts.group and not _coded(name, formula)]
