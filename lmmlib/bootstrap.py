@@ -26,7 +26,7 @@ def checked_rng(rng) -> np.random.Generator:
 
 
 def parametric_bootstrap(fit: Fit, size: int, rng: np.random.Generator, progress: bool | None = None) -> Fits:
-    r"""Fits of responses that are simulated from a fit.
+    r"""Fits of responses that are simulated from a fit, such as equation :eq:`bootstrap-p` of the book counts.
 
     Parameters
     ----------

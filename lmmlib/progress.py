@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tqdm import tqdm
-
 # Seconds before a bar appears: what is faster needs none.
 DELAY = 2.0
 
@@ -32,6 +30,8 @@ def progress_bar(total: int, what: str, show: bool | None = None) -> Iterator[Ca
     show : bool, optional
         By default when a person watches and it takes longer than two seconds.
     """
+    from tqdm import tqdm
+
     hidden = not watched() if show is None else not show
     with tqdm(total=total, desc=what, disable=hidden, delay=DELAY if show is None else 0, leave=False) as bar:
         yield bar.update

@@ -1,4 +1,4 @@
-"""lmmlib.fit finds the optima that 60-digit arithmetic found, and those of the large simulated sets of the timings.
+"""lmmlib.fit finds the optima that 60-digit arithmetic found.
 
 Tolerances: the criterion is flat at its minimum, so the optimiser's error in theta enters squared; 1e-8 is far above
 the rounding of a sum of 400 terms of size 10. theta is where Newton's step stops, 1e-7 at worst.
@@ -38,24 +38,6 @@ def test_fixed_effects(fit, fitted):
 
 def test_aic_and_bic_count_as_lme4(fit, fitted):
     assert_allclose([fitted.aic, fitted.bic], [fit.lme4["AIC"], fit.lme4["BIC"]], rtol=0, atol=1e-7)
-
-
-def simulated(seed, groups):
-    """The recipe of the large timing sets: random intercept and slope, 10 rows in each group."""
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((groups, 10))
-    b = rng.standard_normal((groups, 2)) @ np.linalg.cholesky([[1.0, 0.3], [0.3, 0.5]]).T
-    y = 1 + 0.5 * x + b[:, :1] + b[:, 1:] * x + rng.standard_normal((groups, 10))
-    X = np.column_stack([np.ones(x.size), x.ravel()])
-    return lmmlib.Design.from_arrays(y.ravel(), X, X, np.repeat(np.arange(groups), 10))
-
-
-def test_hundred_thousand_rows():
-    large = fit_design(simulated(20260102, 10_000))
-    assert_allclose(large.criterion, 323639.08255788346, rtol=1e-13)
-    D = [[1.01615073192444, 0.300318578535274], [0.300318578535274, 0.494632124463233]]
-    assert_allclose(large.D, D, rtol=1e-8)
-    assert_allclose(large.sigma2, 1.00842274872192, rtol=1e-8)
 
 
 def test_planting_density_has_a_covariance_of_rank_one():
