@@ -13,6 +13,7 @@ from scipy.stats import chi2
 from lmmlib.bootstrap import refits
 from lmmlib.boundary import chi_bar_square_sf, exact_null, variance_weights
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.nested import is_diagonal, matches, nested_fixed, nested_random, same_data
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 SINGULAR_NULL = "the smaller model is singular, which this reference does not allow for"
 METHODS = ("auto", "chi-square", "chi-bar-square", "exact", "bootstrap")
-# A column is in the span of others when this share of its length, or less, is outside.
-OUTSIDE = 1e-8
 # Rounding of a statistic: that of the optimisers, and of sums of the size of the criterion.
 ROUNDING, SHARE = 1e-8, 1e-11
 
@@ -108,9 +107,9 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
     """
     if method not in METHODS:
         raise ParameterError(f"method is one of {', '.join(METHODS)}; got {method!r}")
-    _same_data(fit0, fit1)
-    df_fixed = _nested_fixed(fit0, fit1)
-    kind, df_random = _nested_random(fit0, fit1)
+    same_data(fit0, fit1)
+    df_fixed = nested_fixed(fit0, fit1)
+    kind, df_random = nested_random(fit0, fit1)
     if df_fixed + df_random == 0:
         raise ParameterError("the two models are the same: there is nothing to test")
     statistic = _statistic(fit0, fit1)
@@ -168,7 +167,7 @@ def _simulated(statistic, draws, reference, method, given, n_failed) -> dict:
 def _chi_bar_square(fit0: Fit, fit1: Fit, statistic: float, boundary: bool, df_fixed: int, given) -> Comparison:
     if not boundary:
         raise DesignError("no variance is on the boundary of this hypothesis; its reference is method='chi-square'")
-    if _is_diagonal(fit1):
+    if is_diagonal(fit1):
         weights, df = _diagonal_weights(fit0, fit1), df_fixed
     elif len(fit1.D) - len(fit0.D) == 1:
         # All new parameters but the variance are covariances, which may have either sign.
@@ -185,89 +184,12 @@ def _chi_bar_square(fit0: Fit, fit1: Fit, statistic: float, boundary: bool, df_f
     return Comparison(statistic, p, reference, "chi-bar-square", *given, note=note)
 
 
-def _is_diagonal(fit: Fit) -> bool:
-    """One variance alone is as good as full."""
-    return fit.design.diagonal and len(fit.D) > 1
-
-
 def _diagonal_weights(fit0: Fit, fit1: Fit) -> np.ndarray:
-    place, factor = _matches(fit0.design.Z, fit1.design.Z)
+    place, factor = matches(fit0.design.Z, fit1.design.Z)
     D = np.zeros(fit1.D.shape)
     D[place, place] = np.diag(fit0.D) * factor**2
     new = [k for k in range(len(D)) if k not in place]
     return variance_weights(fit1.cross, D, fit0.sigma2, new, fit1.method)
-
-
-def _matches(small: np.ndarray, large: np.ndarray) -> tuple[list[int], np.ndarray] | None:
-    """For each column of the first matrix the column of the second that it is a multiple of, and the factor."""
-    share = large.T @ small / (large**2).sum(axis=0)[:, None]
-    place = [k for c in small.T for k in range(large.shape[1]) if _inside(c[:, None], large[:, [k]])]
-    if len(place) != small.shape[1]:
-        return None
-    return place, np.array([share[k, j] for j, k in enumerate(place)])
-
-
-def _same_data(fit0: Fit, fit1: Fit) -> None:
-    for model in (fit0, fit1):
-        if not hasattr(model, "criterion") or not hasattr(model, "design"):
-            raise ParameterError(f"models are compared as fits, from lmmlib.fit; got {type(model).__name__}")
-    if fit0.method != fit1.method:
-        raise ParameterError(f"one fit is by {fit0.method}, the other by {fit1.method}; fit both by the same method")
-    a, b = fit0.design, fit1.design
-    if a.n_obs != b.n_obs or not np.array_equal(a.y, b.y):
-        raise ParameterError(
-            f"the fits are not of the same responses ({a.response!r}, {a.n_obs} rows, and {b.response!r}, {b.n_obs} "
-            "rows, or in another order); fit both on one frame"
-        )
-    # The same groups under other numbers: each pair of codes occurs together or not at all.
-    pairs = len(np.unique(np.column_stack([a.group, b.group]), axis=0))
-    if (len(a.z_names) and len(b.z_names)) and not pairs == a.n_groups == b.n_groups:
-        raise ParameterError(f"the fits have different groups, {a.grouping!r} and {b.grouping!r}")
-
-
-def _inside(small: np.ndarray, large: np.ndarray) -> bool:
-    """True if the columns of the first matrix are combinations of those of the second."""
-    if not small.shape[1]:
-        return True
-    if not large.shape[1]:
-        return False
-    Q = np.linalg.qr(large / np.linalg.norm(large, axis=0))[0]
-    rest = small - Q @ (Q.T @ small)
-    return bool((np.linalg.norm(rest, axis=0) <= OUTSIDE * np.linalg.norm(small, axis=0)).all())
-
-
-def _nested_fixed(fit0: Fit, fit1: Fit) -> int:
-    """Fixed effects that the larger model has more."""
-    X0, X1 = fit0.design.X, fit1.design.X
-    if not _inside(X0, X1):
-        swapped = "; the first model is the larger one: exchange them" if _inside(X1, X0) else ""
-        raise ParameterError(
-            f"the fixed effects of the first model ({', '.join(fit0.beta.index)}) are not within those of the second "
-            f"({', '.join(fit1.beta.index)}), so the models are not nested{swapped}"
-        )
-    more = X1.shape[1] - X0.shape[1]
-    if more and fit0.method == "REML":
-        raise ParameterError(
-            "REML criteria of models with different fixed effects are likelihoods of different contrasts of the data "
-            "and do not compare; fit both with method='ML'"
-        )
-    return more
-
-
-def _nested_random(fit0: Fit, fit1: Fit) -> tuple[str, int]:
-    """Whether variances are tested ("boundary") or not ("interior"), and how many parameters of D."""
-    q0, q1 = len(fit0.D), len(fit1.D)
-    more = len(fit1.theta) - len(fit0.theta)
-    nested = q0 <= q1 and _inside(fit0.design.Z, fit1.design.Z)
-    if _is_diagonal(fit1):
-        # Uncorrelated in one basis is correlated in another: the columns themselves must be there.
-        nested = nested and (q0 <= 1 or _is_diagonal(fit0)) and _matches(fit0.design.Z, fit1.design.Z) is not None
-    if not nested:
-        raise ParameterError(
-            f"the random effects of the first model ({', '.join(fit0.design.z_names)}) are not within those of the "
-            f"second ({', '.join(fit1.design.z_names)}), so the models are not nested; is their order right?"
-        )
-    return ("boundary" if q1 > q0 else "interior"), more
 
 
 def _statistic(fit0: Fit, fit1: Fit) -> float:
@@ -321,7 +243,7 @@ def aic_table(fits: Mapping[str, Fit]) -> pd.DataFrame:
         raise ParameterError("fits must map labels to fits, such as {'small': fit0, 'large': fit1}")
     first = next(iter(fits.values()))
     for label, other in fits.items():
-        _same_data(first, other)
+        same_data(first, other)
         X0, X1 = first.design.X, other.design.X
         if first.method == "REML" and (X0.shape != X1.shape or not np.allclose(X0, X1, rtol=1e-10, atol=0)):
             raise ParameterError(

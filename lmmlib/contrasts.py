@@ -76,8 +76,8 @@ def contrast(fit: Fit, L, df=None, null=0.0, level: float = 0.95) -> Wald:
     -------
     Wald
     """
-    rows = rows_of(fit, L)
-    return _test(fit, rows, df := _checked_df(fit, df), _curvature(fit, df), null, level)
+    rows, df = rows_of(fit, L), _checked_df(fit, df)
+    return _test(fit, rows, df, _curvature(fit, df), null, level)
 
 
 def contrasts(fit: Fit, rows: Mapping, df=None, level: float = 0.95) -> pd.DataFrame:

@@ -1,0 +1,93 @@
+"""Whether one fitted model is within another, and both are of the same data: what a comparison needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lmmlib.errors import ParameterError
+
+if TYPE_CHECKING:
+    from lmmlib.fit import Fit
+
+# A column is in the span of others when this share of its length, or less, is outside.
+OUTSIDE = 1e-8
+
+
+def same_data(fit0: Fit, fit1: Fit) -> None:
+    """Raise unless both are fits of one response by one method, in the same groups."""
+    for model in (fit0, fit1):
+        if not hasattr(model, "criterion") or not hasattr(model, "design"):
+            raise ParameterError(f"models are compared as fits, from lmmlib.fit; got {type(model).__name__}")
+    if fit0.method != fit1.method:
+        raise ParameterError(f"one fit is by {fit0.method}, the other by {fit1.method}; fit both by the same method")
+    a, b = fit0.design, fit1.design
+    if a.n_obs != b.n_obs or not np.array_equal(a.y, b.y):
+        raise ParameterError(
+            f"the fits are not of the same responses ({a.response!r}, {a.n_obs} rows, and {b.response!r}, {b.n_obs} "
+            "rows, or in another order); fit both on one frame"
+        )
+    # The same groups under other numbers: each pair of codes occurs together or not at all.
+    pairs = len(np.unique(np.column_stack([a.group, b.group]), axis=0))
+    if (len(a.z_names) and len(b.z_names)) and not pairs == a.n_groups == b.n_groups:
+        raise ParameterError(f"the fits have different groups, {a.grouping!r} and {b.grouping!r}")
+
+
+def nested_fixed(fit0: Fit, fit1: Fit) -> int:
+    """Fixed effects that the larger model has more."""
+    X0, X1 = fit0.design.X, fit1.design.X
+    if not _inside(X0, X1):
+        swapped = "; the first model is the larger one: exchange them" if _inside(X1, X0) else ""
+        raise ParameterError(
+            f"the fixed effects of the first model ({', '.join(fit0.beta.index)}) are not within those of the second "
+            f"({', '.join(fit1.beta.index)}), so the models are not nested{swapped}"
+        )
+    more = X1.shape[1] - X0.shape[1]
+    if more and fit0.method == "REML":
+        raise ParameterError(
+            "REML criteria of models with different fixed effects are likelihoods of different contrasts of the data "
+            "and do not compare; fit both with method='ML'"
+        )
+    return more
+
+
+def nested_random(fit0: Fit, fit1: Fit) -> tuple[str, int]:
+    """Whether variances are tested ("boundary") or not ("interior"), and how many parameters of D."""
+    q0, q1 = len(fit0.D), len(fit1.D)
+    more = len(fit1.theta) - len(fit0.theta)
+    nested = q0 <= q1 and _inside(fit0.design.Z, fit1.design.Z)
+    if is_diagonal(fit1):
+        # Uncorrelated in one basis is correlated in another: the columns themselves must be there.
+        nested = nested and (q0 <= 1 or is_diagonal(fit0)) and matches(fit0.design.Z, fit1.design.Z) is not None
+    if not nested:
+        raise ParameterError(
+            f"the random effects of the first model ({', '.join(fit0.design.z_names)}) are not within those of the "
+            f"second ({', '.join(fit1.design.z_names)}), so the models are not nested; is their order right?"
+        )
+    return ("boundary" if q1 > q0 else "interior"), more
+
+
+def is_diagonal(fit: Fit) -> bool:
+    """One variance alone is as good as full."""
+    return fit.design.diagonal and len(fit.D) > 1
+
+
+def matches(small: np.ndarray, large: np.ndarray) -> tuple[list[int], np.ndarray] | None:
+    """For each column of the first matrix the column of the second that it is a multiple of, and the factor."""
+    share = large.T @ small / (large**2).sum(axis=0)[:, None]
+    place = [k for c in small.T for k in range(large.shape[1]) if _inside(c[:, None], large[:, [k]])]
+    if len(place) != small.shape[1]:
+        return None
+    return place, np.array([share[k, j] for j, k in enumerate(place)])
+
+
+def _inside(small: np.ndarray, large: np.ndarray) -> bool:
+    """True if the columns of the first matrix are combinations of those of the second."""
+    if not small.shape[1]:
+        return True
+    if not large.shape[1]:
+        return False
+    Q = np.linalg.qr(large / np.linalg.norm(large, axis=0))[0]
+    rest = small - Q @ (Q.T @ small)
+    return bool((np.linalg.norm(rest, axis=0) <= OUTSIDE * np.linalg.norm(small, axis=0)).all())
