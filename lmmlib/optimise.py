@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lmmlib.design import CrossProducts
-from lmmlib.deviance import Deviance, d_coordinates, deviance, pieces, theta_coordinates
+from lmmlib.deviance import Deviance, d_coordinates, deviance, theta_coordinates
+from lmmlib.pieces import pieces
 from lmmlib.responses import Responses
 
 # Half the Newton decrement is what the deviance still has to fall. Below this share of the deviance, its rounding

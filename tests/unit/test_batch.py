@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import batch, deviance
+from lmmlib import batch, pieces
 from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.fit import fit_design
 
@@ -96,8 +96,8 @@ def test_blocks_of_groups_add_up(monkeypatch, block):
     design = random_design(2)
     Y = responses(design)
     whole = lmmlib.fit_many(design, Y)
-    monkeypatch.setattr(deviance, "BLOCK", block)
-    assert len(deviance._blocks(12, 10)) == {1: 12, 40: 3, 200: 1}[block]
+    monkeypatch.setattr(pieces, "BLOCK", block)
+    assert len(pieces._blocks(12, 10)) == {1: 12, 40: 3, 200: 1}[block]
     parts = lmmlib.fit_many(design, Y)
     assert_allclose(parts.criterion, whole.criterion, rtol=1e-12)
     assert_allclose(parts.beta, whole.beta, rtol=1e-7)

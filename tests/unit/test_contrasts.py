@@ -201,6 +201,8 @@ def test_tables(dental):
         w = dental.contrast(L, "kenward-roger")
         stored = [w.estimate[0], w.se[0], w.df[0], w.statistic, w.p, w.lower[0], w.upper[0]]
         assert_allclose(two.loc[label], stored, rtol=1e-12)
+    w = dental.contrast({"age": 1}, "kenward-roger", level=0.8)
+    assert_allclose(w.upper[0] - w.estimate[0], t.ppf(0.9, w.df[0]) * w.se[0], rtol=1e-9)
     assert dental.contrasts({}).shape == (0, 7)
 
 

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import dense
-from lmmlib import deviance as deviance_module
+from lmmlib import pieces as pieces_module
 from lmmlib.deviance import degrees, deviance, surface, theta_coordinates
 from lmmlib.responses import Responses
 
@@ -106,19 +106,10 @@ def test_many_responses_are_the_single_ones(method):
 def test_blocks_of_groups_add_up(cross, method, monkeypatch, block):
     B, theta = shifted(cross)
     whole = deviance(cross, theta, B, method)
-    monkeypatch.setattr(deviance_module, "BLOCK", block)
+    monkeypatch.setattr(pieces_module, "BLOCK", block)
     parts = deviance(cross, theta, B, method)
     for name in PARTS:
         assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-10, atol=1e-9)
-
-
-@pytest.mark.parametrize("n_groups", [1, 7, 12])
-@pytest.mark.parametrize("width", [0, 1, 5, 10**7])
-def test_blocks_cover_every_group_once(n_groups, width, monkeypatch):
-    monkeypatch.setattr(deviance_module, "BLOCK", 15)
-    blocks = deviance_module._blocks(n_groups, width)
-    assert np.concatenate([np.arange(n_groups)[b] for b in blocks]).tolist() == list(range(n_groups))
-    assert max(len(range(n_groups)[b]) for b in blocks) == min(n_groups, {0: 15, 1: 15, 5: 3, 10**7: 1}[width])
 
 
 def test_the_two_parts_and_their_derivatives(cross, method):
@@ -171,17 +162,3 @@ def test_no_digits_left_is_nan_for_that_response_alone(cross, method):
     d = deviance(cross, theta, B, method)
     assert not np.isfinite(d.value[1]) or d.sigma2[1] > 0
     assert_allclose(d.value[0], deviance(cross, theta[0], B, method).value, rtol=1e-13)
-
-
-def test_factors_of_many_matrices():
-    rng = np.random.default_rng(6)
-    A = rng.normal(size=(2, 5, 3, 3))
-    S = A @ np.swapaxes(A, -1, -2) + np.eye(3)
-    inverse, logdet = deviance_module._inverse_cholesky(np.moveaxis(S, (-2, -1), (0, 1)))
-    assert_allclose(np.moveaxis(inverse, (0, 1), (-2, -1)), np.linalg.inv(np.linalg.cholesky(S)), atol=1e-12)
-    assert_allclose(logdet, np.linalg.slogdet(S)[1], rtol=1e-12)
-    bad = S[0].copy()
-    bad[2] = -np.eye(3)
-    C = deviance_module._cholesky(bad)
-    assert np.isnan(C[2]).all() and np.isfinite(C[[0, 1, 3, 4]]).all()
-    assert_allclose(C[0], np.linalg.cholesky(S[0, 0]), rtol=1e-14)
