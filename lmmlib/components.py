@@ -9,7 +9,8 @@ import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
-from lmmlib.held import HeldRatio, Peak
+from lmmlib.held import Peak
+from lmmlib.held_parameters import HeldRatio
 from lmmlib.intervals import bootstrap_draws, checked_interval_method, confint, percentile_limits, variance_covariance
 from lmmlib.moments import icc
 from lmmlib.parameters import checked_level

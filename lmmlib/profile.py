@@ -9,7 +9,8 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from lmmlib.errors import ParameterError
-from lmmlib.held import Held, HeldCorrelation, HeldEffect, HeldSd, HeldSigma, Peak
+from lmmlib.held import Held, Peak
+from lmmlib.held_parameters import HeldCorrelation, HeldEffect, HeldSd, HeldSigma
 from lmmlib.parameters import numbers
 
 if TYPE_CHECKING:
