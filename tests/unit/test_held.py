@@ -56,3 +56,10 @@ def test_with_many_groups_one_start_is_enough(peak, monkeypatch):
     assert len(model._starts(1.5)) == 2  # between two known points: these
     monkeypatch.setattr(held, "MANY_GROUPS", 5)
     assert [p.value for p in model._starts(1.9)] == [2.0] and len(model._starts(3.0)) == 1
+
+
+def test_a_minimum_that_is_not_found_is_an_error(peak, monkeypatch):
+    model = HeldSd(peak("full", "REML"), 1)
+    monkeypatch.setattr("lmmlib.optimise.MAX_STEPS", 1)
+    with pytest.raises(DesignError, match="held at 0.7 was not found: 1 steps were not enough"):
+        model.at(0.7)

@@ -115,6 +115,15 @@ def test_wald_limits_at_a_singular_D_are_nan_but_for_fixed_effects():
     assert table.iloc[:3].notna().all().all()
     assert table.iloc[3:][["lower", "upper"]].isna().all().all() and table["estimate"].notna().all()
     assert np.isnan(variance_covariance(planting())).all()
+    # At tau2 = 0 the likelihood falls on both sides of the edge, so that the information there says nothing.
+    y = np.random.default_rng(3).standard_normal((6, 5))
+    y -= y.mean(axis=1, keepdims=True)
+    y += np.sqrt(0.8 * y.var() * 30 / 24 / 5 / np.arange(-2.5, 3).var(ddof=1)) * np.arange(-2.5, 3)[:, None]  # F = 0.8
+    one = np.ones((30, 1))
+    flat = lmmlib.fit_design(lmmlib.Design.from_arrays(y.ravel(), one, one, np.repeat(np.arange(6), 5)))
+    assert flat.D.iloc[0, 0] == 0
+    assert np.linalg.eigvalsh(lmmlib.information_variance(flat.cross, 0.0, flat.sigma2, kind="observed")).min() > 0
+    assert np.isnan(variance_covariance(flat)).all()
 
 
 def test_profile_and_wald_agree_in_large_samples():

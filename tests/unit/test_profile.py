@@ -118,6 +118,16 @@ def test_reach_inverts_zeta(sleep):
             assert_allclose(zeta(held(peak, kind), reach(model, root)), root, rtol=1e-7, err_msg=name)
 
 
+def test_a_step_does_not_leave_the_parameter_space(sleep):
+    """Ten standard errors below the estimate sigma would be negative; the root of 17 is there all the same."""
+    small = lmmlib.fit("Reaction ~ 1 + (1 | Subject)", lmmlib.load("sleep").iloc[:30], "ML")
+    peak = Peak.of(small.cross, "ML")
+    model = held(peak, ("sigma",))
+    end = reach(model, -17.0)
+    assert 17 * model.step > model.estimate and 0 < end < model.estimate
+    assert_allclose(zeta(model, end), -17.0, rtol=1e-7)
+
+
 def test_the_work_is_bounded(sleep, monkeypatch):
     """Both limits of all six parameters: Newton's method has few steps from a neighbour, and no search hangs."""
     calls = []
