@@ -296,3 +296,17 @@ def test_criteria_count_the_parameters():
     assert fitted.aic == pytest.approx(fitted.criterion + 14, rel=1e-14)
     assert fitted.bic == pytest.approx(fitted.criterion + 7 * np.log(100), rel=1e-14)
     assert lmmlib.fit("y ~ x + t + (t || g)", grouped(tau=1.0)).n_parameters == 3 + 2 + 1
+
+
+@pytest.mark.parametrize(("ratio", "singular"), [(0.0, True), (1e-5, True), (5e-4, False)])
+def test_a_variance_that_cannot_be_told_from_zero_is_singular(ratio, singular):
+    """Balanced, F = 1 + 5 ratio^2: near F = 1 the deviance is flat to its last digit until tau / sigma is 1e-4."""
+    y = np.random.default_rng(3).standard_normal((50, 5))
+    y -= y.mean(axis=1, keepdims=True)
+    between = np.arange(50.0) - 24.5
+    mean_square = (y**2).sum() / 200
+    y += (np.sqrt(mean_square * (1 + 5 * ratio**2) / 5 / between.var(ddof=1)) * between)[:, None]
+    one = np.ones((250, 1))
+    fitted = lmmlib.fit_design(lmmlib.Design.from_arrays(y.ravel(), one, one, np.repeat(np.arange(50), 5)))
+    assert fitted.converged and fitted.is_singular is singular
+    assert_allclose(fitted.theta, ratio, atol=1e-4)
