@@ -40,7 +40,7 @@ class HeldEffect(Held):
         return self.peak.cross.work.change(np.eye(len(self.peak.L)), self.turn[:, 1:], -moved)
 
     def solve(self, value: float, starts: list[Point]) -> Point:
-        """As :meth:`Held.solve`, for the response that belongs to the value."""
+        """As :meth:`lmmlib.held.Held.solve`, for the response that belongs to the value."""
         self.data = Responses.of_cross(replace(self.rest, work=self._sums(value)))
         return super().solve(value, starts)
 
