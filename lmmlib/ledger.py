@@ -18,7 +18,7 @@ from lmmlib.rounding import rounded, significant
 KINDS = {
     "exact": "agrees",
     "bound": "agrees with the printed bound",
-    "early-stop": "agrees with the optimum; the printed value stopped short of it",
+    "early-stop": "agrees with the optimum",
     "source-error": "agrees, but the printed number is wrong",
     "monte-carlo": "agrees within Monte Carlo error",
 }

@@ -37,21 +37,25 @@ class Table:
     """Rounded text in rows and columns, shown as HTML in a notebook and as fixed-width text elsewhere.
 
     ``columns`` are the headings, ``rows`` tuples of text as long as ``columns``, ``numeric`` says which
-    columns are aligned right, ``caption`` may be None. The first column heads its row.
+    columns are aligned right, ``caption`` may be None. The first column heads its row. ``ids``, if there are any,
+    identify the rows, in small print.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[bool, ...]
     caption: str | None = None
+    ids: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         grid = [self.columns, *self.rows]
-        widths = [max(len(row[k]) for row in grid) for k in range(len(self.columns))]
+        if self.ids:
+            grid = [(*row, id) for row, id in zip(grid, ("id", *self.ids), strict=True)]
+        widths = [max(len(row[k]) for row in grid) for k in range(len(grid[0]))]
         lines = [
             "  ".join(
                 cell.rjust(width) if right else cell.ljust(width)
-                for cell, width, right in zip(row, widths, self.numeric, strict=True)
+                for cell, width, right in zip(row, widths, (*self.numeric, False), strict=False)
             ).rstrip()
             for row in grid
         ]
@@ -66,9 +70,10 @@ class Table:
         if self.caption:
             lines.append(f"<caption>{escape(self.caption)}</caption>")
         lines += [f"<thead><tr>{head}</tr></thead>", "<tbody>"]
-        for first, *rest in self.rows:
+        for (first, *rest), id in zip(self.rows, self.ids or [""] * len(self.rows), strict=True):
+            named = escape(first) + (f"<br><code>{escape(id)}</code>" if id else "")
             cells = "".join(f"<td{k}>{escape(c)}</td>" for c, k in zip(rest, kinds[1:], strict=True))
-            lines.append(f'<tr><th scope="row"{kinds[0]}>{escape(first)}</th>{cells}</tr>')
+            lines.append(f'<tr><th scope="row"{kinds[0]}>{named}</th>{cells}</tr>')
         return "\n".join([*lines, "</tbody>", "</table>"])
 
 
@@ -179,10 +184,9 @@ def reproduction_table(
             c.printed,
             c.digits,
             f"{c.verdict}: {c.note}" if c.verdict in _EXPLAINED else c.verdict,
-            c.id,
         )
         for c in compared
     )
-    columns = ("quantity", "ours", "printed", "digits that agree", "verdict", "ledger id")
+    columns = ("quantity", "ours", "printed", "digits that agree", "verdict")
     caption = caption or "What the document prints, and what this chapter computes"
-    return Table(columns, rows, (False, True, True, True, False, False), caption)
+    return Table(columns, rows, (False, True, True, True, False), caption, tuple(values))

@@ -192,9 +192,9 @@ def reproduced(notebook):
                 found |= {m["id"] for m in LEDGER_LINE.finditer(text) if m["verdict"] == PASSED}
             elif kind == "text/html":
                 for row in TABLE_ROW.findall(text):
-                    cells = [html.unescape(re.sub(r"<[^>]+>", "", c)).strip() for c in TABLE_CELL.findall(row)]
-                    if len(cells) > 1 and re.match(rf"{PASSED}\b", cells[-2]):
-                        found.add(cells[-1])
+                    cells, id = TABLE_CELL.findall(row), re.search(r"<code>(.*?)</code>", row)
+                    if id and re.match(rf"{PASSED}\b", re.sub(r"<[^>]+>", "", cells[-1]).strip()):
+                        found.add(html.unescape(id[1]))
     return found
 
 
