@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test run lab bench lock clean distclean help lint code notebooks pages
+.PHONY: book test run lab bench study lock clean distclean help lint code notebooks pages
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -66,6 +66,9 @@ lab: $(READY)  ## Open the chapters in JupyterLab
 
 bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (about two minutes)
 	@$(BIN)/python -m benchmarks.run
+
+study: $(READY)  ## Run the simulation studies again (about ten minutes), rewrites their tables
+	@$(BIN)/python -m studies.coverage
 
 lock:  ## Resolve the dependencies again: rewrites requirements.lock and environment.yml
 	@$(PYTHON) chapters/_tools/environment.py --lock

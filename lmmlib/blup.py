@@ -2,11 +2,11 @@ r"""Best linear unbiased predictions of the random effects, with three errors th
 
 With :math:`T_i = DZ_i'V_i^{-1}X_i` and :math:`\Phi = (X'V^{-1}X)^{-1}`, the error :math:`\hat b_i - b_i` has covariance
 
-* everything known: :math:`D - DZ_i'V_i^{-1}Z_iD = \operatorname{Var}(b_i \mid y)`;
-* beta estimated, the prediction error variance: that plus :math:`T_i\Phi T_i'`;
-* D and sigma2 estimated too: that plus twice :math:`\sum_{rs} W_{rs}\dot S_rV_i\dot S_s'`, where
-  :math:`S = DZ_i'V_i^{-1}` and W is the covariance of the variance parameters (Kackar and Harville 1984; Prasad and
-  Rao 1990). Once is what the estimates add to the error, and once what the second line loses by using them.
+* everything known: :math:`D - DZ_i'V_i^{-1}Z_iD = \operatorname{Var}(b_i \mid y)`, equation :eq:`conditional-variance`;
+* beta estimated: that plus :math:`T_i\Phi T_i'`, equation :eq:`prediction-error-variance`;
+* D and sigma2 estimated too, equation :eq:`prasad-rao`: that plus twice :math:`\sum_{rs} W_{rs}\dot S_rV_i\dot S_s'`,
+  where :math:`S = DZ_i'V_i^{-1}` and W is the covariance of the variance parameters (Kackar and Harville 1984; Prasad
+  and Rao 1990). Once is what the estimates add to the error, and once what the second line loses by using them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.linalg import solve_triangular
 from scipy.stats import norm
 
 from lmmlib.design import CrossProducts
-from lmmlib.errors import ParameterError
+from lmmlib.errors import DesignError, ParameterError
 from lmmlib.inference import curvature
 from lmmlib.information import d_directions
 from lmmlib.parameters import checked_level
@@ -45,7 +45,10 @@ class Blups:
     cov_beta_b : (n_groups, p, q) array
         Covariance of the errors of beta and of b_i, D and sigma2 known.
     shrinkage : (n_groups, q, q) array
-        The weight that b_i gives to the group's own data: the prediction is this times the group's own estimate.
+        The weight :eq:`shrinkage-weight` that b_i gives to the group's own data: the prediction is this times the
+        group's own estimate.
+    note : str
+        Why ``corrected`` is NaN where the rows do not identify how far D and sigma2 are off; otherwise empty.
     """
 
     b: pd.DataFrame
@@ -54,25 +57,35 @@ class Blups:
     corrected: np.ndarray
     cov_beta_b: np.ndarray
     shrinkage: np.ndarray
+    note: str = ""
 
-    def se(self, error: str = "pev") -> pd.DataFrame:
-        """Standard errors, labelled as ``b``; ``error`` is "known", "pev" or "corrected"."""
+    def covariance(self, error: str = "pev") -> np.ndarray:
+        """Covariances of the error by name, (n_groups, q, q); ``error`` is "known", "pev" or "corrected"."""
         if error not in ERRORS:
             raise ParameterError(f"error is {', '.join(map(repr, ERRORS))}; got {error!r}")
-        values = np.sqrt(np.diagonal(getattr(self, error), axis1=1, axis2=2))
-        return pd.DataFrame(values, self.b.index, self.b.columns)
+        if error == "corrected" and self.note:
+            raise DesignError(f"{self.note}; error='pev' takes them as known")
+        return getattr(self, error)
+
+    def se(self, error: str = "pev") -> pd.DataFrame:
+        """Standard errors, the roots of the diagonal of :meth:`covariance`, labelled as ``b``."""
+        return pd.DataFrame(_root_diagonal(self.covariance(error)), self.b.index, self.b.columns)
 
     def frame(self, error: str = "pev", level: float = 0.95) -> pd.DataFrame:
         """One row for each group and random effect: prediction, the three standard errors, normal limits by one."""
         reach = norm.ppf((1 + checked_level(level)) / 2) * self.se(error).to_numpy().ravel()
         index = pd.MultiIndex.from_product([self.b.index, self.b.columns], names=["group", "term"])
         b = self.b.to_numpy().ravel()
-        errors = {f"se_{e}": self.se(e).to_numpy().ravel() for e in ERRORS}
+        errors = {f"se_{e}": _root_diagonal(getattr(self, e)).ravel() for e in ERRORS}
         return pd.DataFrame({"b": b, **errors, "lower": b - reach, "upper": b + reach}, index).reset_index()
 
     def __repr__(self) -> str:
         n, q = self.b.shape
         return f"Blups of {n} groups, {q} random effect{'s' * (q != 1)} each: {', '.join(map(str, self.b.columns))}"
+
+
+def _root_diagonal(covariance: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +113,7 @@ def random_effects(cross: CrossProducts, beta, D, sigma2: float) -> np.ndarray:
 
     .. math:: \hat b_i = E(b_i \mid y_i) = D Z_i'V_i^{-1}(y_i - X_i\beta)
 
-    At the GLS estimate of beta it is the best linear unbiased predictor.
+    Equation :eq:`blup` of the book; at the GLS estimate of beta it is the best linear unbiased predictor.
 
     Parameters
     ----------
@@ -122,9 +135,10 @@ def random_effects(cross: CrossProducts, beta, D, sigma2: float) -> np.ndarray:
 def conditional_covariance(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
     r"""Covariance of the random effects given the data, all parameters known, (n_groups, q, q).
 
-    .. math:: \operatorname{Var}(b_i \mid y_i) = D - D Z_i'V_i^{-1}Z_iD = \sigma^2 L(\sigma^2 I + L'Z_i'Z_iL)^{-1}L'
+    .. math:: \operatorname{Var}(b_i \mid y_i) = D - D Z_i'V_i^{-1}Z_iD
+        = \sigma^2 \Lambda_D(\sigma^2 I + \Lambda_D'Z_i'Z_i\Lambda_D)^{-1}\Lambda_D', \qquad D = \Lambda_D\Lambda_D'
 
-    With D = LL'; computed in the last form, which has no difference.
+    Equation :eq:`conditional-variance` of the book; computed in the last form, which has no difference.
 
     Parameters
     ----------
@@ -145,7 +159,7 @@ def estimation_error(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
 
     .. math:: \sum_{r,s} W_{rs}\, \dot S_r V_i \dot S_s', \qquad S = DZ_i'V_i^{-1}, \quad W = I_R^{-1}
 
-    Kackar and Harville (1984); the corrected error holds it twice.
+    Kackar and Harville (1984); the corrected error, equation :eq:`prasad-rao` of the book, holds it twice.
 
     Parameters
     ----------
@@ -185,7 +199,7 @@ def blups(fit: Fit) -> Blups:
 
     .. math:: \hat b_i = D Z_i'V_i^{-1}(y_i - X_i\hat\beta)
 
-    Robinson (1991); the errors are those at the head of this module.
+    Equation :eq:`blup` of the book; Robinson (1991). The errors are those at the head of this module.
 
     Parameters
     ----------
@@ -205,11 +219,17 @@ def blups(fit: Fit) -> Blups:
     to_formula = solve_triangular(Rx, np.eye(len(Rx))) if Rx.size else Rx
     groups = pd.Index(fit.design.group_names, name=fit.design.grouping)
     b = pd.DataFrame(random_effects(cross, beta, D, sigma2), groups, list(fit.design.z_names))
+    note = ""
+    try:
+        corrected = pev + 2 * estimation_error(cross, D, sigma2)
+    except DesignError as error:
+        corrected, note = np.full_like(pev, np.nan), str(error)
     return Blups(
         b=b,
         known=known,
         pev=pev,
-        corrected=pev + 2 * estimation_error(cross, D, sigma2),
+        corrected=corrected,
         cov_beta_b=-to_formula @ Phi @ np.swapaxes(T, 1, 2),
         shrinkage=f.times(cross.work.ZtZ) @ cross.basis.Rz,
+        note=note,
     )

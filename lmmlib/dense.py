@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.design import Design
+from lmmlib.errors import DesignError
 
 
 def big_Z(design: Design) -> np.ndarray:
@@ -136,3 +137,19 @@ def kenward_roger_covariance(design: Design, D, sigma2: float) -> np.ndarray:
             Q = X.T @ W @ Vr @ W @ Vs @ W @ X
             middle += weight[r, s] * (Q - X.T @ W @ Vr @ W @ X @ Phi @ X.T @ W @ Vs @ W @ X)
     return Phi + 2 * Phi @ middle @ Phi
+
+
+def henderson(design: Design, D, sigma2: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    r"""Henderson's equations :eq:`mixed-model-equations` of the book, as printed, with the inverse of D.
+
+    Returns beta (p,), b (n_groups, q) and the inverse of the matrix of the system times sigma2, (p + n q, p + n q): the
+    covariance of the errors of beta and of all b, group after group. A singular D has no inverse: DesignError.
+    """
+    X, Z, p, D = design.X, big_Z(design), design.X.shape[1], np.asarray(D, float)
+    sd = np.sqrt(np.diag(D))
+    if not (sd > 0).all() or np.linalg.matrix_rank(D / np.outer(sd, sd), tol=1e-10) < len(D):
+        raise DesignError("D is singular, and these equations hold its inverse; lmmlib.henderson.henderson needs none")
+    precision = sigma2 * np.kron(np.eye(design.n_groups), np.linalg.inv(D))
+    C = np.block([[X.T @ X, X.T @ Z], [Z.T @ X, Z.T @ Z + precision]])
+    solution = np.linalg.solve(C, np.concatenate([X.T @ design.y, Z.T @ design.y]))
+    return solution[:p], solution[p:].reshape(design.n_groups, -1), sigma2 * np.linalg.inv(C)

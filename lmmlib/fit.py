@@ -155,6 +155,22 @@ class Fit:
 
         return profile.profile(self, parameter, values)
 
+    def predict(
+        self,
+        newdata: pd.DataFrame,
+        level: str = "conditional",
+        new_groups: str = "population",
+        interval: str | None = None,
+        method: str = "plugin",
+        coverage: float = 0.95,
+        size: int = 1000,
+        rng: np.random.Generator | None = None,
+    ) -> pd.DataFrame:
+        """:func:`lmmlib.predict.predict`: predictions for new rows, with confidence or prediction intervals."""
+        from lmmlib import predict
+
+        return predict.predict(self, newdata, level, new_groups, interval, method, coverage, size, rng)
+
     def __repr__(self) -> str:
         return self.summary()
 

@@ -127,10 +127,10 @@ def _variance_of_parameters(d: Directions, kind: str) -> np.ndarray:
         not (np.diag(information) > 1e-10 * np.diag(d.trace2)).all()
         or np.linalg.eigvalsh(information / np.outer(scale, scale)).min() < 1e-10
     ):
-        raise DesignError(
-            f"the {kind} information on the variance parameters is not positive definite at this D and sigma2: they "
-            "are no interior REML optimum, or the data do not identify them; use kind='expected', or a smaller D"
-        )
+        why = "the data do not identify D and sigma2; use fewer random columns or fixed effects between groups"
+        if kind == "observed":
+            why = "they are no interior REML optimum, or the data do not identify them; use kind='expected'"
+        raise DesignError(f"the {kind} information on the variance parameters is not positive definite here: {why}")
     return np.linalg.inv(information / np.outer(scale, scale)) / np.outer(scale, scale)
 
 

@@ -199,6 +199,123 @@ def normal_quantiles(ax: Axes, values, colour: str = "blue", marker: str = "o") 
     return ax
 
 
+def caterpillar(
+    ax: Axes,
+    frame: pd.DataFrame,
+    term: str | None = None,
+    colour: str = "blue",
+    marker: str = "o",
+    offset: float = 0.0,
+    label: str | None = None,
+    names: bool = True,
+) -> Axes:
+    """Predictions of the random effects `term` with their intervals, one row per group, the largest on top.
+
+    `frame` has the columns group, term, b, lower and upper, as :meth:`lmmlib.blup.Blups.frame` and
+    :meth:`lmmlib.eb.Posterior.frame` return them; `term` may be left out if there is one only. The dashed
+    line at zero is the population.
+    """
+    _need(frame, "group", "term", "b", "lower", "upper")
+    terms = list(pd.unique(frame["term"]))
+    if term is None and len(terms) != 1:
+        raise DataError(f"The frame has the random effects {terms}; say which by term=.")
+    if term is not None and term not in terms:
+        raise DataError(f"The frame has no random effect {term!r}; it has {terms}.")
+    part = frame[frame["term"] == (terms[0] if term is None else term)]
+    # Predictions that differ by rounding alone stay in the order of the frame.
+    place = (part["b"] / (part["b"].abs().max() or 1.0)).round(10)
+    part = part.loc[place.sort_values(ascending=False, kind="stable").index]
+    ax.axvline(0.0, color=COLOURS["black"], linewidth=0.8, linestyle="--")
+    labels = list(map(str, part["group"])) if names else None
+    intervals(ax, part["b"], part["lower"], part["upper"], labels, colour, marker, offset, label)
+    ax.set(xlabel=f"random effect: {part['term'].iloc[0]}", **({} if names else {"yticks": []}))
+    return ax
+
+
+def shrinkage(
+    ax: Axes,
+    own: pd.DataFrame,
+    pooled: pd.DataFrame,
+    population: Sequence[float] | None = None,
+    colour: str = "blue",
+) -> Axes:
+    """An arrow for each group from its own estimate (no pooling, hollow) to its partially pooled one (filled).
+
+    `own` and `pooled` have a row for each group, with the same index and the same one or two columns of
+    coefficients: with two they are the axes; with one it is the horizontal axis, the groups in rows by their
+    pooled value. A group without an estimate of its own (NaN) has no arrow. `population` is the point of the fixed
+    effects, marked by a cross.
+    """
+    if list(own.columns) != list(pooled.columns) or len(own.columns) not in (1, 2):
+        raise DataError(
+            "own and pooled must have the same one or two columns; they have "
+            f"{list(own.columns)} and {list(pooled.columns)}."
+        )
+    absent = [group for group in pooled.index if group not in own.index]
+    if absent or not own.index.is_unique or not pooled.index.is_unique:
+        raise DataError(
+            f"own and pooled must have one row for each group; {absent[0]!r} is not in own."
+            if absent
+            else "own and pooled must have one row for each group; a group occurs twice."
+        )
+    names, pooled = list(pooled.columns), pooled.sort_values(pooled.columns[0], kind="stable")
+    end = pooled.to_numpy(dtype=float)
+    start = own.loc[pooled.index].to_numpy(dtype=float)
+    if len(names) == 1:
+        rows = np.arange(len(end), dtype=float)[:, None]
+        start, end = np.hstack([start, rows]), np.hstack([end, rows])
+    there = np.isfinite(start).all(axis=1)
+    shade, step = COLOURS[colour], (end - start)[there]
+    ax.quiver(
+        *start[there].T, *step.T, color=shade, alpha=0.6, angles="xy", scale_units="xy", scale=1, width=0.003, zorder=1
+    )
+    ax.plot(*start[there].T, "o", markerfacecolor="white", markeredgecolor=shade, label="each group by itself")
+    ax.plot(*end.T, "o", color=shade, label="partially pooled")
+    if population is not None and len(names) == 2:
+        ax.plot(*population, "X", color=COLOURS["vermillion"], markersize=10, label="population")
+    elif population is not None:
+        ax.axvline(np.ravel(population)[0], color=COLOURS["vermillion"], linestyle="--", label="population")
+    ax.set(xlabel=str(names[0]))
+    if len(names) == 1:
+        ax.set_yticks(range(len(end)), list(map(str, pooled.index)))
+    else:
+        ax.set(ylabel=str(names[1]))
+    return ax
+
+
+def group_curves(
+    ax: Axes,
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    group: str,
+    population: str | None = None,
+    highlight: Sequence = (),
+    colour: str = "sky",
+) -> Axes:
+    """The fitted curve of each group, thin; those of the groups in `highlight` thick, each with its own line style.
+
+    `x`, `y`, `group` are columns of `frame`, in which `y` holds predictions at a grid of `x`; `population` is the
+    column with the population's prediction, drawn once, in black, as its mean at each `x`. Highlighted groups and
+    the population are in the legend.
+    """
+    _need(frame, x, y, group, *([] if population is None else [population]))
+    known = set(frame[group])
+    unknown = [g for g in highlight if g not in known]
+    if unknown:
+        raise DataError(f"There is no group {unknown[0]!r} in {group!r} to highlight.")
+    if len(highlight) > len(_CYCLE) - 1:
+        raise DataError(f"No more than {len(_CYCLE) - 1} groups can be told apart; {len(highlight)} to highlight.")
+    spaghetti(ax, frame, x, y, group, colour, mean=False)
+    for name, shade, style in zip(highlight, _CYCLE, _STYLES, strict=False):
+        part = frame[frame[group] == name].sort_values(x)
+        ax.plot(part[x], part[y], color=COLOURS[shade], linestyle=style, linewidth=2.2, label=str(name))
+    if population is not None:
+        average = frame.groupby(x, observed=True)[population].mean()
+        ax.plot(average.index, average, color=COLOURS["black"], linestyle="-", linewidth=3.0, label="population")
+    return ax
+
+
 def _need(frame: pd.DataFrame, *columns: str) -> None:
     missing = [c for c in columns if c not in frame.columns]
     if missing:

@@ -55,7 +55,15 @@ def test_contents_miss_a_page(tmp_path):
 
 
 def test_there_are_chapters():
-    assert [path.stem[:2] for path in PATHS if re.match(r"\d\d-", path.stem)] == ["01", "02", "03", "04", "05"]
+    assert [path.stem[:2] for path in PATHS if re.match(r"\d\d-", path.stem)] == [
+        "01",
+        "02",
+        "03",
+        "04",
+        "05",
+        "06",
+        "07",
+    ]
 
 
 def defined_and_used(notebooks, pattern):

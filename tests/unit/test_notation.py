@@ -18,7 +18,20 @@ MODULES = [name for _, name, _ in pkgutil.iter_modules(lmmlib.__path__)]
 INDICES = {"i", "j"}
 TO_COME = {"n_clones"}
 # Arrays whose name is a word, not a symbol of the book.
-PLAIN_WORDS = {"coordinates", "cov", "data", "df", "formula", "level", "null", "rng", "times"}
+PLAIN_WORDS = {
+    "coordinates",
+    "cov",
+    "covariances",
+    "data",
+    "df",
+    "formula",
+    "level",
+    "means",
+    "null",
+    "rng",
+    "times",
+    "toward",
+}
 
 
 def table():

@@ -139,3 +139,132 @@ def test_normal_quantiles_of_a_normal_sample_lie_on_the_line(ax):
     np.testing.assert_allclose(points.get_ydata(), values)
     np.testing.assert_allclose(points.get_xdata(), (values - 3) / 2, atol=1e-12)
     np.testing.assert_allclose(line.get_ydata(), values, atol=0.05)
+
+
+def predictions():
+    return pd.DataFrame(
+        {
+            "group": ["a", "b", "c"] * 2,
+            "term": ["level"] * 3 + ["slope"] * 3,
+            "b": [0.5, -1.0, 2.0, 1.0, 2.0, 3.0],
+            "lower": [0.0, -2.0, 1.5, 0.0, 1.0, 2.0],
+            "upper": [1.0, 0.0, 2.5, 2.0, 3.0, 4.0],
+        }
+    )
+
+
+def test_caterpillar_has_the_largest_effect_on_top(ax):
+    assert plots.caterpillar(ax, predictions(), "level", label="BLUP") is ax
+    zero, points = ax.lines
+    assert set(zero.get_xdata()) == {0.0}
+    np.testing.assert_allclose(points.get_xydata(), [[2.0, 0], [0.5, -1], [-1.0, -2]])
+    np.testing.assert_allclose(ax.collections[0].get_segments()[2], [[-2, -2], [0, -2]])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["c", "a", "b"]
+    assert "level" in ax.get_xlabel() and ax.get_legend_handles_labels()[1] == ["BLUP"]
+
+
+def test_caterpillar_keeps_the_order_of_equal_effects(ax):
+    frame = predictions().query("term == 'level'").assign(b=[1.0, 1.0 + 1e-15, 2.0])
+    plots.caterpillar(ax, frame)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["c", "a", "b"]  # a before b, which is larger by rounding
+    plots.caterpillar(ax, frame.assign(b=0.0))
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_caterpillar_of_the_second_term(ax):
+    plots.caterpillar(ax, predictions(), "slope")
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), [3.0, 2.0, 1.0])
+    assert "slope" in ax.get_xlabel()
+
+
+def test_caterpillar_of_a_single_term_needs_no_name(ax):
+    plots.caterpillar(ax, predictions().query("term == 'slope'"), names=False, offset=0.2)
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), [0.2, -0.8, -1.8])
+    assert len(ax.get_yticks()) == 0
+
+
+def test_caterpillar_errors(ax):
+    with pytest.raises(DataError, match=r"random effects \['level', 'slope'\]; say which by term="):
+        plots.caterpillar(ax, predictions())
+    with pytest.raises(DataError, match=r"no random effect 'week'; it has \['level', 'slope'\]"):
+        plots.caterpillar(ax, predictions(), "week")
+    with pytest.raises(DataError, match="no column 'lower'"):
+        plots.caterpillar(ax, predictions().drop(columns="lower"))
+
+
+def estimates():
+    own = pd.DataFrame({"level": [1.0, 4.0, np.nan], "slope": [0.0, 3.0, np.nan]}, index=["a", "b", "c"])
+    pooled = pd.DataFrame({"level": [3.0, 1.5, 2.0], "slope": [2.5, 0.5, 1.0]}, index=["b", "a", "c"])
+    return own, pooled
+
+
+def test_shrinkage_arrows_run_from_no_pooling_to_partial_pooling(ax):
+    own, pooled = estimates()
+    assert plots.shrinkage(ax, own, pooled, [2.0, 1.0]) is ax
+    (arrows,) = ax.collections
+    # The rows are matched by their labels; c has no estimate of its own.
+    np.testing.assert_allclose(np.c_[arrows.X, arrows.Y, arrows.U, arrows.V], [[1, 0, 0.5, 0.5], [4, 3, -1, -0.5]])
+    assert (arrows.angles, arrows.scale_units, arrows.scale) == ("xy", "xy", 1), "an arrow ends where its group does"
+    start, end, centre = (line.get_xydata() for line in ax.lines)
+    np.testing.assert_allclose(start, [[1, 0], [4, 3]])
+    np.testing.assert_allclose(end, [[1.5, 0.5], [2, 1], [3, 2.5]])
+    np.testing.assert_allclose(centre, [[2, 1]])
+    assert ax.get_legend_handles_labels()[1] == ["each group by itself", "partially pooled", "population"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("level", "slope")
+    assert ax.lines[0].get_markerfacecolor() != ax.lines[1].get_markerfacecolor(), "hollow and filled, not colour alone"
+
+
+def test_shrinkage_of_one_coefficient_has_a_row_for_each_group(ax):
+    own, pooled = (frame[["level"]] for frame in estimates())
+    plots.shrinkage(ax, own, pooled, [2.0])
+    (arrows,) = ax.collections
+    np.testing.assert_allclose(np.c_[arrows.X, arrows.Y, arrows.U, arrows.V], [[1, 0, 0.5, 0], [4, 2, -1, 0]])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "c", "b"]
+    assert set(ax.lines[-1].get_xdata()) == {2.0}
+
+
+def test_shrinkage_errors(ax):
+    own, pooled = estimates()
+    with pytest.raises(DataError, match="same one or two columns"):
+        plots.shrinkage(ax, own[["level"]], pooled)
+    three = own.assign(more=1.0)
+    with pytest.raises(DataError, match="same one or two columns"):
+        plots.shrinkage(ax, three, three)
+    with pytest.raises(DataError, match="'b' is not in own"):
+        plots.shrinkage(ax, own.drop(index="b"), pooled)
+    with pytest.raises(DataError, match="a group occurs twice"):
+        plots.shrinkage(ax, pd.concat([own, own]), pooled)
+
+
+def test_group_curves(ax):
+    data = frame().assign(mean=[2.0, 0.0, 1.0, 0.0, 1.0])
+    assert plots.group_curves(ax, data, "t", "y", "g", population="mean", highlight=["b"]) is ax
+    (thin,) = ax.collections
+    np.testing.assert_array_equal(thin.get_segments()[0], [[0, 1], [1, 3], [2, 5]])
+    chosen, population = ax.lines
+    np.testing.assert_array_equal(chosen.get_xydata(), [[0, 2], [1, 6]])
+    np.testing.assert_array_equal(population.get_xydata(), [[0, 0], [1, 1], [2, 2]])
+    assert ax.get_legend_handles_labels()[1] == ["b", "population"]
+
+
+def test_group_curves_run_in_the_order_of_x_and_average_the_population(ax):
+    data = pd.DataFrame({"t": [1, 0, 1, 0], "y": [4.0, 3.0, 2.0, 1.0], "g": ["a", "a", "b", "b"]})
+    plots.group_curves(ax, data.assign(mean=[5.0, 1.0, 7.0, 1.0]), "t", "y", "g", population="mean", highlight=["a"])
+    chosen, population = ax.lines
+    np.testing.assert_array_equal(chosen.get_xydata(), [[0, 3], [1, 4]])
+    np.testing.assert_array_equal(population.get_xydata(), [[0, 1], [1, 6]])
+
+
+def test_highlighted_curves_differ_in_colour_and_style(ax):
+    plots.group_curves(ax, frame(), "t", "y", "g", highlight=["b", "a"])
+    assert len({line.get_color() for line in ax.lines}) == len({line.get_linestyle() for line in ax.lines}) == 2
+
+
+def test_group_curves_errors(ax):
+    with pytest.raises(DataError, match="no group 'z' in 'g'"):
+        plots.group_curves(ax, frame(), "t", "y", "g", highlight=["z"])
+    with pytest.raises(DataError, match="no column 'mean'"):
+        plots.group_curves(ax, frame(), "t", "y", "g", population="mean")
+    many = pd.DataFrame({"t": range(9), "y": range(9), "g": range(9)})
+    with pytest.raises(DataError, match="No more than 5 groups.*9 to highlight"):
+        plots.group_curves(ax, many, "t", "y", "g", highlight=range(9))

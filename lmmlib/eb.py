@@ -1,0 +1,281 @@
+r"""Empirical Bayes and its repairs: what is known of the random effects when D and sigma2 are estimated.
+
+The law of b given y averages the law of b given y and alpha = (D, sigma2) over what is known of alpha. The plug-in
+answer puts all of alpha at its estimate, and so leaves out one of the two terms of :eq:`total-variance`. Here are that
+answer and four that put the term back: the corrected error, the delta method, the bootstrap, and a prior for alpha.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from lmmlib.basis import chunks
+from lmmlib.bootstrap import CHUNK, parametric_bootstrap
+from lmmlib.errors import DesignError, ParameterError
+from lmmlib.inference import curvature
+from lmmlib.information import d_directions, directions
+from lmmlib.mixture import Mixture, total_moments
+from lmmlib.parameters import checked_level
+from lmmlib.prediction_errors import batched_effects
+from lmmlib.ratio import ratio_posterior
+from lmmlib.responses import Responses
+from lmmlib.weighted import weigh
+
+if TYPE_CHECKING:
+    from lmmlib.fit import Fit
+
+__all__ = [
+    "Posterior",
+    "kass_steffey",
+    "laird_louis",
+    "plug_in",
+    "prediction_derivatives",
+    "quadrature",
+    "total_moments",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What is known of the random effects of every group.
+
+    Attributes
+    ----------
+    method : str
+        Whose answer it is.
+    b : DataFrame
+        Means, a row for each group and a column for each random effect.
+    cov : (n_groups, q, q) array
+        Covariances.
+    mixture : Mixture or None
+        The law of each random effect, where it is a mixture; None where it is taken to be normal.
+    n_failed : int
+        Refits of a bootstrap that found no optimum and were left out.
+    """
+
+    method: str
+    b: pd.DataFrame
+    cov: np.ndarray
+    mixture: Mixture | None = field(default=None, repr=False)
+    n_failed: int = 0
+
+    @property
+    def se(self) -> pd.DataFrame:
+        """Standard deviations, labelled as ``b``."""
+        return pd.DataFrame(np.sqrt(np.diagonal(self.cov, axis1=1, axis2=2)), self.b.index, self.b.columns)
+
+    @property
+    def law(self) -> str:
+        """Which quantiles the intervals are made of."""
+        return "normal" if self.mixture is None else f"quantiles of the {str(self.mixture).partition(',')[0].lower()}"
+
+    def interval(self, level: float = 0.95) -> pd.DataFrame:
+        """Equal-tailed limits ``lower`` and ``upper`` by ``law``, indexed by group and term."""
+        p = (1 + checked_level(level)) / 2
+        if self.mixture is None:
+            b, reach = self.b.to_numpy(), norm.ppf(p) * self.se.to_numpy()
+            lower, upper = b - reach, b + reach
+        else:
+            lower, upper = self.mixture.quantile(1 - p), self.mixture.quantile(p)
+        index = pd.MultiIndex.from_product([self.b.index, self.b.columns], names=["group", "term"])
+        return pd.DataFrame({"lower": lower.ravel(), "upper": upper.ravel()}, index)
+
+    def frame(self, level: float = 0.95) -> pd.DataFrame:
+        """One row for each group and random effect: group, term, b, se, lower, upper."""
+        limits = self.interval(level)
+        limits.insert(0, "se", self.se.to_numpy().ravel())
+        limits.insert(0, "b", self.b.to_numpy().ravel())
+        return limits.reset_index()
+
+    def __repr__(self) -> str:
+        n, q = self.b.shape
+        failed = f"; {self.n_failed} refits failed and are left out" if self.n_failed else ""
+        return f"Posterior of {n} groups, {q} random effect{'s' * (q != 1)} each: {self.method} ({self.law}){failed}"
+
+
+def plug_in(fit: Fit, error: str = "known") -> Posterior:
+    r"""Empirical Bayes: the law of b given y with the estimates in the place of the parameters.
+
+    .. math:: b_i \mid y \approx
+        N\big(\hat b_i,\; \operatorname{Var}(b_i \mid y;\, \hat\beta, \hat D, \hat\sigma^2)\big)
+
+    Equation :eq:`plug-in` of the book; its intervals are too short, and points where D is estimated by zero. The other
+    errors of :func:`lmmlib.blup.blups` may take the place of the variance; only "corrected" is above zero there.
+
+    Parameters
+    ----------
+    fit : Fit
+    error : {"known", "pev", "corrected"}
+        All parameters taken as known; beta estimated; or D and sigma2 estimated too, :eq:`prasad-rao`.
+
+    Returns
+    -------
+    Posterior
+        With normal intervals.
+    """
+    blups = fit.blups()
+    return Posterior(f"plug-in, error {error}", blups.b, blups.covariance(error))
+
+
+def prediction_derivatives(fit: Fit, working: bool = False) -> np.ndarray:
+    r"""Derivatives of the predictions by the variance parameters (vech D, sigma2), beta following by GLS.
+
+    .. math:: \frac{\partial\hat b_i}{\partial\alpha_r} = \dot D_rZ_i'V_i^{-1}\hat r_i
+        - DZ_i'V_i^{-1}\dot V_{ir}V_i^{-1}\hat r_i + T_i\Phi\sum_jX_j'V_j^{-1}\dot V_{jr}V_j^{-1}\hat r_j
+
+    with :math:`\hat r = y - X\hat\beta`, :math:`T_i = DZ_i'V_i^{-1}X_i` and :math:`\Phi = (X'V^{-1}X)^{-1}`: what
+    equation :eq:`kass-steffey` of the book needs.
+
+    Parameters
+    ----------
+    fit : Fit
+    working : bool
+        By the entries of D in the working basis of the cross-products instead of D itself.
+
+    Returns
+    -------
+    (k, n_groups, q) array
+    """
+    cross, D, sigma2 = fit.cross, fit.D.to_numpy(), fit.sigma2
+    d, w, base = directions(cross, D, sigma2, working=working), weigh(cross, D, sigma2), cross.work
+    E, p, q, Rz = d_directions(cross, working), len(d.Phi), len(cross.z_names), cross.basis.Rz
+    beta = cross.basis.Rx @ (d.estimate.beta - cross.basis.beta0)
+    K = np.swapaxes(w.half, 1, 2) @ w.half
+    ZtZ, index = cross.patterns
+    # V^-1 Z = Z F, U = I - D Z'V^-1 Z and D Z'V^-1 = K Z'.
+    U = np.eye(q) - K @ ZtZ
+    F = U / sigma2
+    u = np.einsum("gba,gb->ga", F[index], base.Zty - base.ZtX @ beta)
+    by_D = np.einsum("gab,rbc,gc->rga", U[index], E, u)
+    by_sigma2 = -np.einsum("gab,gb->ga", K[index], u)
+    T = K[index] @ base.ZtX
+    by_beta = np.einsum("gax,xy,ry->rga", T, d.Phi, d.P[:, :p, p])
+    total = np.concatenate([by_D, by_sigma2[None]]) + by_beta
+    return np.linalg.solve(Rz, total[..., None])[..., 0] if q else total
+
+
+def kass_steffey(fit: Fit) -> Posterior:
+    r"""Empirical Bayes with the variance that estimating D and sigma2 adds, to first order at the data at hand.
+
+    .. math:: \operatorname{Var}(b_i \mid y) \approx \operatorname{Var}(b_i \mid y, \hat\alpha)
+        + \sum_{r,s} W_{rs}\frac{\partial\hat b_i}{\partial\alpha_r}\frac{\partial\hat b_i'}{\partial\alpha_s}
+
+    Equation :eq:`kass-steffey` of the book; Kass and Steffey (1989). The first term is the prediction error variance,
+    that is, beta has a flat prior; W is the inverse of the observed REML information on :math:`\alpha`, or of the
+    expected one where D is singular or the fit is by ML.
+
+    Parameters
+    ----------
+    fit : Fit
+
+    Returns
+    -------
+    Posterior
+        With normal intervals.
+
+    Raises
+    ------
+    DesignError
+        If the information on D and sigma2 is singular.
+    """
+    kind = "expected" if fit.is_singular or fit.method == "ML" else "observed"
+    W = curvature(fit.cross, fit.D.to_numpy(), fit.sigma2, kind).A
+    slopes, blups = prediction_derivatives(fit, working=True), fit.blups()
+    return Posterior("Kass-Steffey", blups.b, blups.pev + np.einsum("rs,rga,sgb->gab", W, slopes, slopes))
+
+
+def laird_louis(fit: Fit, size: int, rng: np.random.Generator) -> Posterior:
+    r"""Empirical Bayes with the spread of estimates of all parameters, by the parametric bootstrap.
+
+    .. math:: p(b_i \mid y) \approx \frac1S\sum_s N\big(b_i;\; E(b_i \mid y, \theta_s^*),\;
+        \operatorname{Var}(b_i \mid y, \theta_s^*)\big)
+
+    Equation :eq:`laird-louis` of the book, with :math:`\theta_s^* = (\beta, D, \sigma^2)` the estimates from data that
+    the fit simulates, and y the original data: the type III bootstrap of Laird and Louis (1987). Mean and covariance
+    are those of :func:`total_moments`.
+
+    Parameters
+    ----------
+    fit : Fit
+    size : int
+        Number of simulated data sets S.
+    rng : Generator
+
+    Returns
+    -------
+    Posterior
+        Its intervals are quantiles of the mixture.
+
+    Raises
+    ------
+    DesignError
+        If no refit found an optimum.
+    """
+    fits, cross = parametric_bootstrap(fit, size, rng), fit.cross
+    good = np.flatnonzero(~fits.failed)
+    if not len(good):
+        raise DesignError(f"none of {size} refits found an optimum: {fits.reason[0]}")
+    data, index = Responses.of_cross(cross), cross.patterns[1]
+    parts = [batched_effects(cross, data, fits, good[part]) for part in chunks(len(good), CHUNK)]
+    means, covariances = (np.concatenate(both) for both in zip(*parts, strict=True))
+    covariances = covariances[:, index]
+    b, cov = total_moments(means, covariances)
+    scales = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1))
+    return Posterior(
+        method=f"Laird-Louis, {size} refits",
+        b=_labelled(fit, b),
+        cov=cov,
+        mixture=Mixture(means, scales, np.full((len(good), 1, 1), 1 / len(good))),
+        n_failed=size - len(good),
+    )
+
+
+def quadrature(fit: Fit, prior: str = "uniform") -> Posterior:
+    r"""The fully Bayesian answer for one random column, by quadrature.
+
+    .. math:: p(b_i \mid y) = \int p(b_i \mid y, \lambda)\, p(\lambda \mid y)\, d\lambda, \qquad
+        p(\beta, \sigma^2, \tau) \propto \frac1{\sigma^2}, \quad \lambda = \tau/\sigma
+
+    Equation :eq:`bayes-quadrature` of the book; :func:`lmmlib.ratio.ratio_posterior` does it, and says how. The data
+    alone are used, not the estimates of the fit. The posterior is proper if n_groups less the number of fixed effects
+    that are constant within groups is at least 2. If there are such effects and it is below 4, the standard errors are
+    infinite; the limits are finite always.
+
+    Parameters
+    ----------
+    fit : Fit
+        With one random column.
+    prior : {"uniform"}
+        Of the standard deviation tau.
+
+    Returns
+    -------
+    Posterior
+        Its intervals are quantiles of the mixture.
+
+    Raises
+    ------
+    DesignError
+        If there is not one random column, or the posterior is improper.
+    ParameterError
+        For a prior that is not offered, 1/tau and 1/tau^2 among them.
+    """
+    if prior != "uniform":
+        raise ParameterError(
+            f"prior is 'uniform' in tau; got {prior!r}. Densities such as 1/tau or 1/tau^2 give an improper posterior: "
+            "the likelihood does not vanish at tau = 0, where their integral is infinite"
+        )
+    found = ratio_posterior(fit.cross, Responses.of_cross(fit.cross))
+    b, variance = found.moments()
+    m = found.mixture
+    one = replace(m, means=m.means[:, 0, :, None], scales=m.scales[:, 0, :, None], weights=m.weights[:, 0, :, None])
+    return Posterior("Bayes by quadrature", _labelled(fit, b.T), variance[0, :, None, None], one)
+
+
+def _labelled(fit: Fit, b: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(b, pd.Index(fit.design.group_names, name=fit.design.grouping), list(fit.design.z_names))

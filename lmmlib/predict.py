@@ -1,0 +1,187 @@
+r"""Predictions for new rows, of known groups and new ones, with intervals that say what they take as known.
+
+The error of :math:`x'\hat\beta + z'\hat b_i` has one part that knowing all parameters would leave, and one that beta
+adds through both terms; estimating D and sigma2 adds a third:
+
+* ``plugin``: the first two, D and sigma2 taken as known;
+* ``corrected``: plus twice the variance that it adds to first order, through both terms together;
+* ``bootstrap``: errors seen when data that the fit simulates are fitted and predicted, D and sigma2 estimated anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from lmmlib.blup import random_effects
+from lmmlib.errors import DataError, ParameterError
+from lmmlib.formula import fixed_matrix, random_matrix
+from lmmlib.parameters import numbers
+from lmmlib.prediction_errors import NewRows, bootstrap_interval, error_variance
+
+if TYPE_CHECKING:
+    from lmmlib.fit import Fit
+
+OPTIONS = {
+    "level": ("conditional", "population"),
+    "new_groups": ("population", "error"),
+    "interval": (None, "confidence", "prediction"),
+    "method": ("plugin", "corrected", "bootstrap"),
+}
+
+
+def predict(
+    fit: Fit,
+    newdata: pd.DataFrame,
+    level: str = "conditional",
+    new_groups: str = "population",
+    interval: str | None = None,
+    method: str = "plugin",
+    coverage: float = 0.95,
+    size: int = 1000,
+    rng: np.random.Generator | None = None,
+) -> pd.DataFrame:
+    r"""Predictions for new rows, with intervals for their means or for new observations.
+
+    .. math:: x'\hat\beta + z'\hat b_i, \qquad \operatorname{Var} = z'\operatorname{Var}(b_i \mid y)z
+        + (x - T_i'z)'\Phi(x - T_i'z), \quad T_i = DZ_i'V_i^{-1}X_i
+
+    Equation :eq:`prediction-variance` of the book, which is :math:`x'\Phi x + z'\operatorname{PEV}_iz` plus twice the
+    covariance of the errors of :math:`x'\hat\beta` and :math:`z'\hat b_i`. For a group of which nothing is known b is
+    predicted by zero, and the variance is :math:`x'\Phi x + z'Dz`, equation :eq:`new-group-variance`. At the level of
+    the population the target is :math:`x'\beta`, with variance :math:`x'\Phi x`. :mod:`lmmlib.prediction_errors` has
+    the errors of the other methods.
+
+    Parameters
+    ----------
+    fit : Fit
+    newdata : DataFrame
+        The columns of the formula but for the response; ``level="population"`` needs no grouping column.
+    level : {"conditional", "population"}
+        With each row's group, or the mean of the population at the row's x.
+    new_groups : {"population", "error"}
+        What to do, at the conditional level, with groups that the fit has not seen.
+    interval : {"confidence", "prediction"}, optional
+        For :math:`x'\beta + z'b_i` (conditional) or :math:`x'\beta` (population); or for a new observation, which adds
+        sigma2, and at the level of the population the :math:`z'Dz` of a group that is not known.
+    method : {"plugin", "corrected", "bootstrap"}
+        Errors for known D and sigma2; corrected for their estimation, by REML's information also for ML fits; or from
+        ``size`` simulated data sets. The limits of the first two are normal quantiles, so for x'beta with few groups
+        :meth:`lmmlib.fit.Fit.contrast`, which has t quantiles, is the better choice. Where D is estimated by zero the
+        first and the last take groups to be alike, the first with certainty; "corrected" does not.
+    coverage : float
+        Of each interval by itself, between 0 and 1.
+    size : int
+        Simulated data sets of the bootstrap.
+    rng : Generator
+        For the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        Indexed as ``newdata``: ``mean``; ``se``, the standard error that belongs to the interval (without one, of the
+        confidence kind); ``lower`` and ``upper`` if an interval is asked for; ``known_group``. For the bootstrap ``se``
+        is the root mean square of the simulated errors, and ``attrs["failed"]`` the number of refits left out.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or has missing, infinite or unknown values, there are no rows, or a group is unknown and
+        ``new_groups="error"``; names column, row and groups.
+    DesignError
+        If the information on D and sigma2 is singular (corrected), or no refit succeeds (bootstrap).
+    ParameterError
+        If an option is unknown, or the bootstrap has no generator.
+    """
+    for name, value in (("level", level), ("new_groups", new_groups), ("interval", interval), ("method", method)):
+        if value not in OPTIONS[name]:
+            raise ParameterError(f"{name} is {' or '.join(map(repr, OPTIONS[name]))}; got {value!r}")
+    coverage = _checked_coverage(coverage)
+    rows = new_rows(fit, newdata, level, new_groups)
+    seen = rows.group >= 0
+    if level == "population":
+        rows = NewRows(rows.X, rows.Z, np.full(len(rows.X), -1))
+    beta, D, sigma2 = fit.beta.to_numpy(), fit.D.to_numpy(), fit.sigma2
+
+    mean = rows.X @ beta + rows.at(random_effects(fit.cross, beta, D, sigma2))
+    own = np.zeros(len(mean))  # the part of the error that is independent of the data
+    if interval == "prediction" or level == "conditional":
+        own += np.where(rows.group < 0, np.einsum("ra,ab,rb->r", rows.Z, D, rows.Z), 0.0)
+    if interval == "prediction":
+        own += sigma2
+    failed = None
+    if method == "bootstrap":
+        se, ends, failed = bootstrap_interval(fit, rows, own, coverage, size, rng)
+    else:
+        se = np.sqrt(own + error_variance(fit, rows, corrected=method == "corrected"))
+        ends = norm.ppf((1 + coverage) / 2) * np.stack([-se, se])
+    limits = {} if interval is None else {"lower": mean + ends[0], "upper": mean + ends[1]}
+    frame = pd.DataFrame({"mean": mean, "se": se, **limits, "known_group": seen}, newdata.index)
+    if failed is not None:
+        frame.attrs["failed"] = failed
+    return frame
+
+
+def new_rows(fit: Fit, newdata: pd.DataFrame, level: str, new_groups: str) -> NewRows:
+    """New data as rows of X and Z with their groups; without a grouping column, at population level, all are new."""
+    X, Z = fixed_matrix(fit.design, newdata), random_matrix(fit.design, newdata)
+    grouping = fit.design.grouping
+    if grouping in newdata.columns:
+        group = _positions(fit, newdata[grouping], strict=level == "conditional")
+    elif level == "population":
+        group = np.full(len(X), -1)
+    else:
+        raise DataError(
+            f"the new data have no column {grouping!r}, which says the group of each row; add it, or ask for "
+            "level='population'"
+        )
+    if level == "conditional" and new_groups == "error" and (group < 0).any():
+        unknown = pd.unique(newdata[grouping][group < 0])
+        named = ", ".join(map(repr, unknown[:5].tolist())) + (", ..." if len(unknown) > 5 else "")
+        raise DataError(
+            f"{len(unknown)} of the groups in {grouping!r} were not in the data of the fit: {named}; pass "
+            "new_groups='population' to predict them as new ones"
+        )
+    return NewRows(X, Z, group)
+
+
+def _positions(fit: Fit, labels: pd.Series, strict: bool) -> np.ndarray:
+    """Each row's place among the groups of the fit, -1 for none; strict: every label must make sense."""
+    try:
+        codes, unique = pd.factorize(labels)
+    except TypeError as error:
+        raise DataError(f"group labels in {labels.name!r} must be numbers, texts or the like: {error}") from None
+    names, unique = fit.design.group_names, list(unique)
+    place = {name: i for i, name in enumerate(names)}
+    found = np.array([place.get(label, -1) for label in unique] + [-1])  # a missing label has the code -1
+    if strict and (codes < 0).any():
+        raise DataError(f"the group is missing in row {int(np.argmin(codes))} of {labels.name!r} (rows count from 0)")
+    unknown = [label for label in unique if label not in place] if strict else []
+    alike = {_plain(name): name for name in names} if unknown else {}
+    for label in unknown:
+        known = alike.get(_plain(label))
+        if type(known) not in {type(None), type(label)}:
+            raise DataError(
+                f"{labels.name!r} has the group {label!r} ({type(label).__name__}), which the fit knows as {known!r} "
+                f"({type(known).__name__}); convert the column"
+            )
+    return found[codes]
+
+
+def _plain(label) -> str:
+    """How a label reads when its type is left aside: 3, "3" and "3.0" alike, and a day with or without its midnight."""
+    text = str(label).removesuffix(" 00:00:00")
+    try:
+        return repr(float(text))
+    except ValueError:
+        return text
+
+
+def _checked_coverage(coverage: float) -> float:
+    value = numbers(coverage, "coverage")
+    if value.ndim or not 0 < value < 1:
+        raise ParameterError(f"coverage must lie between 0 and 1; got {coverage!r}")
+    return value.item()

@@ -1,0 +1,235 @@
+r"""Errors of predictions for new rows: their variance by formula, and draws of them by the parametric bootstrap.
+
+The bootstrap knows the random effects of the data that it simulates, and so the error of every prediction from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lmmlib.basis import chunks, divide
+from lmmlib.batch import ROOM, Fits, fit_many
+from lmmlib.bootstrap import CHUNK, checked_rng
+from lmmlib.design import CrossProducts
+from lmmlib.draws import responses, semidefinite_cholesky
+from lmmlib.errors import DesignError
+from lmmlib.inference import curvature
+from lmmlib.information import d_directions
+from lmmlib.parameters import checked_count
+from lmmlib.progress import progress_bar
+from lmmlib.responses import Responses
+from lmmlib.weighted import weigh
+
+if TYPE_CHECKING:
+    from lmmlib.fit import Fit
+
+
+@dataclass(frozen=True, eq=False)
+class NewRows:
+    """Rows to predict: ``X`` (rows, p), ``Z`` (rows, q), and ``group``, each row's group in the fit or -1, (rows,)."""
+
+    X: np.ndarray
+    Z: np.ndarray
+    group: np.ndarray
+
+    def take(self, rows) -> NewRows:
+        """Some of the rows."""
+        return NewRows(self.X[rows], self.Z[rows], self.group[rows])
+
+    def at(self, b: np.ndarray) -> np.ndarray:
+        """:math:`z'b_i` of each row from the effects b (..., n_groups, q) of all groups; zero for new groups."""
+        known = (self.group >= 0).astype(float)
+        return np.einsum("r,rq,...rq->...r", known, self.Z, b[..., self.group, :])
+
+
+def error_variance(fit: Fit, rows: NewRows, corrected: bool = False) -> np.ndarray:
+    r"""Variance of :math:`x'(\hat\beta - \beta) + z'(\hat b_i - b_i)`, for new groups of the first term, (rows,).
+
+    Equation :eq:`prediction-variance` of the book, as a sum of squares in the working basis, so that no digits are lost
+    to a difference; ``corrected`` adds :func:`estimation_variance` twice, as in :eq:`prasad-rao`.
+    """
+    cross, D, sigma2 = fit.cross, fit.D.to_numpy(), fit.sigma2
+    w = weigh(cross, D, sigma2)
+    Hz, d = _parts(cross, w.half, rows)
+    variance = sigma2 * (Hz**2).sum(axis=1) + np.einsum("nx,xy,ny->n", d, np.linalg.inv(w.XtVX), d)
+    return variance + 2 * estimation_variance(cross, D, sigma2, rows) if corrected else variance
+
+
+def estimation_variance(cross: CrossProducts, D, sigma2: float, rows: NewRows) -> np.ndarray:
+    r"""What estimating D and sigma2 by REML adds to the variance of :func:`error_variance`, to first order, (rows,).
+
+    .. math:: \sum_{r,s} W_{rs}\, m_r'Pm_s, \qquad
+        m_r = V\dot S_r'z - \dot V_rV^{-1}X\Phi d, \quad d = x - T_i'z, \quad S = DZ_i'V_i^{-1}
+
+    :math:`m_r'Py` is the derivative of :math:`x'\hat\beta + z'\hat b_i` by a variance parameter, through both of its
+    terms, with the projection P of :func:`lmmlib.information_variance`; W is the covariance of the parameters (Kackar
+    and Harville 1984). Without z, twice this is the correction of :eq:`kenward-roger-covariance`; without X it is
+    :func:`lmmlib.blup.estimation_error`.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    D : (q, q) array
+        May be singular.
+    sigma2 : float
+    rows : NewRows
+
+    Returns
+    -------
+    (rows,) array
+
+    Raises
+    ------
+    DesignError
+        If the expected information on D and sigma2 is singular.
+    """
+    at = curvature(cross, D, sigma2, "expected")
+    W, E, Phi, p = at.A, d_directions(cross, working=True), at.directions.Phi, len(at.directions.Phi)
+    P, Q = at.directions.P[:, :p, :p], at.directions.Q[:, :, :p, :p]
+    half, (ZtZ, index) = weigh(cross, D, sigma2).half, cross.patterns
+    K = np.swapaxes(half, 1, 2) @ half
+    U = np.eye(len(cross.z_names)) - K @ ZtZ  # I - D Z'V^-1 Z, and Z'V^-1 = F Z'
+    F = np.swapaxes(U, 1, 2) / sigma2
+    A, M = ZtZ @ U / sigma2, np.concatenate([U @ E[:, None], -K[None]])  # S_r = M_r F Z'
+    V_all = A @ np.tensordot(W[:, :-1], E, 1)[:, None] + W[:, -1, None, None, None] * F  # all V_s, as seen by F Z'
+
+    own, z = index[rows.group], _known_z(cross, rows)
+    zM = np.einsum("na,rnab->rnb", z, M[:, own])
+    FZtX = F[own] @ cross.work.ZtX[rows.group]
+    zB, P_all = np.einsum("rna,nax->rnx", zM, FZtX), np.tensordot(W, P, 1)
+    dPhi = _parts(cross, half, rows)[1] @ Phi
+    of_b = np.einsum("rs,rna,nab,snb->n", W, zM, A[own], zM, optimize=True)
+    of_b -= np.einsum("rs,rnx,xy,sny->n", W, zB, Phi, zB, optimize=True)
+    of_beta = np.einsum("rs,rsxy->xy", W, Q - np.einsum("rab,bc,scd->rsad", P, Phi, P))
+    joint = np.einsum("rna,rnab,nbx->nx", zM, V_all[:, own], FZtX, optimize=True)
+    joint -= np.einsum("rnx,xy,ryz->nz", zB, Phi, P_all, optimize=True)
+    return of_b - 2 * (joint * dPhi).sum(axis=1) + np.einsum("nx,xy,ny->n", dPhi, of_beta, dPhi)
+
+
+def _known_z(cross: CrossProducts, rows: NewRows) -> np.ndarray:
+    """z of each row in the working basis, zero for new groups."""
+    return divide(rows.Z, cross.basis.Rz) * (rows.group >= 0)[:, None]
+
+
+def _parts(cross: CrossProducts, half: np.ndarray, rows: NewRows) -> tuple[np.ndarray, np.ndarray]:
+    """H z (rows, q) and d = x - T_i'z (rows, p) of each row in the working basis, H as in lmmlib.weighted."""
+    H = half[cross.patterns[1][rows.group]]
+    Hz = np.einsum("nab,nb->na", H, _known_z(cross, rows))
+    return Hz, divide(rows.X, cross.basis.Rx) - np.einsum("nab,nbx,na->nx", H, cross.work.ZtX[rows.group], Hz)
+
+
+def bootstrap_interval(fit: Fit, rows: NewRows, own, coverage: float, size: int, rng) -> tuple:
+    """What the errors of ``size`` simulated data sets say of each row.
+
+    Parameters
+    ----------
+    fit : Fit
+    rows : NewRows
+    own : one number for each row
+        Variance of the part of each error that is independent of the data.
+    coverage : float
+    size : int
+    rng : Generator
+
+    Returns
+    -------
+    tuple of (rows,) array, (2, rows) array, int
+        Root mean squares of the errors; what the limits add to the prediction; how many refits failed.
+    """
+    rng = checked_rng(rng)
+    groups, place = np.unique(rows.group, return_inverse=True)
+    of_beta, of_b, failed = bootstrap_errors(fit, groups, checked_count("size", size), rng)
+    rows = NewRows(rows.X, rows.Z, np.where(rows.group < 0, -1, place))
+    ends, square = np.empty((2, len(own))), np.empty(len(own))
+    for part in chunks(len(own), max(1, ROOM // len(of_beta))):
+        some = rows.take(part)
+        errors = of_beta @ some.X.T + some.at(of_b)
+        errors += np.sqrt(own[part]) * rng.standard_normal(errors.shape)
+        # An error of prediction less target: the target lies as far below the prediction as the error is large.
+        ends[:, part] = -np.quantile(errors, [(1 + coverage) / 2, (1 - coverage) / 2], axis=0)
+        square[part] = (errors**2).mean(axis=0)
+    return np.sqrt(square), ends, failed
+
+
+def bootstrap_errors(fit: Fit, groups, size: int, rng) -> tuple[np.ndarray, np.ndarray, int]:
+    """Errors of beta (S, p) and of b (S, groups, q) in refits of simulated data, and how many of ``size`` failed.
+
+    Parameters
+    ----------
+    fit : Fit
+    groups : sequence of int
+        Of which groups.
+    size : int
+    rng : Generator
+
+    Returns
+    -------
+    tuple of (S, p) array, (S, groups, q) array, int
+        S is ``size`` less the refits that failed.
+
+    Raises
+    ------
+    DesignError
+        If all failed.
+    """
+    of_beta, of_b, reasons = [], [], []
+    with progress_bar(size, "bootstrap") as update:
+        for b, Y in _simulated(fit, size, rng):
+            fits = fit_many(fit.design, Y, fit.method)
+            good = np.flatnonzero(~fits.failed)
+            reasons += [reason for reason, bad in zip(fits.reason, fits.failed, strict=True) if bad]
+            data = Responses.of_columns(fit.cross, fit.design, Y[:, good])
+            found, _ = batched_effects(fit.cross, data, fits, good)
+            of_beta.append(fits.beta[good] - fit.beta.to_numpy())
+            of_b.append((found - b[good])[:, groups])
+            update(Y.shape[1])
+    if len(reasons) == size:
+        raise DesignError(f"all {size} refits failed, the first with: {reasons[0]}; look at the model first")
+    return np.concatenate(of_beta), np.concatenate(of_b), len(reasons)
+
+
+def _simulated(fit: Fit, size: int, rng) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Chunks of random effects (many, n_groups, q) and responses (n_obs, many) that have them."""
+    design, q = fit.design, len(fit.D)
+    L, none = semidefinite_cholesky(fit.D.to_numpy()), np.zeros((0, 0))
+    for part in chunks(size, max(1, min(CHUNK, ROOM // (design.n_obs + design.n_groups * q * q)))):
+        many = len(range(*part.indices(size)))
+        b = rng.standard_normal((many, design.n_groups, q)) @ L.T
+        Y = responses(rng, design.X, design.Z[:, :0], design.group, 0, fit.beta, none, fit.sigma2, many)
+        for k in range(q):
+            Y += design.Z[:, k, None] * b[:, design.group, k].T
+        yield b, Y
+
+
+def batched_effects(cross: CrossProducts, data: Responses, fits: Fits, good) -> tuple[np.ndarray, np.ndarray]:
+    """Conditional means and covariances of b at many fits, those of the numbers ``good``.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    data : Responses
+        One for each of them, or one for all.
+    fits : Fits
+    good : sequence of int
+
+    Returns
+    -------
+    tuple of (S, n_groups, q) array, (S, n_patterns, q, q) array
+        As :func:`lmmlib.blup.random_effects` and :func:`lmmlib.blup.conditional_covariance` of each fit, the latter for
+        each distinct Z_i'Z_i.
+    """
+    D, sigma2, q, Rz = fits.D[good], fits.sigma2[good], len(cross.z_names), cross.basis.Rz
+    ZtZ, index = cross.patterns
+    L = (Rz @ semidefinite_cholesky(D))[:, None]
+    C = np.swapaxes(L, 2, 3) @ ZtZ @ L + sigma2[:, None, None, None] * np.eye(q)
+    # The response is held as y - X beta0.
+    beta = fits.beta[good] @ cross.basis.Rx.T - data.beta0
+    Ztr = data.ZtW[..., -1] - np.einsum("gqx,zx->zgq", cross.work.ZtX, beta)
+    L_formula = np.linalg.solve(Rz, L) if q else L
+    half = np.linalg.solve(C, np.broadcast_to(np.swapaxes(L_formula, 2, 3), C.shape))
+    b = np.einsum("zgba,zgb->zga", half[:, index], Ztr @ L[:, 0])
+    return b, sigma2[:, None, None, None] * (L_formula @ half)

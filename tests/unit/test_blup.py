@@ -1,0 +1,268 @@
+"""Predictions of random effects: formulas as printed, derivatives by differences, and the truth by simulation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+import lmmlib
+from lmmlib import dense
+from lmmlib.blup import blups, conditional_covariance, estimation_error, random_effects
+from lmmlib.errors import DesignError, ParameterError
+
+# Two exact ways to the same numbers on 24 rows: rounding only.
+EXACT = {"rtol": 1e-10, "atol": 1e-11}
+
+
+def at(fit, D, sigma2):
+    """The fit with D and sigma2 of the test's choice, and the beta that belongs to them."""
+    beta, cov = dense.gls(fit.design, D, sigma2)
+    z, x = fit.D.index, fit.beta.index
+    return replace(
+        fit,
+        D=pd.DataFrame(D, z, z),
+        sigma2=sigma2,
+        beta=pd.Series(beta, x),
+        cov_beta=pd.DataFrame(cov, x, x),
+    )
+
+
+def blocks(M, q):
+    """Diagonal blocks (n, q, q) of a matrix of all random effects."""
+    return np.array([M[i : i + q, i : i + q] for i in range(0, len(M), q)])
+
+
+def printed(design, D, sigma2):
+    """Everything that the formulas say, with N x N matrices."""
+    q, n = len(D), design.n_groups
+    X, Z, big = design.X, dense.big_Z(design), np.kron(np.eye(n), D)
+    W, P = np.linalg.inv(dense.V(design, D, sigma2)), dense.projection(design, D, sigma2)
+    beta, Phi = dense.gls(design, D, sigma2)
+    cov = -Phi @ X.T @ W @ Z @ big
+    return {
+        "b": (big @ Z.T @ W @ (design.y - X @ beta)).reshape(n, q),
+        "known": blocks(big - big @ Z.T @ W @ Z @ big, q),
+        "pev": blocks(big - big @ Z.T @ P @ Z @ big, q),
+        "cov_beta_b": np.stack([cov[:, i : i + q] for i in range(0, n * q, q)]),
+        "shrinkage": blocks(big @ Z.T @ W @ Z, q),
+    }
+
+
+def differenced(design, D, sigma2):
+    """sum W_rs dS_r V dS_s' with central differences of S = D Z'V^-1, (n, q, q)."""
+    q, h = len(D), 1e-5
+    cells = [(a, b) for b in range(q) for a in ([b] if design.diagonal else range(b, q))]
+
+    def S(D, sigma2):
+        big = np.kron(np.eye(design.n_groups), D)
+        return big @ dense.big_Z(design).T @ np.linalg.inv(dense.V(design, D, sigma2))
+
+    slopes = []
+    for a, b in cells:
+        E = np.zeros((q, q))
+        E[a, b] = E[b, a] = h
+        slopes.append((S(D + E, sigma2) - S(D - E, sigma2)) / (2 * h))
+    slopes.append((S(D, sigma2 + h) - S(D, sigma2 - h)) / (2 * h))
+    W = np.linalg.inv(dense.information_variance(design, D, sigma2))
+    V = dense.V(design, D, sigma2)
+    total = sum(W[r, s] * a @ V @ b.T for r, a in enumerate(slopes) for s, b in enumerate(slopes))
+    return blocks(total, q)
+
+
+def random_design(seed, q=2, diagonal=False):
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(9), rng.integers(1, 7, size=9) + 1)
+    N = len(group)
+    X, Z = (np.column_stack([np.ones(N), rng.normal(size=(N, k - 1))]) for k in (3, q))
+    return lmmlib.Design.from_arrays(rng.normal(size=N), X, Z, group, diagonal=diagonal).take(rng.permutation(N))
+
+
+@pytest.fixture
+def fitted(design):
+    return lmmlib.fit_design(design)
+
+
+SINGULAR = {
+    "no variance": np.zeros((2, 2)),
+    "no slopes": np.diag([1.5, 0.0]),
+    "rank one": np.outer([1, -0.4], [1, -0.4]),
+}
+
+
+@pytest.mark.parametrize("name", ["regular", *SINGULAR])
+def test_predictions_and_errors_are_the_printed_ones(fitted, D, name):
+    D = SINGULAR.get(name, D)
+    ours, theirs = blups(at(fitted, D, 0.8)), printed(fitted.design, D, 0.8)
+    for key, value in theirs.items():
+        assert_allclose(getattr(ours, key), value, err_msg=key, **EXACT)
+    assert_allclose(conditional_covariance(fitted.cross, D, 0.8), theirs["known"], **EXACT)
+
+
+def test_random_effects_about_any_mean(cross, design, D):
+    beta = np.array([20.0, 0.5])
+    big = np.kron(np.eye(design.n_groups), D)
+    r = np.linalg.solve(dense.V(design, D, 0.8), design.y - design.X @ beta)
+    assert_allclose(random_effects(cross, beta, D, 0.8).ravel(), big @ dense.big_Z(design).T @ r, **EXACT)
+
+
+def test_random_intercepts_shrink_by_the_textbook_weight(frame):
+    """b_i = n_i tau2 / (n_i tau2 + sigma2) times the group's mean residual; its variance tau2 sigma2 / (...)."""
+    fit = lmmlib.fit("lead ~ 1 + (1 | child)", frame)
+    tau2, sigma2, b = fit.D.iloc[0, 0], fit.sigma2, fit.blups()
+    n_i = fit.design.n_i
+    weight = n_i * tau2 / (n_i * tau2 + sigma2)
+    means = frame.groupby("child")["lead"].mean() - fit.beta.iloc[0]
+    assert_allclose(b.b["(Intercept)"], weight * means, rtol=1e-9)
+    assert list(b.b.index) == list(means.index) and b.b.index.name == "child"
+    assert_allclose(b.shrinkage[:, 0, 0], weight, rtol=1e-9)
+    assert_allclose(b.known[:, 0, 0], tau2 * sigma2 / (n_i * tau2 + sigma2), rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("q, diagonal", [(1, False), (2, False), (2, True), (3, False)])
+def test_error_of_estimating_D_and_sigma2_by_differences(seed, q, diagonal):
+    design = random_design(seed, q, diagonal)
+    A = np.random.default_rng(seed).normal(size=(q, q))
+    D = np.diag(np.diag(A) ** 2 + 0.3) if diagonal else A @ A.T + 0.3 * np.eye(q)
+    ours, theirs = estimation_error(lmmlib.cross_products(design), D, 0.7), differenced(design, D, 0.7)
+    # Central differences with steps of 1e-5 leave about 9 digits.
+    assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+def test_error_of_estimating_a_singular_D(name):
+    """The formula is smooth across the boundary; at D = 0 the error is all that the corrected one has."""
+    design, D = random_design(7), SINGULAR[name]
+    cross = lmmlib.cross_products(design)
+    ours, theirs = estimation_error(cross, D, 0.7), differenced(design, D, 0.7)
+    assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7 * np.abs(theirs).max())
+    assert np.linalg.eigvalsh(ours).min() > -1e-12 and np.trace(ours, axis1=1, axis2=2).min() > 0
+
+
+def test_a_singular_fit_has_predictions():
+    """Group means vary less than their errors: tau2 = 0, every b is 0, and the corrected error is not."""
+    rng = np.random.default_rng(5)
+    y = rng.normal(size=(6, 4))
+    y += 3 - 0.99 * y.mean(axis=1, keepdims=True)
+    data = pd.DataFrame({"y": y.ravel(), "g": np.repeat(list("abcdef"), 4)})
+    fit = lmmlib.fit("y ~ 1 + (1 | g)", data)
+    b = fit.blups()
+    assert fit.is_singular and fit.D.iloc[0, 0] == 0
+    assert (b.b == 0).all(axis=None) and (b.known == 0).all() and (b.pev == 0).all() and (b.shrinkage == 0).all()
+    assert (b.corrected > 0).all() and np.isfinite(b.corrected).all()
+    assert_allclose(b.corrected, 2 * differenced(fit.design, np.zeros((1, 1)), fit.sigma2), rtol=1e-6)
+
+
+def test_units_of_response_and_predictor(frame):
+    """y -> 10 y and week -> 7 week (days): intercepts times 10, slopes times 10 / 7, all errors accordingly."""
+    one = lmmlib.fit("lead ~ week + (week | child)", frame).blups()
+    moved = frame.assign(lead=10 * frame["lead"] + 5, week=7 * frame["week"])
+    two = lmmlib.fit("lead ~ week + (week | child)", moved).blups()
+    T = np.diag([10, 10 / 7])
+    # The optimum is found to about 1e-7 in either units.
+    assert_allclose(two.b, one.b @ T, rtol=1e-5, atol=1e-6)
+    for key in ("known", "pev", "corrected"):
+        assert_allclose(getattr(two, key), T @ getattr(one, key) @ T, rtol=1e-4, atol=1e-5, err_msg=key)
+    assert_allclose(two.shrinkage, T @ one.shrinkage @ np.linalg.inv(T), rtol=1e-4, atol=1e-5)
+
+
+def test_errors_at_given_parameters_have_the_units_to_the_last_digits(design, D):
+    """At the same D and sigma2, in calendar years and in thousandths: equal to 8 digits."""
+    shift, c = np.array([[1.0, 2000.0], [0.0, 1.0]]), 1e-3
+    moved = lmmlib.Design.from_arrays(c * design.y, design.X @ shift, design.Z @ shift, design.group)
+    back = np.linalg.inv(shift)
+    one = estimation_error(lmmlib.cross_products(design), D, 0.8)
+    two = estimation_error(lmmlib.cross_products(moved), c**2 * back @ D @ back.T, c**2 * 0.8)
+    assert_allclose(shift @ two @ shift.T / c**2, one, rtol=1e-6, atol=1e-8)
+
+
+def test_the_corrected_error_is_nearer_the_truth_than_the_prediction_error_variance():
+    """8000 data sets of 20 groups of 3: mean squared errors of b against what each error claims on average."""
+    rng = np.random.default_rng(1990)
+    n_groups, many, one = 20, 8000, np.eye(1)
+    group = np.repeat(np.arange(n_groups), 3)
+    design = lmmlib.Design.from_arrays(rng.normal(size=60), np.ones((60, 1)), np.ones((60, 1)), group)
+    cross = lmmlib.cross_products(design)
+    truth = rng.normal(size=(n_groups, many))
+    Y = 2 + truth[group] + rng.normal(size=(60, many))
+    fits = lmmlib.fit_many(design, Y)
+    tau2, sigma2 = fits.D[:, 0, 0], fits.sigma2
+    weight = 3 * tau2 / (3 * tau2 + sigma2)
+    b = weight * (Y.reshape(n_groups, 3, many).mean(axis=1) - fits.beta[:, 0])
+    squares = ((b - truth) ** 2).mean(axis=0)
+    mse, error = squares.mean(), squares.std() / np.sqrt(many)
+    assert error < 0.005 * mse
+
+    # At the truth the error holds the term once.
+    known, added = conditional_covariance(cross, one, 1.0)[0, 0, 0], estimation_error(cross, one, 1.0)[0, 0, 0]
+    pev = known + 0.75**2 * (1 + 1 / 3) / n_groups
+    assert abs(pev + added - mse) < 3 * error
+    # The controls: without the term, or without what estimating beta adds, the claim is too small by more than chance.
+    assert pev < mse - 4 * error and known + added < mse - 4 * error
+
+    # At the estimates the term is needed twice, since the mean of the claims lies below the claim at the truth.
+    claimed = weight * sigma2 / 3 + weight**2 * (tau2 + sigma2 / 3) / n_groups
+    some = range(0, many, 8)
+    twice = 2 * np.mean([estimation_error(cross, fits.D[k], sigma2[k])[0, 0, 0] for k in some])
+    assert claimed.mean() < mse - 8 * error
+    assert abs(claimed.mean() + twice - mse) < 0.35 * abs(claimed.mean() - mse)
+    assert abs(claimed.mean() + twice / 2 - mse) > 0.35 * abs(claimed.mean() - mse)
+
+
+def test_standard_errors_and_frame(fitted):
+    b = fitted.blups()
+    for error in ("known", "pev", "corrected"):
+        se = b.se(error)
+        assert se.index.equals(b.b.index) and list(se.columns) == list(b.b.columns)
+        assert_allclose(se["week"] ** 2, getattr(b, error)[:, 1, 1], rtol=1e-12)
+    frame = b.frame("corrected", 0.9)
+    assert list(frame.columns) == ["group", "term", "b", "se_known", "se_pev", "se_corrected", "lower", "upper"]
+    row = frame[(frame["group"] == "c3") & (frame["term"] == "week")].iloc[0]
+    assert row["b"] == b.b.loc["c3", "week"]
+    # 1.6448536 is the 95 % quantile of the normal distribution.
+    assert_allclose(row["upper"] - row["b"], 1.6448536269514722 * row["se_corrected"], rtol=1e-12)
+    assert_allclose(row["b"] - row["lower"], row["upper"] - row["b"], rtol=1e-9)
+    assert (frame["se_known"] <= frame["se_pev"]).all() and (frame["se_pev"] <= frame["se_corrected"]).all()
+
+
+def test_it_shows_itself_briefly(fitted, frame):
+    assert repr(fitted.blups()) == "Blups of 7 groups, 2 random effects each: (Intercept), week"
+    one = lmmlib.fit("lead ~ week + (1 | child)", frame).blups()
+    assert repr(one) == "Blups of 7 groups, 1 random effect each: (Intercept)"
+
+
+def test_no_random_effects(frame):
+    b = lmmlib.fit("lead ~ week + (0 | child)", frame).blups()
+    assert b.b.shape == (7, 0) and b.corrected.shape == (7, 0, 0) and len(b.frame()) == 0
+
+
+def test_errors(fitted):
+    b = fitted.blups()
+    with pytest.raises(ParameterError, match="'known', 'pev', 'corrected'; got 'mse'"):
+        b.se("mse")
+    with pytest.raises(ParameterError, match="level must lie between 0 and 1"):
+        b.frame(level=95)
+
+
+def test_information_that_does_not_exist_is_named(design):
+    """A fixed effect for every group leaves nothing that would tell D."""
+    X = np.eye(design.n_groups)[design.group]
+    saturated = lmmlib.Design.from_arrays(design.y, X, design.Z[:, :1], design.group)
+    with pytest.raises(DesignError, match="information on the variance parameters is not positive definite"):
+        estimation_error(lmmlib.cross_products(saturated), np.eye(1), 1.0)
+
+
+def test_what_is_known_without_the_corrected_error():
+    """x differs between the two groups alone: the rows cannot tell how far D is off, but b and two errors are there."""
+    frame = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0, 7.0, 5.0], "g": [0, 0, 0, 1, 1, 1], "x": [0.0] * 3 + [1.0] * 3})
+    b = lmmlib.fit("y ~ x + (1 | g)", frame).blups()
+    table = b.frame()
+    assert table["se_corrected"].isna().all() and table.drop(columns="se_corrected").notna().all().all()
+    assert "do not identify D and sigma2" in b.note
+    for call in (lambda: b.se("corrected"), lambda: b.frame("corrected")):
+        with pytest.raises(DesignError, match="do not identify D and sigma2.*error='pev' takes them as known"):
+            call()
+    regular = lmmlib.fit("y ~ 1 + (1 | g)", frame).blups()
+    assert not regular.note and regular.se("corrected").notna().all().all()
