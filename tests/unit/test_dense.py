@@ -15,7 +15,8 @@ from lmmlib import dense
 def test_dense_uses_nothing_of_the_fast_code():
     source = inspect.getsource(dense)
     imports = [line for line in source.splitlines() if line.startswith(("import", "from"))]
-    assert imports == ["from __future__ import annotations", "import numpy as np", "from lmmlib.design import Design"]
+    modules = ["__future__", "numpy", "lmmlib.design", "lmmlib.errors"]
+    assert [line.split()[1] for line in imports] == modules
     assert "cross" not in source.split('"""', 2)[2]
 
 

@@ -84,11 +84,12 @@ def test_derivatives_of_other_designs(many, formula):
     assert slopes.shape == (len(cells) + 1, 20, len(D))
     for r, (a, b) in enumerate(cells):
         E = np.zeros_like(D)
-        E[a, b] = E[b, a] = 1e-5
+        h = 1e-4 * np.sqrt(D[a, a] * D[b, b])  # rounding of a prediction over h stays below the tolerance
+        E[a, b] = E[b, a] = h
         ends = [
             random_effects(fit.cross, lmmlib.gls(fit.cross, d, fit.sigma2).beta, d, fit.sigma2) for d in (D + E, D - E)
         ]
-        numeric = (ends[0] - ends[1]) / 2e-5
+        numeric = (ends[0] - ends[1]) / (2 * h)
         assert_allclose(slopes[r], numeric, rtol=1e-6, atol=1e-6 * np.abs(numeric).max())
 
 
