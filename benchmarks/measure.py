@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 
@@ -90,3 +91,16 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [head, ["-" * width for width in widths], *rows]
     return "\n".join(f"| {' | '.join(cell.ljust(w) for cell, w in zip(line, widths, strict=True))} |" for line in lines)
+
+
+def insert(readme: str, heading: str, results: str) -> str:
+    """The text with new results below a heading, up to the next one."""
+    head, marker, rest = readme.partition(f"## {heading}\n")
+    _, following, later = rest.partition("\n## ")
+    return f"{head}{marker}\n{results}\n{following}{later}"
+
+
+def store(heading: str, results: str) -> None:
+    """Put results into the README of this folder."""
+    readme = Path(__file__).with_name("README.md")
+    readme.write_text(insert(readme.read_text(encoding="utf-8"), heading, results), encoding="utf-8")

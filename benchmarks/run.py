@@ -20,7 +20,7 @@ import scipy
 
 import lmmlib
 from benchmarks import data, memory, peers
-from benchmarks.measure import Comparison, Target, Times, ratio, run, table
+from benchmarks.measure import Comparison, Target, Times, ratio, run, store, table
 from lmmlib.optimise import minimise
 
 HERE = Path(__file__).parent
@@ -184,12 +184,6 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def insert(readme: str, results: str) -> str:
-    """The README with new results after its last heading."""
-    head, marker, _ = readme.partition("## Results\n")
-    return f"{head}{marker}\n{results}\n"
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run everything; 1 if an answer is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -212,8 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     print("\n\n".join(parts))
     if save:
-        readme = HERE / "README.md"
-        readme.write_text(insert(readme.read_text(encoding="utf-8"), "\n\n".join(parts)), encoding="utf-8")
+        store("Results", "\n\n".join(parts))
     return 0
 
 
