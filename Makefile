@@ -28,6 +28,8 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 export PYTHONNOUSERSITE := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
+export PYTENSOR_FLAGS := blas__ldflags=
+export PYTHONWARNINGS := ignore::FutureWarning:arviz
 unexport PYTHONPATH PYTHONHOME
 
 book: $(READY)  ## Build the book as HTML, warnings are errors; prints the page to open
@@ -66,6 +68,7 @@ lab: $(READY)  ## Open the chapters in JupyterLab
 
 bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (about two minutes)
 	@$(BIN)/python -m benchmarks.run
+	@$(BIN)/python -m benchmarks.gibbs
 
 study: $(READY)  ## Run the simulation studies again (about ten minutes), rewrites their tables
 	@$(BIN)/python -m studies.coverage

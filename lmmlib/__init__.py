@@ -12,12 +12,26 @@ from lmmlib.datasets import load
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.fit import Fit, fit, fit_design
 from lmmlib.formula import build_design, fixed_matrix
+from lmmlib.gibbs import sample
 from lmmlib.gls import gls, predict_mean
 from lmmlib.inference import kenward_roger, satterthwaite, wald
 from lmmlib.information import information_beta, information_variance, score_beta, score_variance
 from lmmlib.likelihood import loglik, profile_loglik, restricted_loglik
 from lmmlib.moments import icc
 from lmmlib.ols import ols, ols_covariance, sandwich
+from lmmlib.posterior import Draws
+from lmmlib.priors import (
+    Flat,
+    HalfCauchy,
+    HuangWand,
+    InverseGamma,
+    InverseWishart,
+    Normal,
+    Priors,
+    Reciprocal,
+    Zellner,
+)
+from lmmlib.unit_priors import unit_information
 
 __version__ = "0.1.0"
 
@@ -25,8 +39,18 @@ __all__ = [
     "Comparison",
     "CrossProducts",
     "Design",
+    "Draws",
     "Fit",
     "Fits",
+    "Flat",
+    "HalfCauchy",
+    "HuangWand",
+    "InverseGamma",
+    "InverseWishart",
+    "Normal",
+    "Priors",
+    "Reciprocal",
+    "Zellner",
     "aic_table",
     "anova_estimates",
     "build_design",
@@ -53,11 +77,13 @@ __all__ = [
     "profile_loglik",
     "report",
     "restricted_loglik",
+    "sample",
     "sandwich",
     "satterthwaite",
     "score_beta",
     "score_variance",
     "simulate",
     "two_stage_estimates",
+    "unit_information",
     "wald",
 ]

@@ -63,6 +63,7 @@ def test_there_are_chapters():
         "05",
         "06",
         "07",
+        "08",
     ]
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = [name for _, name, _ in pkgutil.iter_modules(lmmlib.__path__)]
 # Subscripts of the text, and names that belong to chapters that are not written yet.
 INDICES = {"i", "j"}
-TO_COME = {"n_clones"}
+TO_COME = set()
 # Arrays whose name is a word, not a symbol of the book.
 PLAIN_WORDS = {
     "coordinates",

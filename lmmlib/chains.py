@@ -1,0 +1,146 @@
+r"""Markov chains of the Gibbs sampler: one sweep of all chains, where they start, and how they go on.
+
+The blocks are :mod:`lmmlib.conditionals`; here is their order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lmmlib.conditionals import (
+    Effects,
+    Model,
+    State,
+    at_beta,
+    beta_given_b,
+    beta_given_data,
+    beta_given_gamma,
+    draw_beta,
+    draw_D,
+    draw_effects,
+    draw_sigma2,
+    half,
+    residual_squares,
+)
+from lmmlib.design import CrossProducts
+from lmmlib.errors import ParameterError
+from lmmlib.priors import Priors
+from lmmlib.responses import Responses
+from lmmlib.rotation import rotate
+
+SCHEMES = ("standard", "centred")
+# Sweeps between two steps of the progress bar.
+STRIDE = 50
+LOST = (
+    "a chain left the range of floating-point numbers: the ratio of D to sigma2, or a prior, is beyond what squares "
+    "can hold; are the priors in squared units of the response?"
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the blocks are drawn: with beta and b jointly, or one given the other; b centred or not."""
+
+    centred: bool
+    blocked: bool
+
+    @classmethod
+    def of(cls, parametrisation: str, blocked: bool | None) -> Plan:
+        """From the arguments of :func:`sample`."""
+        if parametrisation not in SCHEMES:
+            raise ParameterError(f'parametrisation is "standard" or "centred"; got {parametrisation!r}')
+        centred = parametrisation == "centred"
+        if centred and blocked:
+            raise ParameterError(
+                "when beta and b are drawn jointly, centring changes nothing: the draws of beta, D and sigma2 have one "
+                "distribution either way. Leave blocked out, or use the standard parametrisation"
+            )
+        return cls(centred, not centred if blocked is None else bool(blocked))
+
+
+def beta_and_effects(rng, model: Model, state: State, plan: Plan) -> tuple[State, Effects]:
+    """The first block of a sweep: a state with a new beta, and random effects."""
+    H = half(model, state)
+    if plan.blocked:
+        state = draw_beta(rng, beta_given_data(model, state, H), state)
+        return state, draw_effects(rng, model, state, H)
+    effects = draw_effects(rng, model, state, H)
+    if not plan.centred:
+        return draw_beta(rng, beta_given_b(model, state, effects.b), state), effects
+    own = model.data.own
+    before = at_beta(own, state.beta)
+    state = draw_beta(rng, beta_given_gamma(model, state, effects.b + own[:, -1] - before), state)
+    # The centred effects stay; b is what beta leaves of them.
+    return state, replace(effects, b=effects.b + at_beta(own, state.beta) - before)
+
+
+def sweep(rng, model: Model, state: State, plan: Plan) -> State:
+    """One sweep of all chains: beta and b, then sigma2, then D."""
+    state, effects = beta_and_effects(rng, model, state, plan)
+    state = draw_sigma2(rng, model, state, residual_squares(model, state.beta, effects))
+    return draw_D(rng, model, state, effects.sum_of_squares()) if len(state.F) else state
+
+
+def start(rng, cross: CrossProducts, model: Model, chains: int) -> State:
+    """Starting values, spread more widely than the posterior can be: variances over orders of magnitude."""
+    p, q, data = len(cross.x_names), len(cross.z_names), model.data
+    total = np.maximum(data.WtW[:, p, p] / data.n_obs, np.finfo(float).tiny)
+    unit = np.broadcast_to(total, (chains,))
+    sigma2 = unit * np.exp(rng.uniform(-2.5, 0.5, chains))
+    d = unit * np.exp(rng.uniform(-4, 1, (q, chains)))
+    F = np.sqrt(d) * np.eye(q)[..., None]
+    if model.diagonal and q:
+        F = model.Rz[..., None] * (np.sqrt(d) / np.linalg.norm(model.Rz, axis=0)[:, None])
+    spread = 2 * np.sqrt(unit / cross.n_obs + unit / max(cross.n_groups, 1))
+    beta = spread * rng.standard_normal((p, chains))
+    state = State(beta, F, sigma2, np.zeros((1, chains)), np.zeros((q, chains)))
+    rates_D = np.zeros((q, chains))
+    if q:
+        inverse = np.linalg.inv(model.columns)
+        rates_D = model.D.draw_rates(rng, 1 / (np.einsum("ka,abc->kbc", inverse, F) ** 2).sum(axis=1), 1)
+    return replace(state, rates_sigma=model.sigma.draw_rates(rng, 1 / sigma2[None], 1), rates_D=rates_D)
+
+
+def advance(rng, model: Model, state: State, plan: Plan, sweeps: int, thin: int = 1, update=None, keep: bool = True):
+    """Run all chains and keep every ``thin``-th state.
+
+    Returns
+    -------
+    tuple
+        The last state, and the kept beta (T, p, C), F (T, q, q, C) and sigma2 (T, C).
+    """
+    kept = sweeps // thin if keep else 0
+    beta, F = np.empty((kept, *state.beta.shape)), np.empty((kept, *state.F.shape))
+    sigma2 = np.empty((kept, *state.sigma2.shape))
+    for k in range(sweeps):
+        try:
+            state = sweep(rng, model, state, plan)
+        except np.linalg.LinAlgError:
+            raise ParameterError(LOST) from None
+        if keep and (k + 1) % thin == 0:
+            t = (k + 1) // thin - 1
+            beta[t], F[t], sigma2[t] = state.beta, state.F, state.sigma2
+        if update and ((k + 1) % STRIDE == 0 or k + 1 == sweeps):
+            update((k % STRIDE) + 1)
+    if not all(np.isfinite(M).all() for M in (state.beta, state.F, state.sigma2)):
+        raise ParameterError(LOST)
+    return state, beta, F, sigma2
+
+
+def model_of(cross: CrossProducts, priors: Priors, data: Responses | None = None, n_clones: int = 1) -> Model:
+    """What sweeps need, for clones of the data or a response for each chain; priors that are resolved.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    priors : Priors
+    data : Responses, optional
+    n_clones : int
+
+    Returns
+    -------
+    Model
+    """
+    return Model.of(cross, priors, rotate(cross, data, n_clones))

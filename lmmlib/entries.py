@@ -1,0 +1,91 @@
+r"""Small matrices for many chains and groups at once: entries are the first two axes, the many come last.
+
+An operation on one entry then runs along all chains and groups, and a Python loop is needed only over the few rows
+and columns of a matrix.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Products A B, entries first."""
+    return A * B if A.shape[1] == 1 else np.einsum("ab...,bc...->ac...", A, B)
+
+
+def transposed(A: np.ndarray) -> np.ndarray:
+    """Each matrix transposed, entries first."""
+    return np.swapaxes(A, 0, 1)
+
+
+def square(A: np.ndarray) -> np.ndarray:
+    """Products A A', entries first."""
+    return A * A if A.shape[:2] == (1, 1) else np.einsum("ab...,cb...->ac...", A, A)
+
+
+def gram(A: np.ndarray) -> np.ndarray:
+    """Sums over groups of the products of all rows: (w, C, G) gives (C, w, w)."""
+    rows = A.transpose(1, 0, 2)
+    return rows @ rows.transpose(0, 2, 1)
+
+
+def cholesky(S: np.ndarray) -> np.ndarray:
+    """Lower triangular C with S = C C', entries first; NaN where S is not positive definite."""
+    q = len(S)
+    if q == 1:
+        return np.sqrt(S)
+    C = np.zeros_like(S)
+    for j in range(q):
+        C[j, j] = np.sqrt(S[j, j] - (C[j, :j] ** 2).sum(axis=0))
+        for i in range(j + 1, q):
+            C[i, j] = (S[i, j] - (C[i, :j] * C[j, :j]).sum(axis=0)) / C[j, j]
+    return C
+
+
+def inverse_lower(C: np.ndarray) -> np.ndarray:
+    """Inverse of lower triangular matrices, entries first."""
+    q = len(C)
+    if q == 1:
+        return 1 / C
+    inverse = np.zeros_like(C)
+    for j in range(q):
+        inverse[j, j] = 1 / C[j, j]
+        for i in range(j):
+            inverse[j, i] = -(C[j, i:j] * inverse[i:j, i]).sum(axis=0) * inverse[j, j]
+    return inverse
+
+
+def bartlett(rng: np.random.Generator, q: int, df, shape: tuple) -> np.ndarray:
+    """Lower triangular A (q, q, ``*shape``) for which A A' is Wishart with ``df`` degrees of freedom and mean df I.
+
+    Bartlett's decomposition: squares of the diagonal are chi-square with df, df - 1, ..., what is below it is standard
+    normal. A whole df below q gives a matrix of rank df, that of the sum of df squares: columns beyond df are zero.
+
+    Parameters
+    ----------
+    rng : Generator
+    q : int
+    df : float or ndarray
+        Broadcasts against ``shape``; whole numbers where it is not above q - 1.
+    shape : tuple
+    """
+    A = np.zeros((q, q, *shape))
+    few = np.min(df) < q
+    for j in range(q):
+        freedom = np.maximum(df - j, 0) if few else df - j
+        A[j, j] = np.sqrt(2 * rng.standard_gamma(freedom / 2, shape))
+        if j + 1 < q:
+            A[j + 1 :, j] = rng.standard_normal((q - j - 1, *shape))
+            if few:
+                A[j + 1 :, j] *= freedom > 0
+    return A
+
+
+def inverse_wishart_factor(rng: np.random.Generator, df: float, scale: np.ndarray) -> np.ndarray:
+    r"""F with F F' inverse Wishart, density proportional to :math:`|D|^{-(df+q+1)/2} \exp(-\mathrm{tr}(S D^{-1})/2)`.
+
+    With ``scale`` S = B B' (q, q, ...), and A A' Wishart with df degrees of freedom, above q - 1, F is B A'^-1.
+    """
+    A = bartlett(rng, len(scale), df, scale.shape[2:])
+    return product(cholesky(scale), transposed(inverse_lower(A)))

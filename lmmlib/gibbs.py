@@ -1,0 +1,206 @@
+r"""The Gibbs sampler of the Bayesian mixed model: many chains at once, from cross-products alone.
+
+.. math:: y_i \mid b_i \sim N(X_i\beta + Z_ib_i, \sigma^2I), \qquad b_i \mid D \sim N(0, D), \qquad
+    p(\beta, \sigma^2, D)
+
+A sweep draws beta and b jointly given D and sigma2 (beta first, with b integrated out), then sigma2, then D. Of b the
+other conditionals need sums over groups only, and these are drawn (:mod:`lmmlib.rotation`); b itself can be drawn
+afterwards, see :meth:`lmmlib.posterior.Draws.b`.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from lmmlib.chains import Plan, advance, model_of, start
+from lmmlib.conditionals import Model
+from lmmlib.design import CrossProducts, Design, cross_products
+from lmmlib.errors import DesignError, ParameterError
+from lmmlib.formula import build_design
+from lmmlib.parameters import checked_count
+from lmmlib.posterior import Draws, Run, readable
+from lmmlib.priors import Priors
+from lmmlib.progress import progress_bar
+from lmmlib.propriety import require_proper
+from lmmlib.rotation import Rotated
+
+# Bytes of draws above which a run is refused before it starts.
+MAX_MEMORY = 2_000_000_000
+
+
+def sample(
+    formula: str,
+    data: pd.DataFrame,
+    priors: Priors | None = None,
+    draws: int = 1000,
+    chains: int = 4,
+    warmup: int = 500,
+    thin: int = 1,
+    parametrisation: str = "standard",
+    blocked: bool | None = None,
+    seed: int | np.random.Generator | None = None,
+    missing: str = "error",
+    progress: bool | None = None,
+    max_memory: float = MAX_MEMORY,
+) -> Draws:
+    r"""Draws from the posterior distribution of a mixed model, by Gibbs sampling.
+
+    .. math:: p(\beta, b, D, \sigma^2 \mid y)
+
+    Equation :eq:`joint-posterior` of the book for the model :eq:`three-stage-model`. Chains share each operation, so
+    a hundred cost little more than four. The same seed gives the same draws.
+
+    Parameters
+    ----------
+    formula : str
+        lme4 syntax with one grouping factor; see :func:`lmmlib.build_design`.
+    data : DataFrame
+    priors : Priors, optional
+        By default weakly informative, see :class:`lmmlib.Priors`.
+    draws, chains : int
+        Draws that are kept of each chain, and chains.
+    warmup : int
+        Sweeps before the first that counts.
+    thin : int
+        Keep every so many-th.
+    parametrisation : {"standard", "centred"}
+        Centred: the sampler of :eq:`centred-model`, that draws group coefficients :math:`A_i\beta + b_i` given beta
+        and beta given these; the columns of X must be in the span of those of Z in each group.
+    blocked : bool, optional
+        Draw beta and b jointly: the default when not centred. False draws b given beta and beta given b.
+    seed : int or Generator, optional
+    missing : {"error", "drop"}
+    progress : bool, optional
+        Show a bar; by default when a person watches and it takes a while.
+    max_memory : float
+        Bytes that the run may take.
+
+    Returns
+    -------
+    Draws
+
+    Raises
+    ------
+    FormulaError, DataError
+        As :func:`lmmlib.build_design`.
+    ParameterError
+        If the posterior is improper, centring is impossible, or the draws would not fit into memory; says which.
+    """
+    design = build_design(formula, data, missing)
+    if not design.z_names and design.grouping == "all":
+        raise DesignError(
+            "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"
+        )
+    return sample_design(
+        design, priors, draws, chains, warmup, thin, parametrisation, blocked, seed, progress, max_memory
+    )
+
+
+def sample_design(
+    design: Design,
+    priors: Priors | None = None,
+    draws: int = 1000,
+    chains: int = 4,
+    warmup: int = 500,
+    thin: int = 1,
+    parametrisation: str = "standard",
+    blocked: bool | None = None,
+    seed: int | np.random.Generator | None = None,
+    progress: bool | None = None,
+    max_memory: float = MAX_MEMORY,
+) -> Draws:
+    """:func:`sample` for a design that is there already; its parameters."""
+    plan, rng = Plan.of(parametrisation, blocked), generator(seed)
+    counts = {"draws": draws, "chains": chains, "thin": thin}
+    draws, chains, thin = (checked_count(name, value) for name, value in counts.items())
+    warmup = 0 if warmup == 0 else checked_count("warmup", warmup)
+    cross = cross_products(design)
+    if not isinstance(priors, Priors | None):
+        raise ParameterError(f"priors must be lmmlib.Priors(beta=..., sigma=..., D=...); got {priors!r}")
+    priors = (priors or Priors()).resolved(cross)
+    require_proper(cross, priors)
+    model = model_of(cross, priors)
+    if plan.centred:
+        require_spanned(cross, model.data)
+    require_memory(model, chains, draws, max_memory)
+    effects_seed = int(rng.integers(2**63))
+    state = start(rng, cross, model, chains)
+    label = f"sampling, {readable(memory(model, chains, draws))}"
+    with progress_bar(warmup + draws * thin, label, progress) as update:
+        state, *_ = advance(rng, model, state, plan, warmup, update=update, keep=False)
+        state, *kept = advance(rng, model, state, plan, draws * thin, thin, update)
+    run = Run(plan, state, copy.deepcopy(rng), effects_seed)
+    return Draws.of_work(design, cross, priors, parametrisation, warmup, thin, run, *kept)
+
+
+def extend(drawn: Draws, draws: int, progress: bool | None = None, max_memory: float = MAX_MEMORY) -> Draws:
+    """The same chains, continued: what a longer run from the start would have been.
+
+    Parameters
+    ----------
+    drawn : Draws
+    draws : int
+        How many more of each chain.
+    progress : bool, optional
+    max_memory : float
+
+    Returns
+    -------
+    Draws
+        All of them, old and new.
+    """
+    draws, cross, run = checked_count("draws", draws), drawn.cross, drawn.run
+    model, rng = model_of(cross, drawn.priors), copy.deepcopy(run.rng)
+    require_memory(model, drawn.chains, drawn.draws + draws, max_memory)
+    with progress_bar(draws * drawn.thin, "sampling", progress) as update:
+        state, *kept = advance(rng, model, run.state, run.plan, draws * drawn.thin, drawn.thin, update)
+    run = replace(run, state=state, rng=rng)
+    more = Draws.of_work(drawn.design, cross, drawn.priors, drawn.parametrisation, drawn.warmup, drawn.thin, run, *kept)
+    return drawn.followed_by(more)
+
+
+def generator(seed) -> np.random.Generator:
+    """A generator from a seed, or the one that is given."""
+    if isinstance(seed, np.random.Generator):
+        return seed
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ParameterError(f"seed must be a whole number of at least 0, or a generator; got {seed!r}") from None
+
+
+def memory(model: Model, chains: int, draws: int) -> int:
+    """Bytes that a run takes: two copies of the draws while they are made, and what a sweep forms for its groups."""
+    q, width, _, groups = model.data.ZtW.shape
+    kept = 2 * draws * (width + q * q)
+    sweep = groups * q * width + len(model.data.spare) * 2 * q * q
+    return 8 * chains * (kept + sweep)
+
+
+def require_memory(model: Model, chains: int, draws: int, limit: float) -> None:
+    """Raise before a run that would take more memory than the limit."""
+    need = memory(model, chains, draws)
+    if need > limit:
+        raise ParameterError(
+            f"{chains:,} chains of {draws:,} draws would take {readable(need)} of memory, more than max_memory = "
+            f"{readable(limit)}; use fewer draws or chains, keep every tenth sweep with thin=10, or raise max_memory"
+        )
+
+
+def require_spanned(cross: CrossProducts, data: Rotated) -> None:
+    """Raise unless the columns of X are combinations of those of Z in each group, as centring needs."""
+    p, total = len(cross.x_names), np.diagonal(data.WtW, axis1=1, axis2=2)
+    left = np.diagonal(data.within, axis1=1, axis2=2)
+    outside = [x for j, x in enumerate(cross.x_names) if (left[:, j] > 1e-9 * total[:, j]).any()]
+    if p == 0 or not cross.z_names:
+        raise DesignError("the centred parametrisation needs fixed effects and random effects")
+    if outside:
+        raise DesignError(
+            f"the centred parametrisation needs X_i = Z_i A_i, and {', '.join(outside)} is no combination of "
+            f"{', '.join(cross.z_names)} within the groups; add it to the random columns, or use "
+            'parametrisation="standard"'
+        )

@@ -1,0 +1,141 @@
+r"""Random effects of a Bayesian mixed model, from the draws of its parameters.
+
+Given beta, D, sigma2 and the data the b_i are independent normals, so they are drawn, or their moments averaged, when
+they are asked for; a sampler need not carry them along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from lmmlib.draws import semidefinite_cholesky
+from lmmlib.entries import cholesky, inverse_lower, product, transposed
+from lmmlib.errors import ParameterError
+from lmmlib.parameters import checked_count
+from lmmlib.posterior import Draws, readable
+
+# Numbers in the largest array that is formed at a time.
+BLOCK = 1_000_000
+
+
+def draws_of_b(drawn: Draws, groups=None, thin: int = 1, max_memory: float = 2e9) -> np.ndarray:
+    r"""Draws of the random effects, one for each draw of the parameters.
+
+    .. math:: b_i \mid y, \beta, D, \sigma^2 \sim N(H_i'H_iZ_i'(y_i - X_i\beta),\; \sigma^2H_i'H_i)
+
+    Equation :eq:`full-conditional-b` of the book. The same call gives the same draws.
+
+    Parameters
+    ----------
+    drawn : Draws
+    groups : sequence, optional
+        Labels of groups; all by default.
+    thin : int
+        Take every so many-th draw of the parameters.
+    max_memory : float
+        Bytes that they may take.
+
+    Returns
+    -------
+    (chains, draws, groups, q) array
+
+    Raises
+    ------
+    ParameterError
+        If a group is unknown, or the draws would not fit into memory.
+    """
+    thin, places = checked_count("thin", thin), _places(drawn, groups)
+    q, kept = len(drawn.cross.z_names), len(range(0, drawn.draws, thin))
+    need = 8 * drawn.chains * kept * len(places) * q
+    if need > max_memory:
+        raise ParameterError(
+            f"draws of {len(places):,} groups would take {readable(need)} of memory, more than {readable(max_memory)}; "
+            "choose groups, take every tenth with thin=10, or use random_effects(), which keeps moments only"
+        )
+    rng, rows = np.random.default_rng(drawn.run.effects_seed), _rows(drawn, thin)
+    out = np.empty((drawn.chains * kept, len(places), q))
+    to_formula = np.linalg.inv(drawn.cross.basis.Rz) if q else np.empty((0, 0))
+    for block, mean, root in _conditionals(drawn, rows, places):
+        b = mean + np.einsum("bazg,bzg->azg", root, rng.standard_normal(mean.shape))
+        out[block] = np.einsum("ka,azg->zgk", to_formula, b)
+    return out.reshape(drawn.chains, kept, len(places), q)
+
+
+def moments_of_b(drawn: Draws) -> pd.DataFrame:
+    r"""Posterior means and standard deviations of the random effects, without drawing them.
+
+    .. math:: E(b_i \mid y) = E\{E(b_i \mid y, \beta, D, \sigma^2)\}, \qquad \operatorname{Var}(b_i \mid y) =
+        E\{\operatorname{Var}(b_i \mid y, \cdot)\} + \operatorname{Var}\{E(b_i \mid y, \cdot)\}
+
+    Averages of the conditional moments over the draws of the parameters: less noise than averages of draws.
+
+    Parameters
+    ----------
+    drawn : Draws
+
+    Returns
+    -------
+    DataFrame
+        ``mean`` and ``sd``, a row for each group and random effect.
+    """
+    cross = drawn.cross
+    q, n = len(cross.z_names), cross.n_groups
+    total, squares, count = np.zeros((q, n)), np.zeros((q, n)), drawn.chains * drawn.draws
+    to_formula = np.linalg.inv(cross.basis.Rz) if q else np.empty((0, 0))
+    shift = None
+    for _, mean, root in _conditionals(drawn, _rows(drawn, 1), np.arange(n)):
+        mean = np.einsum("ka,azg->kzg", to_formula, mean)
+        shift = mean.mean(axis=1) if shift is None else shift  # variances about a value that is near the mean
+        variance = (np.einsum("ka,bazg->kbzg", to_formula, root) ** 2).sum(axis=(1, 2))
+        total += (mean - shift[:, None]).sum(axis=1)
+        squares += ((mean - shift[:, None]) ** 2).sum(axis=1) + variance
+    average = total / count
+    shift = np.zeros((q, n)) if shift is None else shift
+    index = pd.MultiIndex.from_product([cross.group_names, cross.z_names], names=[drawn.design.grouping, "term"])
+    sd = np.sqrt(np.maximum(squares / count - average**2, 0))
+    return pd.DataFrame({"mean": (shift + average).T.ravel(), "sd": sd.T.ravel()}, index)
+
+
+def _places(drawn: Draws, groups) -> np.ndarray:
+    """Positions of the groups."""
+    names = list(drawn.cross.group_names)
+    if groups is None:
+        return np.arange(len(names))
+    place = {name: k for k, name in enumerate(names)}
+    unknown = [group for group in groups if group not in place]
+    if unknown:
+        raise ParameterError(f"there is no group {unknown[0]!r}; the first of {len(names)} is {names[0]!r}")
+    return np.array([place[group] for group in groups], int)
+
+
+def _rows(drawn: Draws, thin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws in the working basis, in one row: beta (p, S), a factor of D (q, q, S), sigma2 (S,)."""
+    basis = drawn.cross.basis
+    beta, D, sigma2 = drawn.beta[:, ::thin], drawn.D[:, ::thin], drawn.sigma2[:, ::thin].ravel()
+    beta = basis.Rx @ (beta.reshape(len(sigma2), -1) - basis.beta0).T
+    D = D.reshape(len(sigma2), *D.shape[2:])
+    return beta, np.moveaxis(basis.Rz @ semidefinite_cholesky(D), 0, 2), sigma2
+
+
+def _conditionals(drawn: Draws, rows, places: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """For blocks of draws: means (q, S, groups), and R (q, q, S, groups) with covariances R'R; the working basis."""
+    (beta, F, sigma2), cross = rows, drawn.cross
+    q, patterns, index = len(F), cross.patterns[0].transpose(1, 2, 0), cross.patterns[1][places]
+    if not q:
+        return
+    ZtX, Zty = cross.work.ZtX[places].transpose(1, 2, 0), cross.work.Zty[places].T
+    size = max(1, BLOCK // (q * q * max(len(places), patterns.shape[-1])))
+    for first in range(0, len(sigma2), size):
+        block = slice(first, min(first + size, len(sigma2)))
+        sd = np.sqrt(sigma2[block])
+        L = (F[..., block] / sd)[..., None]
+        S = product(transposed(L), product(patterns[:, :, None], L))
+        for a in range(q):
+            S[a, a] += 1
+        H = np.take(product(inverse_lower(cholesky(S)), transposed(L)), index, axis=-1)
+        u = Zty[:, None] - np.einsum("axg,xz->azg", ZtX, beta[:, block])
+        mean = np.einsum("bazg,bczg,czg->azg", H, H, u, optimize=True)
+        yield block, mean, H * sd[:, None]

@@ -1,0 +1,131 @@
+"""Draws: shapes, labels, summaries against ArviZ called by hand, conversion."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lmmlib import posterior
+from lmmlib.errors import ParameterError
+from lmmlib.gibbs import sample
+from lmmlib.posterior import readable
+
+
+@pytest.fixture
+def drawn(frame):
+    return sample("lead ~ week + (week | child)", frame, draws=200, chains=3, warmup=50, seed=1)
+
+
+def test_shapes_and_labels(drawn):
+    assert (drawn.beta.shape, drawn.D.shape, drawn.sigma2.shape) == ((3, 200, 2), (3, 200, 2, 2), (3, 200))
+    assert (drawn.chains, drawn.draws) == (3, 200)
+    assert list(drawn.frame()) == [
+        *("(Intercept)", "week", "sd (Intercept)", "sd week", "corr (Intercept), week", "sigma"),
+        *("D[(Intercept), (Intercept)]", "D[week, (Intercept)]", "D[week, week]", "sigma2"),
+    ]
+    np.testing.assert_array_equal(drawn["week"], drawn.beta[:, :, 1])
+    np.testing.assert_array_equal(drawn["D[week, (Intercept)]"], drawn.D[:, :, 1, 0])
+    np.testing.assert_allclose(drawn["sigma"] ** 2, drawn.sigma2)
+    correlation = drawn.D[:, :, 0, 1] / np.sqrt(drawn.D[:, :, 0, 0] * drawn.D[:, :, 1, 1])
+    np.testing.assert_allclose(drawn["corr (Intercept), week"], correlation)
+    with pytest.raises(ParameterError, match="no parameter 'slope'; there are .*week"):
+        drawn["slope"]
+
+
+def test_every_D_is_a_covariance(drawn):
+    assert np.linalg.eigvalsh(drawn.D).min() > 0
+    np.testing.assert_array_equal(drawn.D, drawn.D.mT)
+
+
+def test_a_diagonal_D_has_no_correlations(frame):
+    drawn = sample("lead ~ week + (week || child)", frame, draws=30, seed=1)
+    assert np.abs(drawn.D[..., 0, 1]).max() < 1e-12 * drawn.D.max()
+    assert not [name for name in drawn.frame() if "corr" in name or "D[week, (Int" in name]
+
+
+def test_summary(drawn):
+    az = posterior.arviz()
+    table, week = drawn.summary(level=0.9), drawn["week"]
+    assert list(table) == ["mean", "sd", "5 %", "95 %", "mcse", "ess_bulk", "ess_tail", "r_hat"]
+    row = table.loc["week"]
+    np.testing.assert_allclose(row[["mean", "sd"]], [week.mean(), week.std(ddof=1)])
+    np.testing.assert_allclose(row[["5 %", "95 %"]], np.quantile(week, [0.05, 0.95]))
+    by_hand = [az.mcse(week), az.ess(week), az.ess(week, method="tail"), az.rhat(week)]
+    np.testing.assert_allclose(row[["mcse", "ess_bulk", "ess_tail", "r_hat"]], [np.ravel(v)[0] for v in by_hand])
+    with pytest.raises(ParameterError, match="level"):
+        drawn.summary(1.2)
+
+
+def test_r_hat_sees_chains_apart(drawn):
+    frame = drawn.frame()[["week"]]
+    assert posterior.diagnostics(frame, 3).loc["week", "r_hat"] < 1.1
+    frame.loc[0] += 1.0
+    assert posterior.diagnostics(frame, 3).loc["week", "r_hat"] > 1.3
+
+
+def test_one_chain_has_a_summary(frame):
+    table = sample("lead ~ week + (1 | child)", frame, draws=50, chains=1, seed=1).summary()
+    assert table["mean"].notna().all() and table["ess_bulk"].gt(0).all()
+
+
+def test_arviz(drawn):
+    data = drawn.to_arviz(b=True, thin=2).posterior
+    assert dict(data.sizes) == {"chain": 3, "draw": 100, "effect": 2, "term": 2, "term_of_column": 2, "group": 7}
+    np.testing.assert_array_equal(data.beta.sel(effect="week"), drawn["week"][:, ::2])
+    np.testing.assert_array_equal(data.D.sel(term="week", term_of_column="(Intercept)"), drawn.D[:, ::2, 1, 0])
+    b = drawn.b(groups=["c3"], thin=2)
+    assert data.b.sel(group="c3").shape == b.shape[:2] + b.shape[3:]
+    assert "b" not in drawn.to_arviz().posterior
+
+
+def test_arviz_without_random_effects(frame):
+    data = sample("lead ~ week + (0 | child)", frame, draws=20, seed=1).to_arviz(b=True).posterior
+    assert sorted(data.data_vars) == ["beta", "sigma2"]
+
+
+def test_without_arviz(drawn, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    with pytest.raises(ParameterError, match="needs ArviZ"):
+        drawn.summary()
+    assert "week" in repr(drawn)  # which needs none
+
+
+def test_text(drawn):
+    lines = repr(drawn).splitlines()
+    assert lines[0] == "Draws: lead ~ week + (week | child)"
+    assert lines[1] == "  3 chains of 200 draws, standard, 33.6 kB; 24 observations in 7 groups"
+    assert len(lines) == 11 and max(map(len, lines)) < 100
+    worst = drawn.summary().loc[:"sigma", "r_hat"]
+    assert lines[-2] == f"  the chains disagree: R-hat of {worst.idxmax()} is {worst.max():.3g}, above 1.01"
+    assert drawn.nbytes == 3 * 200 * 7 * 8
+
+
+def test_text_of_chains_that_agree(frame):
+    drawn = sample("lead ~ week + (0 | child)", frame, draws=4_000, chains=4, seed=1)
+    assert drawn.summary().r_hat.max() < 1.01
+    assert "disagree" not in repr(drawn)
+    assert "disagree" not in repr(sample("lead ~ week + (1 | child)", frame, draws=5, chains=1, warmup=0, seed=1))
+
+
+def test_draws_are_frozen(drawn):
+    with pytest.raises(AttributeError):
+        drawn.beta = 1
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(12, "12 bytes"), (33_600, "33.6 kB"), (999_600, "1 MB"), (2e9, "2 GB"), (3e12, "3e+03 GB")]
+)
+def test_bytes(size, text):
+    assert readable(size) == text
+
+
+def test_columns_with_confusing_names(frame):
+    frame = frame.rename(columns={"week": "sigma"})
+    with pytest.raises(ParameterError, match="two parameters are called 'sigma'"):
+        sample("lead ~ sigma + (1 | child)", frame, draws=5, seed=1).frame()
+
+
+def test_diagnostics_of_a_constant():
+    table = posterior.diagnostics(pd.DataFrame({"x": np.ones(40)}), 2)
+    assert table.shape == (1, 4)
