@@ -84,7 +84,7 @@ def sweep(rng, model: Model, state: State, plan: Plan) -> State:
 
 
 def start(rng, cross: CrossProducts, model: Model, chains: int) -> State:
-    """Starting values, spread more widely than the posterior can be: variances over orders of magnitude."""
+    """Starting values that differ: variances over two orders of magnitude around what the response has."""
     p, q, data = len(cross.x_names), len(cross.z_names), model.data
     total = np.maximum(data.WtW[:, p, p] / data.n_obs, np.finfo(float).tiny)
     unit = np.broadcast_to(total, (chains,))

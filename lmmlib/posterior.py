@@ -122,7 +122,7 @@ class Draws:
     def summary(self, level: float = 0.95) -> pd.DataFrame:
         """Mean, sd, quantiles, Monte Carlo error of the mean, effective sample sizes and R-hat of each parameter.
 
-        Equations :eq:`effective-sample-size` and :eq:`r-hat` of the book, as ArviZ computes them: of ranks, chains
+        Equations :eq:`mcmc-effective-sample-size` and :eq:`r-hat` of the book, as ArviZ computes them: of ranks, chains
         split.
 
         Parameters
