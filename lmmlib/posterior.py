@@ -200,9 +200,10 @@ class Draws:
 def diagnostics(frame: pd.DataFrame, chains: int) -> pd.DataFrame:
     """Monte Carlo error, effective sample sizes and R-hat of the columns of a frame of draws, chain after chain."""
     az = arviz()
-    data = az.convert_to_dataset({str(k): frame[name].to_numpy().reshape(chains, -1) for k, name in enumerate(frame)})
+    values = {str(k): frame[name].to_numpy().reshape(chains, -1) for k, name in enumerate(frame)}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one chain, or a parameter that does not move: NaN says it
+        warnings.simplefilter("ignore")  # one chain, or a parameter that does not move: NaN says it; many short chains
+        data = az.convert_to_dataset(values)
         found = {
             "mcse": az.mcse(data),
             "ess_bulk": az.ess(data, method="bulk"),

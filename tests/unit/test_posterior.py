@@ -108,6 +108,11 @@ def test_text_of_chains_that_agree(frame):
     assert "disagree" not in repr(sample("lead ~ week + (1 | child)", frame, draws=5, chains=1, warmup=0, seed=1))
 
 
+def test_many_short_chains_are_summarised_without_a_warning(frame, recwarn):
+    repr(sample("lead ~ week + (1 | child)", frame, draws=5, chains=8, warmup=0, seed=1))
+    assert not recwarn.list
+
+
 def test_draws_are_frozen(drawn):
     with pytest.raises(AttributeError):
         drawn.beta = 1
