@@ -48,6 +48,30 @@ _FILES = MappingProxyType(
             "371e9bce07845e48324a669b1ed7a6bc17d6ca467f8d7876a4b18289d2166bfe",
             {"block": list(range(1, 11)), "source": ["observed", "reconstructed"]},
         ),
+        "seizures": _File(
+            "0485f2c52ede891993a528f00f1624b8c4176a37d303bb515e25af6be3e79a61",
+            {"patient": list(range(1, 60)), "treatment": ["placebo", "progabide"]},
+        ),
+        "neyman_scott": _File(
+            "853ad7f74ce40486f8cf513f4470c0d6f9202c32507392a9515ce76b66c51053",
+            {"group": list(range(1, 101))},
+        ),
+        "neyman_scott_1": _File(
+            "fafc3eea21e0ee582055a0a045afea713473162759b0aab36ba4b5fff9e0c4af",
+            {"group": list(range(1, 101))},
+        ),
+        "counts_4x2": _File(
+            "b02f94b3a98dfc38f47e321ec1d5c08f05821d3f1da6a5313e4f34c14b20a4ff",
+            {"site": list(range(1, 5))},
+        ),
+        "counts_50x10": _File(
+            "410a3f08976336d2823152f05d34418a10c4099c3384c5be6d05ed5e11a80654",
+            {"site": list(range(1, 51))},
+        ),
+        "counts_low": _File(
+            "b58bfdd2607495cae5c178ed39c18053a5a90e42d3b0d9164134d058c56820f8",
+            {"site": list(range(1, 51))},
+        ),
         "published": _File(
             "1814bbd5e05dc12f8486adfe0e10e9b961ca3f86ad639a8f052c796012a16d45",
             {},
@@ -67,7 +91,9 @@ def load(name: str) -> pd.DataFrame:
     Parameters
     ----------
     name : str
-        ``"tlc"``, ``"dental"``, ``"sleep"``, ``"dyestuff"`` or ``"planting"``.
+        Measured: ``"tlc"``, ``"dental"``, ``"sleep"``, ``"dyestuff"``, ``"planting"``,
+        ``"seizures"``. Simulated: ``"neyman_scott"``, ``"neyman_scott_1"``,
+        ``"counts_4x2"``, ``"counts_50x10"``, ``"counts_low"``.
 
     Returns
     -------

@@ -15,13 +15,31 @@ from lmmlib import datasets
 from lmmlib.errors import DatasetError
 
 ROOT = Path(__file__).parents[2]
-SHAPES = {"tlc": (400, 4), "dental": (108, 4), "sleep": (180, 3), "dyestuff": (30, 2), "planting": (80, 4)}
+SHAPES = {
+    "tlc": (400, 4),
+    "dental": (108, 4),
+    "sleep": (180, 3),
+    "dyestuff": (30, 2),
+    "planting": (80, 4),
+    "seizures": (295, 6),
+    "neyman_scott": (200, 4),
+    "neyman_scott_1": (100, 4),
+    "counts_4x2": (8, 3),
+    "counts_50x10": (500, 3),
+    "counts_low": (500, 3),
+}
 GROUPS = {
     "tlc": ("id", 100),
     "dental": ("Subject", 27),
     "sleep": ("Subject", 18),
     "dyestuff": ("Batch", 6),
     "planting": ("block", 10),
+    "seizures": ("patient", 59),
+    "neyman_scott": ("group", 100),
+    "neyman_scott_1": ("group", 100),
+    "counts_4x2": ("site", 4),
+    "counts_50x10": ("site", 50),
+    "counts_low": ("site", 50),
 }
 REFERENCE_LEVEL = {"treatment": "placebo", "Sex": "Male", "source": "observed"}
 
@@ -36,6 +54,12 @@ def page():
         "sleep": "Sleep",
         "dyestuff": "Dyestuff",
         "planting": "Planting",
+        "seizures": "Seizures",
+        "neyman_scott": "Pairs, simulated",
+        "neyman_scott_1": "Single observations",
+        "counts_4x2": "Counts at four",
+        "counts_50x10": "Counts at fifty",
+        "counts_low": "Low counts",
         "published": "The ledger",
     }
     sections = re.split(r"^## ", text, flags=re.MULTILINE)
