@@ -69,6 +69,8 @@ lab: $(READY)  ## Open the chapters in JupyterLab
 bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (about two minutes)
 	@$(BIN)/python -m benchmarks.run
 	@$(BIN)/python -m benchmarks.gibbs
+	@$(BIN)/python -m benchmarks.cloning
+	@$(BIN)/python -m benchmarks.poisson
 
 study: $(READY)  ## Run the simulation studies again (about ten minutes), rewrites their tables
 	@$(BIN)/python -m studies.coverage

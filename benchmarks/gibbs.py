@@ -6,7 +6,6 @@ to the draws, warm-up included; for PyMC from the model to the draws, compilatio
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import time
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 import lmmlib
-from benchmarks.measure import Target, Times, duration, store, table
+from benchmarks.measure import Target, Times, duration, main
 from lmmlib.chains import Plan, advance, model_of, start
 from lmmlib.gibbs import sample
 from lmmlib.priors import HalfCauchy, Priors
@@ -125,19 +124,5 @@ def measure(with_pymc: bool = True, chains: int = 400, draws: int = 500) -> tupl
     return rows, targets
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print both tables; ``--save`` also puts them into README.md."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--save", action="store_true", help="put the tables into README.md")
-    save = parser.parse_args(arguments).save
-    rows, targets = measure()
-    aims = table(["what", "at most", "measured", "met"], [target.row() for target in targets])
-    results = f"{table(HEADS['speed'], rows)}\n\n{aims}"
-    print(results)
-    if save:
-        store("Results of the Gibbs sampler", results)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, "Results of the Gibbs sampler", HEADS["speed"], measure))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,3 +106,21 @@ def store(heading: str, results: str) -> None:
     """Put results into the README of this folder."""
     readme = Path(__file__).with_name("README.md")
     readme.write_text(insert(readme.read_text(encoding="utf-8"), heading, results), encoding="utf-8")
+
+
+def main(about: str, heading: str, head: list[str], measure: Callable, arguments: list[str] | None = None) -> int:
+    """Print the rows and targets of a benchmark; ``--save`` also puts them below their heading in README.md."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--save", action="store_true", help="put the tables into README.md")
+    save = parser.parse_args(arguments).save
+    try:
+        rows, targets = measure()
+    except ArithmeticError as error:
+        print(error, file=sys.stderr)
+        return 1
+    aims = table(["what", "at most", "measured", "met"], [target.row() for target in targets])
+    results = f"{table(head, rows)}\n\n{aims}"
+    print(results)
+    if save:
+        store(heading, results)
+    return 0

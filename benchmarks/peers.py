@@ -35,12 +35,13 @@ def lme4_version() -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def lme4(frame: pd.DataFrame, formula: str, group: str, repeats: int) -> Times:
-    """lmer by REML at its default settings; the group is the file's first column."""
+def lme4(frame: pd.DataFrame, formula: str, group: str, repeats: int, nodes: int | None = None) -> Times:
+    """lmer by REML, or with nodes of quadrature glmer of counts, at default settings; the group is the first column."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data.csv"
         frame[[group, *frame.columns.drop(group)]].to_csv(path, index=False)
         command = ["Rscript", str(Path(__file__).with_name("lme4.R")), str(path), formula, str(repeats)]
+        command += [] if nodes is None else [str(nodes)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     return lme4_times(done.stdout)
 

@@ -4,9 +4,12 @@ Data flow one way: ``load`` or your own frame, ``build_design``, ``cross_product
 (``gls``), likelihoods and inference; ``fit`` does it all for REML and ML. ``dense`` holds the same formulas as printed.
 """
 
-from lmmlib import dense, errors, moments, plots, report, simulate
+from lmmlib import cloning_plots, dense, errors, laplace, moments, plots, report, simulate
 from lmmlib.anova import anova_estimates, two_stage_estimates
 from lmmlib.batch import Fits, fit_many
+from lmmlib.cloned import Cloned
+from lmmlib.cloning import clone
+from lmmlib.cloning_pymc import clone_pymc
 from lmmlib.compare import Comparison, aic_table, compare
 from lmmlib.datasets import load
 from lmmlib.design import CrossProducts, Design, cross_products
@@ -19,6 +22,8 @@ from lmmlib.information import information_beta, information_variance, score_bet
 from lmmlib.likelihood import loglik, profile_loglik, restricted_loglik
 from lmmlib.moments import icc
 from lmmlib.ols import ols, ols_covariance, sandwich
+from lmmlib.poisson_fit import fit_poisson
+from lmmlib.poisson_result import PoissonFit
 from lmmlib.posterior import Draws
 from lmmlib.priors import (
     Flat,
@@ -36,6 +41,7 @@ from lmmlib.unit_priors import unit_information
 __version__ = "0.1.0"
 
 __all__ = [
+    "Cloned",
     "Comparison",
     "CrossProducts",
     "Design",
@@ -48,12 +54,16 @@ __all__ = [
     "InverseGamma",
     "InverseWishart",
     "Normal",
+    "PoissonFit",
     "Priors",
     "Reciprocal",
     "Zellner",
     "aic_table",
     "anova_estimates",
     "build_design",
+    "clone",
+    "clone_pymc",
+    "cloning_plots",
     "compare",
     "cross_products",
     "dense",
@@ -61,12 +71,14 @@ __all__ = [
     "fit",
     "fit_design",
     "fit_many",
+    "fit_poisson",
     "fixed_matrix",
     "gls",
     "icc",
     "information_beta",
     "information_variance",
     "kenward_roger",
+    "laplace",
     "load",
     "loglik",
     "moments",

@@ -222,6 +222,7 @@ def _columns_used(group: str | None, texts: list[str], variables: set[str], data
         if name not in data.columns:
             if any(re.search(rf"(?<![\w.`]){re.escape(name)}\(", text) for text in texts):
                 known = f"write np.{name}()" if hasattr(np, name) else "write C() for categories, or make it a column"
+                known = "pass offset= to lmmlib.fit_poisson" if name == "offset" else known
                 raise FormulaError(f"{formula!r} uses the function {name}(), which is not known here; {known}")
             raise DataError(_unknown_column(name, data.columns, formula))
     text = " ".join(texts)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from tests.book.browser import FLAGS, executable, how_to_get_one, observe
@@ -22,6 +23,13 @@ def built():
     if not (HTML / "index.html").exists():
         pytest.fail("there is no book to test: run `make book` first", pytrace=False)
     return HTML
+
+
+@pytest.fixture(scope="session")
+def notebooks():
+    """The chapters with a number, as they are stored."""
+    folder = HTML.parents[1] / "chapters"
+    return {path.stem: nbformat.read(path, as_version=4) for path in sorted(folder.glob("[0-9]*.ipynb"))}
 
 
 def not_checked():

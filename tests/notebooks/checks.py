@@ -5,45 +5,21 @@ test_checks.py can show each of them a notebook that breaks its rule.
 """
 
 import ast
-import html
 import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "chapters" / "_tools"))
+from reproductions import ignored, reproductions, tags, texts
 
 MAX_LINES = 25
-IGNORING = {"nbval-ignore-output", "nbval-skip"}
-IGNORING_COMMENTS = re.compile(r"^\s*#\s*(NBVAL_IGNORE_OUTPUT|NBVAL_SKIP|PYTEST_VALIDATE_IGNORE_OUTPUT)\s*$", re.M)
 LONG_FRACTION = re.compile(r"\d\.\d{9,}")
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{4,}")
-LEDGER_LINE = re.compile(r"^(?P<id>\S+): ours .+?, digits .+?: (?P<verdict>\w+)", re.M)
-TABLE_ROW = re.compile(r"<tr>(.*?)</tr>", re.S)
-TABLE_CELL = re.compile(r"<t[dh][^>]*>(.*?)</t[dh]>", re.S)
-PASSED = "agrees"
 
 
 def code_cells(notebook):
     """(number among all cells, cell) of the code cells."""
     return [(k, cell) for k, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-
-
-def tags(cell):
-    return set(cell.metadata.get("tags", []))
-
-
-def ignored(cell):
-    """Whether nbval runs this cell without comparing what it prints."""
-    return bool(tags(cell) & IGNORING) or bool(IGNORING_COMMENTS.search(cell.source))
-
-
-def texts(cell):
-    """Everything that the outputs of a cell show as text, with its kind."""
-    for output in cell.outputs:
-        if output.output_type == "stream":
-            yield output.name, output.text
-        elif output.output_type == "error":
-            yield "error", f"{output.ename}: {output.evalue}"
-        else:
-            for mime, data in output.data.items():
-                if mime.startswith("text/") or mime == "image/svg+xml":
-                    yield mime, data
 
 
 def has_figure(cell):
@@ -183,19 +159,7 @@ def exercises_have_solutions(notebook, at_least=0):
 
 def reproduced(notebook):
     """The ledger's ids that the executed output of this notebook shows with a passing verdict."""
-    found = set()
-    for _, cell in code_cells(notebook):
-        if ignored(cell):
-            continue
-        for kind, text in texts(cell):
-            if kind == "stdout":
-                found |= {m["id"] for m in LEDGER_LINE.finditer(text) if m["verdict"] == PASSED}
-            elif kind == "text/html":
-                for row in TABLE_ROW.findall(text):
-                    cells, id = TABLE_CELL.findall(row), re.search(r"<code>(.*?)</code>", row)
-                    if id and re.match(rf"{PASSED}\b", re.sub(r"<[^>]+>", "", cells[-1]).strip()):
-                        found.add(html.unescape(id[1]))
-    return found
+    return {shown.id for shown in reproductions(notebook) if shown.passed}
 
 
 def source_parses(notebook):

@@ -64,6 +64,8 @@ def test_there_are_chapters():
         "06",
         "07",
         "08",
+        "09",
+        "10",
     ]
 
 

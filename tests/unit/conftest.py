@@ -35,3 +35,15 @@ def cross(design):
 @pytest.fixture
 def D():
     return np.array([[1.5, 0.2], [0.2, 0.4]])
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Twenty unbalanced groups, with effects that are well away from the boundary."""
+    rng = np.random.default_rng(7)
+    sizes = rng.integers(2, 6, 20)
+    g = np.repeat(np.arange(20), sizes)
+    week, drug = rng.uniform(0, 4, len(g)), g % 2
+    b = rng.standard_normal((20, 2)) @ [[2.0, 0.3], [0.0, 1.0]]
+    lead = 20 - week + 2 * drug + b[g, 0] + b[g, 1] * week + rng.standard_normal(len(g))
+    return pd.DataFrame({"lead": lead, "week": week, "drug": drug, "child": g})

@@ -170,3 +170,16 @@ def test_the_readme_holds_the_tables_of_a_run():
     for head in run.HEADS.values():
         assert re.search(r"^\| *" + r" *\| *".join(map(re.escape, head)) + r" *\|$", results, re.M)
     assert "numpy" in results
+
+
+def test_a_benchmark_prints_rows_and_targets(capsys):
+    def measured():
+        return [["1"]], [Target("x", 2.0, 1.0)]
+
+    def wrong():
+        raise ArithmeticError("off by one")
+
+    assert measure.main("About.", "Results", ["a"], measured, []) == 0
+    assert "| x    | 1 s     | 2 s      | no  |" in capsys.readouterr().out
+    assert measure.main("About.", "Results", ["a"], wrong, []) == 1
+    assert capsys.readouterr().err == "off by one\n"

@@ -18,18 +18,6 @@ SLOPES, INTERCEPTS = "lead ~ week + drug + (week | child)", "lead ~ week + drug 
 
 
 @pytest.fixture(scope="module")
-def many():
-    """Twenty unbalanced groups, with effects that are well away from the boundary."""
-    rng = np.random.default_rng(7)
-    sizes = rng.integers(2, 6, 20)
-    g = np.repeat(np.arange(20), sizes)
-    week, drug = rng.uniform(0, 4, len(g)), g % 2
-    b = rng.standard_normal((20, 2)) @ [[2.0, 0.3], [0.0, 1.0]]
-    lead = 20 - week + 2 * drug + b[g, 0] + b[g, 1] * week + rng.standard_normal(len(g))
-    return pd.DataFrame({"lead": lead, "week": week, "drug": drug, "child": g})
-
-
-@pytest.fixture(scope="module")
 def slopes(many):
     return lmmlib.fit(SLOPES, many)
 

@@ -24,6 +24,7 @@ PLAIN_WORDS = {
     "covariances",
     "data",
     "df",
+    "draws",
     "formula",
     "level",
     "means",

@@ -1,0 +1,350 @@
+r"""Fits of data that do not fit into memory: chunks of rows become sums, and the sums are all that a fit needs.
+
+Equation :eq:`chunk-sums` of the book: the cross-products of all rows are the sum of those of the chunks. Four steps:
+:func:`coding` fixes how rows become columns, :func:`chunk_sums` turns each chunk into sums, anywhere and in any order,
+:func:`merge` adds them, and :func:`fit_sums` fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+import pandas as pd
+from scipy.linalg import solve_triangular
+
+from lmmlib import summary
+from lmmlib.basis import Basis, Sums, divide
+from lmmlib.batch import require_identified, solve
+from lmmlib.design import CrossProducts, Design
+from lmmlib.errors import DataError, DesignError, FormulaError, LmmError, ParameterError
+from lmmlib.fit import Fit
+from lmmlib.formula import _bare, _coded, _matrix, _mentions, build_design, fixed_matrix, random_matrix
+from lmmlib.frames import checked_rows, group_codes, is_text
+from lmmlib.information import checked_method
+from lmmlib.responses import Responses
+
+ROWS = frozenset({"y", "X", "Z", "group"})
+NUMBERS = frozenset({"integer", "floating", "mixed-integer-float", "boolean", "decimal"})
+
+
+class NoRowsError(DesignError, AttributeError):
+    """The rows of a fit from sums were asked for: such an attribute does not exist."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Coding(Design):
+    """How the rows of a formula become columns, without the rows: the same for every chunk.
+
+    A :class:`lmmlib.Design` that has names, categories and the expansions of both sides of the formula; it can be
+    pickled. Its ``y``, ``X``, ``Z`` and ``group`` do not exist: asking for them raises NoRowsError, a DesignError.
+
+    Attributes
+    ----------
+    basis : Basis
+        Working basis in which the sums of all chunks are kept.
+    y_spec : object
+        Expansion of the response.
+    """
+
+    basis: Basis = field(default=None, repr=False)
+    y_spec: object = field(default=None, repr=False)
+
+    def __getattribute__(self, name: str):
+        if name in ROWS:
+            raise NoRowsError(
+                f"a fit from sums has no rows, and so no {name!r}: read the chunks a second time for residuals and "
+                "predictions, and compare models by their criteria"
+            )
+        return super().__getattribute__(name)
+
+    def __repr__(self) -> str:
+        return f"Coding: {self.formula}\n  fixed:  {', '.join(self.x_names)}\n  random: {', '.join(self.z_names)}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SumsFit(Fit):
+    """A :class:`lmmlib.Fit` from cross-products alone: all of it that needs no rows."""
+
+    def summary(self) -> str:
+        """The attributes as text; without quantiles of the residuals, which need the rows."""
+        width = max(map(len, [*self.D.index, "Random effects", *self.beta.index]))
+        name = "REML criterion" if self.method == "REML" else "deviance"
+        lines = [
+            f"Linear mixed model fit by {self.method} from sums: {self.formula}",
+            f"{name} {self.criterion:.4f}, {self.n_obs} observations in {self.n_groups} groups",
+            *summary._random(self, width),
+            *summary._fixed(self, width),
+            *summary._correlations(self, width),
+        ]
+        if self.is_singular:
+            lines.append("D is singular: some combination of the random effects has variance zero")
+        if not self.converged:
+            lines.append(f"not converged: {self.reason}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+
+def coding(formula: str, example: pd.DataFrame, levels: Mapping | None = None) -> Coding:
+    """The coding of a formula, to be used for every chunk.
+
+    The columns are those of :func:`lmmlib.build_design`, equation :eq:`lmm` of the book. Transformations that look at
+    the data, such as ``center(x)`` and ``poly(x, 2)``, are those of the example: another basis of the same model.
+
+    Parameters
+    ----------
+    formula : str
+        lme4 syntax with one grouping factor.
+    example : DataFrame
+        Some rows, such as the first chunk; better a sample, since the working basis in which the sums keep their digits
+        is made from it: a column that is constant in the example, and large, has no scale there.
+    levels : mapping of column to list, optional
+        All categories of the columns of text, the first being the reference. Columns that are not named have the
+        categories of the example, in alphabetical order.
+
+    Returns
+    -------
+    Coding
+
+    Raises
+    ------
+    FormulaError, DataError
+        As :func:`lmmlib.build_design`; also if the response is a transformation that looks at all rows.
+    ParameterError
+        If ``levels`` names no column, or leaves out a category of the example.
+    """
+    rows = _with_levels(example, levels or {}, formula)
+    design = build_design(formula, rows)
+    if design.grouping == "all":
+        raise DesignError(f"{formula!r} has no random term, such as + (1 | g), so there are no sums by group")
+    y_spec = _matrix(f"0 + {_bare(design.response)}", rows, formula)[1]
+    if y_spec.transform_state:
+        raise FormulaError(
+            f"the response {design.response!r} depends on all rows, of which a chunk has some; transform it yourself"
+        )
+    kept = {f.name: getattr(design, f.name) for f in fields(Design)}
+    basis = Basis.of(design.y[: len(example)], design.X[: len(example)], design.Z[: len(example)])
+    kept |= dict.fromkeys(ROWS) | {"group_names": (), "n_dropped": 0}
+    return Coding(**kept, basis=basis, y_spec=y_spec)
+
+
+def _with_levels(example: pd.DataFrame, levels: Mapping, formula: str) -> pd.DataFrame:
+    """The example, followed by repetitions of its first row that show each category once."""
+    for name, all_of_it in levels.items():
+        if name not in example:
+            raise ParameterError(f"levels names {name!r}, which is not a column ({', '.join(map(str, example))})")
+        if not is_text(example[name]) and not _coded(name, formula):
+            raise ParameterError(f"levels names {name!r}, a column of numbers; write C({name}) if they are categories")
+        unknown = [v for v in pd.unique(example[name].dropna()) if v not in all_of_it]
+        if unknown:
+            raise ParameterError(f"levels[{name!r}] leaves out {unknown[0]!r}, which the example has")
+    if not levels or not len(example):
+        return example
+    more = example.iloc[[0] * max(map(len, levels.values()))].copy()
+    for name, all_of_it in levels.items():
+        more[name] = [all_of_it[k % len(all_of_it)] for k in range(len(more))]
+    rows = pd.concat([example, more], ignore_index=True)
+    for name, all_of_it in levels.items():
+        if is_text(example[name]):
+            rows[name] = pd.Categorical(rows[name], categories=list(all_of_it))
+    return rows
+
+
+def chunk_sums(coding: Coding, rows: pd.DataFrame, missing: str = "error", name: str = "chunk") -> CrossProducts:
+    r"""The cross-products of a chunk of rows.
+
+    .. math:: \{Z_{ik}'Z_{ik},\; Z_{ik}'X_{ik},\; Z_{ik}'y_{ik}\}_i,\quad X_k'X_k,\; X_k'y_k,\; y_k'y_k
+
+    for chunk k, whose groups i may have rows in other chunks too. The terms of equation :eq:`chunk-sums` of the book.
+
+    Parameters
+    ----------
+    coding : Coding
+    rows : DataFrame
+        Any rows of the data; there may be none.
+    missing : {"error", "drop"}
+        What to do with rows in which a column that the formula uses is missing.
+    name : str
+        What errors call the chunk.
+
+    Returns
+    -------
+    CrossProducts
+
+    Raises
+    ------
+    DataError
+        If a column is missing, or has missing, infinite or unknown values; names chunk, column and row.
+    """
+    try:
+        y, X, Z, group, names = _rows_of(coding, rows, missing)
+    except LmmError as error:
+        raise type(error)(f"{name}: {error}") from None
+    work = Sums.of(y, X, Z, group, len(names), coding.basis)
+    n_i = np.bincount(group, minlength=len(names))
+    return CrossProducts(work, coding.basis, n_i, names, coding.x_names, coding.z_names, coding.diagonal)
+
+
+def _rows_of(coding: Coding, rows: pd.DataFrame, missing: str) -> tuple:
+    """y, X, Z, the groups' numbers and their names."""
+    used = list(dict.fromkeys([*coding.columns, coding.grouping]))
+    lost = [column for column in used if column not in rows]
+    if lost:
+        raise DataError(f"there is no column {lost[0]!r}, which the formula uses ({', '.join(map(str, rows))})")
+    if missing == "drop":
+        rows = rows.dropna(subset=used)
+    if not len(rows):
+        p, q = len(coding.x_names), len(coding.z_names)
+        return np.zeros(0), np.zeros((0, p)), np.zeros((0, q)), np.zeros(0, int), ()
+    label = coding.grouping if coding.grouping not in coding.columns else None
+    numeric = [column for column in used if column != label and not _coded(column, coding.formula)]
+    frame, _ = checked_rows(rows, used, numeric, missing, label, new=True)
+    X = fixed_matrix(coding, frame)
+    Z = X if coding.z_spec is coding.x_spec else random_matrix(coding, frame)
+    if any(is_text(frame[column]) for column in used if _mentions(coding.response, column)):
+        raise DataError(f"the response {coding.response!r} must be one numeric column")
+    y = _matrix(coding.y_spec, frame, coding.formula)[0]
+    return y[:, 0], X, Z, *group_codes(frame[coding.grouping])
+
+
+def merge(parts: Iterable[CrossProducts]) -> CrossProducts:
+    r"""The cross-products of all rows, from those of chunks.
+
+    .. math:: Z_i'Z_i = \sum_k Z_{ik}'Z_{ik}, \quad\dots,\quad y'y = \sum_k y_k'y_k
+
+    Equation :eq:`chunk-sums` of the book. The same as ``a + b + ...``, in one step however many groups there are.
+
+    Parameters
+    ----------
+    parts : iterable of CrossProducts
+        Of any chunks of rows in any order; a group may occur in several.
+
+    Returns
+    -------
+    CrossProducts
+        Its groups are sorted, as :func:`lmmlib.build_design` sorts them.
+
+    Raises
+    ------
+    DesignError
+        If there are no parts, or they have different columns.
+    DataError
+        If the groups are numbers in one part and text in another.
+    """
+    parts = [part for part in parts if part.n_obs]
+    if not parts:
+        raise DesignError("there are no sums to merge, or none of any rows")
+    first = parts[0]
+    for k, part in enumerate(parts):
+        if (part.x_names, part.z_names, part.diagonal) != (first.x_names, first.z_names, first.diagonal):
+            raise DesignError(
+                f"part {k} has the columns {part.x_names} and {part.z_names}, part 0 has {first.x_names} and "
+                f"{first.z_names}; use one coding for all chunks"
+            )
+    _one_kind([part.group_names for part in parts])
+    labels = np.array([name for part in parts for name in part.group_names] + [None], dtype=object)[:-1]
+    codes, names = group_codes(labels)
+    ends, total, n_i = np.cumsum([part.n_groups for part in parts]), None, np.zeros(len(names), int)
+    for part, mine in zip(parts, np.split(codes, ends[:-1]), strict=True):
+        work = _in_basis(part, first.basis)
+        if total is None:
+            total = work.spread(mine, len(names))
+        else:
+            for key in ("ZtZ", "ZtX", "Zty"):
+                getattr(total, key)[mine] += getattr(work, key)
+            sums = {key: getattr(total, key) + getattr(work, key) for key in ("XtX", "Xty", "yty")}
+            total = replace(total, **sums)
+        n_i[mine] += part.n_i
+    return replace(first, work=total, n_i=n_i, group_names=names)
+
+
+def _in_basis(part: CrossProducts, basis: Basis) -> Sums:
+    """The sums of a part in the working basis of another."""
+    a, b = basis, part.basis
+    if all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(Basis)):
+        return part.work
+    return part.work.change(divide(b.Rz, a.Rz), divide(b.Rx, a.Rx), b.Rx @ (b.beta0 - a.beta0))
+
+
+def _one_kind(labels: list[tuple]) -> None:
+    """Raise if the labels are numbers here and text there: 1 and "1" would be two groups."""
+    kinds = [pd.api.types.infer_dtype(names) for names in labels]
+    kinds = ["number" if kind in NUMBERS else kind for kind in kinds]
+    for k, kind in enumerate(kinds):
+        if kind != kinds[0]:
+            raise DataError(
+                f"the groups of part {k} are of the kind {kind} (such as {labels[k][0]!r}), those of part 0 of the "
+                f"kind {kinds[0]} (such as {labels[0][0]!r}): read the grouping column with one dtype in every chunk"
+            )
+
+
+def _orthonormal(cross: CrossProducts) -> CrossProducts:
+    """The same sums in the working basis of all rows, which the optimiser takes as orthonormal.
+
+    That of the example is near to it and so costs few digits, although the squares of the columns are factorised here.
+    """
+    work, old, N = cross.work, cross.basis, cross.n_obs
+    Cx, Cz = (np.linalg.cholesky(gram / N).T for gram in (work.XtX, work.ZtZ.sum(axis=0)))
+    Mx, Mz = divide(np.eye(len(Cx)), Cx), divide(np.eye(len(Cz)), Cz)
+    d = Mx @ (Mx.T @ work.Xty) / N
+    basis = Basis(Cx @ old.Rx, Cz @ old.Rz, old.beta0 + solve_triangular(old.Rx, d) if d.size else old.beta0)
+    return replace(cross, work=work.change(Mz, Mx, -d), basis=basis)
+
+
+def fit_sums(coding: Coding, cross: CrossProducts, method: str = "REML") -> SumsFit:
+    """Fit a linear mixed model from cross-products.
+
+    The maximum of :eq:`restricted-loglik` or :eq:`profile-loglik`, which :func:`lmmlib.fit` finds from the rows.
+
+    Parameters
+    ----------
+    coding : Coding
+        The one that the sums were made with.
+    cross : CrossProducts
+        Of all rows, from :func:`merge`.
+    method : {"REML", "ML"}
+
+    Returns
+    -------
+    SumsFit
+        A :class:`lmmlib.Fit` without what needs rows: residuals, simulation, bootstrap.
+
+    Raises
+    ------
+    DesignError
+        If coding and sums do not belong together, columns of X are dependent, or the rows do not identify D and sigma2.
+    """
+    checked_method(method)
+    if (coding.x_names, coding.z_names, coding.diagonal) != (cross.x_names, cross.z_names, cross.diagonal):
+        raise DesignError(
+            f"the coding has the columns {coding.x_names} and {coding.z_names}, the sums have {cross.x_names} and "
+            f"{cross.z_names}: the sums were made with another coding"
+        )
+    require_identified(cross)
+    cross = _orthonormal(cross)
+    fits, log = solve(cross, Responses.of_cross(cross), method)
+    if not np.isfinite(fits.loglik[0]):
+        raise DesignError(f"{fits.reason[0]}; is {coding.response!r} the response that you mean?")
+    z, x = list(coding.z_names), list(coding.x_names)
+    kept = {f.name: coding.__dict__[f.name] for f in fields(Coding)}
+    return SumsFit(
+        formula=coding.formula,
+        method=method,
+        beta=pd.Series(fits.beta[0], x),
+        cov_beta=pd.DataFrame(fits.cov_beta[0], x, x),
+        D=pd.DataFrame(fits.D[0], z, z),
+        sigma2=float(fits.sigma2[0]),
+        theta=fits.theta[0],
+        loglik=float(fits.loglik[0]),
+        n_obs=cross.n_obs,
+        n_groups=cross.n_groups,
+        is_singular=bool(fits.is_singular[0]),
+        converged=bool(fits.converged[0]),
+        reason=fits.reason[0],
+        log=log,
+        design=Coding(**kept | {"group_names": cross.group_names}),
+        cross=cross,
+    )

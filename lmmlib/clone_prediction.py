@@ -1,0 +1,239 @@
+r"""Random effects after data cloning: what is known of them when the parameters are known up to N(theta_hat, I^-1).
+
+Cloning leaves K random effects for each group, none of which is the group's own. They are predicted in a second step,
+from the estimates and their covariance. The parameters there are the fixed effects, log sigma and the logarithms of
+standard deviations; for a full D the entries of its Cholesky factor, with logarithms on the diagonal.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from lmmlib.basis import chunks
+from lmmlib.bootstrap import CHUNK, checked_rng
+from lmmlib.cloned import Cloned
+from lmmlib.design import CrossProducts
+from lmmlib.eb import Posterior
+from lmmlib.errors import ParameterError
+from lmmlib.estimability import ESTIMABLE
+from lmmlib.gaussian_clones import Gaussian
+from lmmlib.information import variance_names
+from lmmlib.likelihood import loglik
+from lmmlib.mixture import Mixture, total_moments
+from lmmlib.parameters import checked_count
+from lmmlib.prediction_errors import batched_effects
+from lmmlib.responses import Responses
+
+# Covariance of the proposals of the second use of the data, over that of its answer: a half, and some room.
+ROOM = 0.65
+
+
+class DataTwiceWarning(UserWarning):
+    """A method that uses the data twice, on request."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ClonePrediction(Posterior):
+    """Random effects of every group after cloning, as :class:`lmmlib.eb.Posterior`.
+
+    Attributes
+    ----------
+    parameters : DataFrame
+        ``mean`` and ``sd`` of the parameters that went into it.
+    """
+
+    parameters: pd.DataFrame = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Values of the parameters: beta (S, p), D (S, q, q), sigma2 (S,)."""
+
+    beta: np.ndarray
+    D: np.ndarray
+    sigma2: np.ndarray
+
+
+def normal_law(cloned: Cloned) -> tuple[pd.Series, pd.DataFrame]:
+    r"""Mean and covariance of what cloning knows of the parameters, :math:`N(\hat\theta, I^{-1})`.
+
+    Posterior mean and K times the posterior covariance at the largest K, on scales without bounds.
+
+    Parameters
+    ----------
+    cloned : Cloned
+
+    Returns
+    -------
+    tuple of Series, DataFrame
+
+    Raises
+    ------
+    ParameterError
+        If the clones are not of a Gaussian model, or a parameter is not estimable: at a boundary, in a direction in
+        which the likelihood is flat, or because chains have not converged.
+    """
+    source = _source(cloned)
+    table = cloned.on(*_all(source)).verdicts()
+    bad = table.index[table["verdict"] != ESTIMABLE]
+    if len(bad):
+        raise ParameterError(
+            f"N(theta_hat, I^-1) does not hold for {bad[0]}: {table.loc[bad[0], 'verdict']}. Predictions need "
+            "estimates of all parameters in the interior; at a boundary use lmmlib.eb.laird_louis"
+        )
+    K = cloned.n_clones[-1]
+    drawn = source.draws[K]
+    beta, D = drawn.beta.reshape(-1, len(source.cross.x_names)), drawn.D.reshape(-1, source.rank, source.rank)
+    free = pd.DataFrame(_unbounded(source.cross, beta, D, drawn.sigma2.ravel()), columns=free_names(source.cross))
+    return free.mean(), K * free.cov()
+
+
+def predict(cloned: Cloned, size: int, rng: np.random.Generator) -> ClonePrediction:
+    r"""Random effects, the parameters being known up to the error of their estimates.
+
+    .. math:: p(b_i \mid y) \approx \frac1S\sum_s p(b_i \mid y, \theta_s), \qquad
+        \theta_s \sim N(\hat\theta, I(\hat\theta)^{-1})
+
+    Equation :eq:`clone-prediction` of the book. Nothing flows back: the data had their say on theta in the estimates.
+
+    Parameters
+    ----------
+    cloned : Cloned
+        Of a Gaussian model.
+    size : int
+        Number of draws S.
+    rng : Generator
+
+    Returns
+    -------
+    ClonePrediction
+        A mixture of normal distributions for each random effect.
+
+    Raises
+    ------
+    ParameterError
+        As :func:`normal_law`.
+    """
+    size = checked_count("size", size)
+    checked_rng(rng)
+    center, cov = normal_law(cloned)
+    theta = center.to_numpy() + rng.standard_normal((size, len(center))) @ np.linalg.cholesky(cov.to_numpy()).T
+    return _mixture(_source(cloned), theta, np.ones(size), f"data cloning, {size} draws of the parameters")
+
+
+def predict_data_twice(cloned: Cloned, size: int, rng: np.random.Generator) -> ClonePrediction:
+    r"""The prediction of document 000: :math:`N(\hat\theta, I^{-1})` as the prior of a new analysis of the same data.
+
+    .. math:: p(\theta) \propto N(\theta;\, \hat\theta, I(\hat\theta)^{-1})\,L(\theta; y)
+        \approx N(\hat\theta, \tfrac12I(\hat\theta)^{-1})
+
+    The data that gave the estimates are used again, equation :eq:`data-twice` of the book, so that the standard
+    deviations of the parameters shrink by the root of two, and intervals are too short. It is here to be compared with
+    :func:`predict`, which is right. Computed with weights for draws from a normal distribution near the one above.
+
+    Parameters
+    ----------
+    cloned : Cloned
+    size : int
+    rng : Generator
+
+    Returns
+    -------
+    ClonePrediction
+
+    Warns
+    -----
+    DataTwiceWarning
+        Always.
+    """
+    warnings.warn("the data are used twice: intervals will be too short; predict() is right", DataTwiceWarning, 2)
+    size = checked_count("size", size)
+    checked_rng(rng)
+    center, cov = normal_law(cloned)
+    source, root = _source(cloned), np.linalg.cholesky(cov.to_numpy())
+    z = np.sqrt(ROOM) * rng.standard_normal((size, len(center)))
+    theta = center.to_numpy() + z @ root.T
+    v = _values(source.cross, theta)
+    log_likelihood = np.array([loglik(source.cross, *at) for at in zip(v.beta, v.D, v.sigma2, strict=True)])
+    # The prior N(theta_hat, I^-1) over the density of the proposals.
+    log_weight = log_likelihood - (1 - 1 / ROOM) * (z**2).sum(axis=1) / 2
+    weights = np.exp(log_weight - log_weight.max())
+    return _mixture(source, theta, weights, f"data used twice, {size} draws of the parameters")
+
+
+def free_names(cross: CrossProducts) -> list[str]:
+    """Names of the parameters on scales without bounds."""
+    z = cross.z_names
+    if _is_diagonal(cross):
+        return [*cross.x_names, *(f"log sd {name}" for name in z), "log sigma"]
+    entries = [f"log chol[{z[a]}]" if a == b else f"chol[{z[a]}, {z[b]}]" for a, b in np.argwhere(np.tri(len(z)))]
+    return [*cross.x_names, *entries, "log sigma"]
+
+
+def _all(source: Gaussian) -> list[str]:
+    """Fixed effects, entries of D and sigma2."""
+    return [*source.cross.x_names, *variance_names(source.cross)]
+
+
+def _source(cloned: Cloned) -> Gaussian:
+    if not isinstance(cloned, Cloned) or not isinstance(cloned.source, Gaussian):
+        raise ParameterError(
+            f"predictions are for what lmmlib.clone returns; got {type(cloned).__name__} of another model"
+        )
+    if not cloned.source.rank:
+        raise ParameterError("the model has no random effects to predict")
+    return cloned.source
+
+
+def _is_diagonal(cross: CrossProducts) -> bool:
+    return cross.diagonal or len(cross.z_names) == 1
+
+
+def _unbounded(cross: CrossProducts, beta, D, sigma2) -> np.ndarray:
+    """The parameters on scales without bounds, (S, k)."""
+    q = len(cross.z_names)
+    if _is_diagonal(cross):
+        of_D = np.log(np.diagonal(D, axis1=1, axis2=2)) / 2
+    else:
+        L = np.linalg.cholesky(D)
+        L[:, range(q), range(q)] = np.log(L[:, range(q), range(q)])
+        of_D = L[:, *np.tril_indices(q)]
+    return np.column_stack([beta, of_D, np.log(sigma2) / 2])
+
+
+def _values(cross: CrossProducts, theta: np.ndarray) -> Values:
+    """What :func:`_unbounded` came from."""
+    p, q = len(cross.x_names), len(cross.z_names)
+    of_D = theta[:, p:-1]
+    if _is_diagonal(cross):
+        D = np.exp(2 * of_D)[:, :, None] * np.eye(q)
+    else:
+        L = np.zeros((len(theta), q, q))
+        L[:, *np.tril_indices(q)] = of_D
+        L[:, range(q), range(q)] = np.exp(L[:, range(q), range(q)])
+        D = L @ L.mT
+    return Values(theta[:, :p], D, np.exp(2 * theta[:, -1]))
+
+
+def _mixture(source: Gaussian, theta: np.ndarray, weights: np.ndarray, method: str) -> ClonePrediction:
+    """The average of p(b | y, theta) over draws of theta with weights."""
+    cross, values, weights = source.cross, _values(source.cross, theta), weights / weights.sum()
+    data, index = Responses.of_cross(cross), cross.patterns[1]
+    parts = [batched_effects(cross, data, values, np.arange(len(theta))[part]) for part in chunks(len(theta), CHUNK)]
+    means, covariances = (np.concatenate(both) for both in zip(*parts, strict=True))
+    covariances = covariances[:, index]
+    b, cov = total_moments(means, covariances, weights)
+    scales = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1))
+    mean, names = weights @ theta, free_names(cross)
+    sd = np.sqrt(weights @ (theta - mean) ** 2)
+    return ClonePrediction(
+        method=method,
+        b=pd.DataFrame(b, pd.Index(source.design.group_names, name=source.design.grouping), list(cross.z_names)),
+        cov=cov,
+        mixture=Mixture(means, scales, weights[:, None, None]),
+        parameters=pd.DataFrame({"mean": mean, "sd": sd}, names),
+    )

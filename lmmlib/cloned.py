@@ -1,0 +1,292 @@
+"""The result of data cloning: draws for each number of clones, and the estimates and diagnostics that they give."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from lmmlib import estimability
+from lmmlib.errors import ParameterError
+from lmmlib.parameters import checked_level
+from lmmlib.posterior import diagnostics
+
+
+@dataclass(frozen=True, eq=False)
+class Cloned:
+    """Draws of parameters from the posterior of K copies of the data, for several K.
+
+    Estimates are posterior means at the largest K, standard errors are posterior standard deviations times the root of
+    K; both tend to those of maximum likelihood. ``n_clones`` holds the K in rising order.
+
+    Attributes
+    ----------
+    title : str
+        Formula, or name of the model.
+    frames : dict
+        For each K a frame with one row for each chain and draw, of all columns that can be asked for.
+    parameters : dict
+        What this result is about: the name of each parameter, and the column or function of the frame that it is.
+    chains : int
+    improper : dict
+        The K for which the posterior is no distribution, and why; they have no draws.
+    lines : tuple of DataFrame
+        For each direction in which the likelihood of the model does not change, two points on it, as rows of such a
+        frame; None if that is not known.
+    edge : int or None
+        How many eigenvalues of D tend to zero as K grows; None if that is not known.
+    source : object
+        What the draws were made from; :mod:`lmmlib.clone_prediction` needs it.
+    """
+
+    title: str
+    frames: dict[int, pd.DataFrame] = field(repr=False)
+    parameters: dict[str, str | Callable] = field(repr=False)
+    chains: int
+    improper: dict[int, str] = field(default_factory=dict)
+    lines: tuple[pd.DataFrame, ...] | None = field(default=None, repr=False)
+    edge: int | None = None
+    source: object = field(default=None, repr=False)
+
+    @property
+    def n_clones(self) -> tuple[int, ...]:
+        """The K that have draws."""
+        return tuple(self.frames)
+
+    def on(self, *names: str, **functions: Callable) -> Cloned:
+        """The same draws, other parameters: columns by name, and functions of the frame by keyword.
+
+        ``cloned.on("sigma", total=lambda f: f["sigma2"] + f["D[(Intercept), (Intercept)]"])``.
+
+        Parameters
+        ----------
+        *names : str
+            Columns; all are listed in the error that an unknown one raises.
+        **functions : callable
+            From a frame to a series or an array, one number for each row.
+
+        Returns
+        -------
+        Cloned
+        """
+        known = self.frames[self.n_clones[-1]]
+        for name in names:
+            if name not in known:
+                raise ParameterError(f"there is no parameter {name!r}; there are {', '.join(map(repr, known))}")
+        if not names and not functions:
+            raise ParameterError("on() needs at least one parameter, such as on('sigma2')")
+        chosen = replace(self, parameters={name: name for name in names} | functions)
+        chosen.draws()
+        return chosen
+
+    def draws(self, n_clones: int | None = None) -> pd.DataFrame:
+        """Draws of the parameters at one K, by default the largest; a row for each chain and draw."""
+        return self._values(self.frames[self._checked(n_clones)])
+
+    def _values(self, frame: pd.DataFrame) -> pd.DataFrame:
+        columns = {}
+        for name, what in self.parameters.items():
+            values = np.asarray(frame[what] if isinstance(what, str) else what(frame), float)
+            if values.shape != (len(frame),) or not np.isfinite(values).all():
+                raise ParameterError(
+                    f"{name} must be one finite number for each of {len(frame)} draws; got shape {values.shape} with "
+                    f"{int((~np.isfinite(values)).sum())} that are not finite"
+                )
+            columns[name] = values
+        return pd.DataFrame(columns, frame.index)
+
+    def _checked(self, n_clones: int | None) -> int:
+        if n_clones is None:
+            return self.n_clones[-1]
+        if n_clones in self.improper:
+            raise ParameterError(f"there are no draws for n_clones = {n_clones}: {self.improper[n_clones]}")
+        if n_clones not in self.frames:
+            raise ParameterError(f"n_clones is one of {', '.join(map(str, self.n_clones))}; got {n_clones!r}")
+        return n_clones
+
+    @cached_property
+    def _summaries(self) -> dict[int, pd.DataFrame]:
+        """For each K mean, sd, mcse, effective sample sizes and R-hat of the parameters."""
+        out = {}
+        for K in self.n_clones:
+            draws = self.draws(K)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # more chains than draws are meant
+                quality = diagnostics(draws, self.chains)
+            out[K] = pd.DataFrame({"mean": draws.mean(), "sd": draws.std()}).join(quality)
+        return out
+
+    @property
+    def estimate(self) -> pd.Series:
+        r"""Posterior means at the largest K: estimates by maximum likelihood, up to 1/K and Monte Carlo error."""
+        return self.draws().mean().rename("estimate")
+
+    @property
+    def se(self) -> pd.Series:
+        r"""Standard errors, the roots of the diagonal of :meth:`vcov`."""
+        return pd.Series(np.sqrt(np.diag(self.vcov())), list(self.parameters), name="se")
+
+    def vcov(self, n_clones: int | None = None) -> pd.DataFrame:
+        r"""Covariance of the estimates: K times the posterior covariance.
+
+        .. math:: K\operatorname{Var}(\theta \mid y^{(K)}) \to I(\hat\theta)^{-1}
+
+        Equation :eq:`dc-standard-error` of the book.
+
+        Parameters
+        ----------
+        n_clones : int, optional
+            By default the largest K.
+
+        Returns
+        -------
+        DataFrame
+        """
+        return self._checked(n_clones) * self.draws(n_clones).cov()
+
+    def confint(self, level: float = 0.95) -> pd.DataFrame:
+        """Estimates plus and minus a normal quantile times standard errors: ``lower`` and ``upper``."""
+        reach = norm.ppf((1 + checked_level(level)) / 2) * self.se
+        return pd.DataFrame({"lower": self.estimate - reach, "upper": self.estimate + reach})
+
+    def table(self, level: float = 0.95) -> pd.DataFrame:
+        """One row for each parameter and K: estimate, standard error, quantiles, and how good the draws are.
+
+        Parameters
+        ----------
+        level : float
+            Coverage of the interval between the quantiles of the cloned posterior, which shrinks as K grows.
+
+        Returns
+        -------
+        DataFrame
+            ``estimate``, ``se`` (posterior sd times the root of K), ``sd``, two quantiles, ``mcse`` (of the estimate),
+            ``ess_bulk``, ``ess_tail``, ``r_hat``.
+        """
+        tail, parts = (1 - checked_level(level)) / 2, {}
+        for K in self.n_clones:
+            draws, s = self.draws(K), self._summaries[K]
+            part = pd.DataFrame({"estimate": s["mean"], "se": s["sd"] * np.sqrt(K), "sd": s["sd"]})
+            for quantile in (tail, 1 - tail):
+                part[f"{100 * quantile:g} %"] = draws.quantile(quantile)
+            parts[K] = part.join(s.drop(columns=["mean", "sd"]))
+        table = pd.concat(parts, names=["n_clones", "parameter"]).swaplevel()
+        return table.reindex(pd.MultiIndex.from_product([self.parameters, parts], names=table.index.names))
+
+    def diagnostics(self) -> pd.DataFrame:
+        """One row for each K: does the posterior shrink as 1/K, is it normal, did the chains mix.
+
+        Returns
+        -------
+        DataFrame
+            ``lambda_max`` (:func:`lmmlib.estimability.lambda_max`), ``standardised`` (over its value at the first K),
+            ``expected`` (the first K over this K), ``ms_error`` and ``r_squared``
+            (:func:`lmmlib.estimability.chi_square_fit`), ``r_hat`` (the largest of the parameters),
+            ``r_hat_multivariate``, ``ess`` (the smallest).
+        """
+        rows, first = {}, self.n_clones[0]
+        for K in self.n_clones:
+            draws, s = self.draws(K), self._summaries[K]
+            ms_error, r_squared = estimability.chi_square_fit(draws)
+            rows[K] = {
+                "lambda_max": estimability.lambda_max(draws.cov()),
+                "standardised": np.nan,
+                "expected": first / K,
+                "ms_error": ms_error,
+                "r_squared": r_squared,
+                "r_hat": s["r_hat"].max(skipna=False),
+                "r_hat_multivariate": estimability.multivariate_r_hat(
+                    draws.to_numpy().reshape(self.chains, -1, draws.shape[1])
+                ),
+                "ess": s["ess_bulk"].min(skipna=False),
+            }
+        table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("n_clones")
+        table["standardised"] = table["lambda_max"] / table.loc[first, "lambda_max"]
+        return table
+
+    def verdicts(self) -> pd.DataFrame:
+        """What the draws say of each parameter, and why.
+
+        Returns
+        -------
+        DataFrame
+            ``estimate``, ``se``; ``r_hat`` and ``ess``, the worse of the two K that are compared; ``rate``, the power
+            of 1/K by which the spread fell, 1 in theory; ``skewness``, by quantiles; and ``verdict``, as
+            :func:`lmmlib.estimability.verdict`.
+        """
+        last, before = self.n_clones[-1], estimability.reference(self.n_clones)
+        compared = [self._summaries[K] for K in (before, last) if K is not None]
+        table = pd.DataFrame({"estimate": self.estimate, "se": self.se})
+        table["r_hat"] = np.maximum.reduce([s["r_hat"] for s in compared])
+        table["ess"] = np.minimum.reduce([s["ess_bulk"] for s in compared])
+        table["rate"] = np.nan
+        if before is not None:
+            few, many = (estimability.spread(self.draws(K)) for K in (before, last))
+            table["rate"] = estimability.falling(few, many, last / before)
+        table["skewness"] = estimability.skewness(self.draws())
+        free = self._free()
+        boundary = None if self.edge is None else self.edge > 0
+        table["verdict"] = [
+            estimability.verdict(row.r_hat, row.ess, row.rate, row.skewness, free and free[name], boundary)
+            for name, row in table.iterrows()
+        ]
+        return table.rename_axis("parameter")
+
+    def _free(self) -> dict[str, bool] | None:
+        """Whether each parameter changes along a line on which the likelihood does not; None if that is not known."""
+        if self.lines is None:
+            return None
+        directions = self._model_directions()
+        return {name: bool((directions[name] != 0).any()) for name in self.parameters}
+
+    def _model_directions(self) -> pd.DataFrame:
+        """Change of the parameters along each line of the model, oriented; lines that change none are left out."""
+        rows = []
+        for line in self.lines or ():
+            points = self._values(line).to_numpy()
+            change = points[1] - points[0]
+            change = np.where(np.abs(change) > 1e-9 * np.abs(points).max(axis=0), change, 0.0)
+            if change.any():
+                rows.append(estimability.oriented(change, 1e-9))
+        return pd.DataFrame(rows, columns=list(self.parameters), dtype=float)
+
+    def null_directions(self) -> pd.DataFrame:
+        """Directions in which the parameters cannot be estimated, a row each; the largest change is one.
+
+        Those of the model where they are known. Otherwise those in which the draws spread as widely with many clones as
+        with few: draws of chains that have not converged show such directions too.
+        """
+        if self.lines is not None:
+            return self._model_directions()
+        last, before = self.n_clones[-1], estimability.reference(self.n_clones)
+        if before is None:
+            return pd.DataFrame(columns=list(self.parameters), dtype=float)
+        return estimability.wide_directions(self.draws(before), self.draws(last), last / before)
+
+    def predict(self, size: int, rng: np.random.Generator):
+        """:func:`lmmlib.clone_prediction.predict`: random effects, with the error of the estimates in them."""
+        from lmmlib import clone_prediction
+
+        return clone_prediction.predict(self, size, rng)
+
+    def __repr__(self) -> str:
+        table = self.verdicts()
+        clones = ", ".join(f"{K:,}" for K in self.n_clones)
+        lines = [f"Cloned: {self.title}", f"  K = {clones}; {self.chains} chains of {len(self.draws()) // self.chains}"]
+        lines += [f"  no draws for K = {K}: {why}" for K, why in self.improper.items()]
+        shown = table[["estimate", "se", "r_hat", "verdict"]].rename_axis(None)
+        lines += ["  " + line for line in shown.to_string(float_format=lambda v: f"{v:.4g}").splitlines()]
+        if table["verdict"].eq(estimability.NOT_ESTIMABLE).any():
+            for _, direction in self.null_directions().iterrows():
+                lines.append(f"  the likelihood does not change with {estimability.said(direction)}")
+        if self.edge:
+            lines.append(f"  D tends to a matrix of rank {self._rank()}: standard errors do not hold there")
+        return "\n".join(lines)
+
+    def _rank(self) -> int:
+        return self.source.rank - self.edge

@@ -1,0 +1,182 @@
+r"""Data cloning: maximum likelihood by a sampler of posteriors, at a cost that does not depend on the clones.
+
+The posterior of K independent copies of the data,
+
+.. math:: p(\theta \mid y^{(K)}) \propto L(\theta; y)^K\,p(\theta),
+
+closes on the estimate by maximum likelihood as K grows, and its covariance times K on the inverse information:
+equations :eq:`cloned-posterior` and :eq:`cloned-limit` of the book; Lele, Dennis and Lutscher (2007). Given the
+parameters the K copies of :math:`b_i` are independent with one covariance C. The sweeps need no more of them than their
+average, which has the covariance C/K, and their scatter, a Wishart matrix with K - 1 degrees of freedom: equations
+:eq:`cloned-mean` and :eq:`cloned-scatter`, see :mod:`lmmlib.rotation`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lmmlib.chains import LOST, STRIDE, Plan, model_of, start, sweep
+from lmmlib.cloned import Cloned
+from lmmlib.conditionals import Model, State
+from lmmlib.design import Design, cross_products
+from lmmlib.errors import DesignError, ParameterError
+from lmmlib.formula import build_design
+from lmmlib.gaussian_clones import Gaussian, improper_clones, result
+from lmmlib.gibbs import MAX_MEMORY, generator, memory, require_memory
+from lmmlib.noncentred import redraw_D
+from lmmlib.parameters import checked_count
+from lmmlib.posterior import Draws, readable
+from lmmlib.priors import Priors
+from lmmlib.progress import progress_bar
+from lmmlib.ridge import Ridge, ridges, slide
+
+PLAN = Plan(centred=False, blocked=True)
+# Sweeps for each move that brings chains to a D near zero or near singular.
+EVERY = 2
+
+
+def clone(
+    formula: str,
+    data: pd.DataFrame,
+    n_clones=(1, 10, 25),
+    priors: Priors | None = None,
+    draws: int = 500,
+    chains: int = 40,
+    warmup: int = 300,
+    thin: int = 1,
+    seed: int | np.random.Generator | None = None,
+    missing: str = "error",
+    progress: bool | None = None,
+    max_memory: float = MAX_MEMORY,
+) -> Cloned:
+    r"""Maximum likelihood of a mixed model by data cloning.
+
+    .. math:: \hat\theta \approx E(\theta \mid y^{(K)}), \qquad
+        \operatorname{Var}(\hat\theta) \approx K\operatorname{Var}(\theta \mid y^{(K)})
+
+    Equation :eq:`cloned-limit` of the book. A million clones cost what one costs. The chains start as far apart for
+    many clones as for one, so that R-hat can see it if they do not find each other.
+
+    Parameters
+    ----------
+    formula : str
+        lme4 syntax with one grouping factor; see :func:`lmmlib.build_design`.
+    data : DataFrame
+    n_clones : int or sequence of int
+        The K; two or more, from few to many, show whether the posterior shrinks as it should.
+    priors : Priors, optional
+        Their influence vanishes as 1/K. By default weakly informative, see :class:`lmmlib.Priors`.
+    draws, chains : int
+        Draws that are kept of each chain, and chains, for each K; two chains or more.
+    warmup : int
+        Sweeps before the first that counts.
+    thin : int
+        Keep every so many-th.
+    seed : int or Generator, optional
+    missing : {"error", "drop"}
+    progress : bool, optional
+    max_memory : float
+        Bytes that the draws for one K may take.
+
+    Returns
+    -------
+    Cloned
+        About the fixed effects, the entries of D and sigma2; :meth:`lmmlib.cloned.Cloned.on` chooses others.
+
+    Raises
+    ------
+    FormulaError, DataError
+        As :func:`lmmlib.build_design`.
+    ParameterError
+        If a number is out of range, or the posterior is improper for every K; says which, and why.
+    """
+    design = build_design(formula, data, missing)
+    if not design.z_names and design.grouping == "all":
+        raise DesignError(
+            "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"
+        )
+    return clone_design(design, n_clones, priors, draws, chains, warmup, thin, seed, progress, max_memory)
+
+
+def clone_design(
+    design: Design,
+    n_clones=(1, 10, 25),
+    priors: Priors | None = None,
+    draws: int = 500,
+    chains: int = 40,
+    warmup: int = 300,
+    thin: int = 1,
+    seed: int | np.random.Generator | None = None,
+    progress: bool | None = None,
+    max_memory: float = MAX_MEMORY,
+) -> Cloned:
+    """:func:`clone` for a design that is there already; its parameters."""
+    K_all, rng = checked_clones(n_clones), generator(seed)
+    draws, chains, thin = checked_run(draws, chains, thin)
+    warmup = 0 if warmup == 0 else checked_count("warmup", warmup)
+    if not isinstance(priors, Priors | None):
+        raise ParameterError(f"priors must be lmmlib.Priors(beta=..., sigma=..., D=...); got {priors!r}")
+    cross = cross_products(design)
+    priors = (priors or Priors()).resolved(cross)
+    improper = improper_clones(cross, priors, K_all)
+    kept, flat = {}, ridges(cross)
+    proper = [K for K in K_all if K not in improper]
+    sweeps = warmup + draws * thin
+    model = model_of(cross, priors)
+    require_memory(model, chains, draws, max_memory)
+    label = f"cloning, {readable(memory(model, chains, draws))}"
+    with progress_bar(sweeps * len(proper), label, progress) as update:
+        for K in proper:
+            model = model_of(cross, priors, n_clones=K)
+            taken = run(rng, model, start(rng, cross, model, chains), flat, warmup, draws * thin, thin, update)
+            kept[K] = Draws.of_work(design, cross, priors, "cloned", warmup, thin, None, *taken)
+    return result(Gaussian(design, cross, priors, kept, flat), improper)
+
+
+def run(rng, model: Model, state: State, flat: list[Ridge], warmup: int, sweeps: int, thin: int = 1, update=None):
+    """Kept beta (T, p, C), F (T, q, q, C) and sigma2 (T, C) of all chains.
+
+    A sweep is one of :func:`lmmlib.chains.sweep`; every other one is followed by a move of D to where it may be near
+    zero, all of them by moves along the directions in which the likelihood is flat.
+    """
+    kept = sweeps // thin
+    beta, F = np.empty((kept, *state.beta.shape)), np.empty((kept, *state.F.shape))
+    sigma2 = np.empty((kept, *state.sigma2.shape))
+    for k in range(-warmup, sweeps):
+        try:
+            state = sweep(rng, model, state, PLAN)
+            if len(state.F) and k % EVERY == 0:
+                state = redraw_D(rng, model, state)
+            for ridge in flat:
+                state = slide(rng, model, state, ridge)
+        except np.linalg.LinAlgError:
+            raise ParameterError(LOST) from None
+        if k >= 0 and (k + 1) % thin == 0:
+            t = (k + 1) // thin - 1
+            beta[t], F[t], sigma2[t] = state.beta, state.F, state.sigma2
+        done = k + warmup + 1
+        if update and (done % STRIDE == 0 or k + 1 == sweeps):
+            update((done - 1) % STRIDE + 1)
+    if not all(np.isfinite(M).all() for M in (beta, F, sigma2)):
+        raise ParameterError(LOST)
+    return beta, F, sigma2
+
+
+def checked_clones(n_clones) -> tuple[int, ...]:
+    """Numbers of clones in rising order, each once."""
+    many = list(n_clones) if np.iterable(n_clones) and not isinstance(n_clones, str) else [n_clones]
+    if not many:
+        raise ParameterError("n_clones must be a whole number of at least 1, or several; got none")
+    return tuple(sorted({checked_count("n_clones", K) for K in many}))
+
+
+def checked_run(draws: int, chains: int, thin: int) -> tuple[int, int, int]:
+    """Counts of a run; two chains at least, because one cannot show that it is stuck."""
+    counts = {"draws": draws, "chains": chains, "thin": thin}
+    draws, chains, thin = (checked_count(name, value) for name, value in counts.items())
+    if chains < 2 or draws < 4:
+        raise ParameterError(
+            f"cloning needs 2 chains of 4 draws at least, to see whether they agree; got {chains} of {draws}"
+        )
+    return draws, chains, thin

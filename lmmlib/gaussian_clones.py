@@ -1,0 +1,131 @@
+"""Clones of a Gaussian model: what linear algebra knows of them, before and beside their draws.
+
+Which K have a posterior at all; the directions in which the likelihood is flat; and the eigenvalues of D that vanish.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from lmmlib import estimability
+from lmmlib.basis import Sums
+from lmmlib.cloned import Cloned
+from lmmlib.design import CrossProducts, Design
+from lmmlib.errors import ParameterError
+from lmmlib.information import variance_names
+from lmmlib.posterior import Draws
+from lmmlib.priors import Priors
+from lmmlib.propriety import require_proper
+from lmmlib.ridge import Ridge
+
+# Groups of the clones that are formed to see whether their posterior is proper.
+MANY = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """What the clones of a Gaussian model were made from: design, cross-products, priors, draws for each K."""
+
+    design: Design
+    cross: CrossProducts
+    priors: Priors
+    draws: dict[int, Draws]
+    flat: list[Ridge]
+
+    @property
+    def rank(self) -> int:
+        """Number of random columns q."""
+        return len(self.cross.z_names)
+
+
+def result(source: Gaussian, improper: dict[int, str]) -> Cloned:
+    """The draws as frames, and what linear algebra knows of the model."""
+    cross, (chains, *_) = source.cross, next(iter(source.draws.values())).sigma2.shape
+    title = source.design.formula or source.design.response
+    frames = {K: drawn.frame() for K, drawn in source.draws.items()}
+    names = [*cross.x_names, *variance_names(cross)]
+    lines = (*(_on_ridge(source, ridge) for ridge in source.flat), *_on_dependence(source))
+    return Cloned(title, frames, {n: n for n in names}, chains, improper, lines, vanishing(source), source)
+
+
+def vanishing(source: Gaussian) -> int:
+    """How many eigenvalues of D, relative to sigma2, tend to zero: those whose logarithm does not settle as K grows.
+
+    Where the likelihood is flat or the clones are too few to tell, none.
+    """
+    K_all = tuple(source.draws)
+    before, q, Rz = estimability.reference(K_all), source.rank, source.cross.basis.Rz
+    if before is None or not q or source.flat:
+        return 0
+    inverse, logs = np.linalg.inv(Rz), []
+    for K in (before, K_all[-1]):
+        drawn = source.draws[K]
+        D = drawn.D.reshape(-1, q, q) / drawn.sigma2.reshape(-1, 1, 1)
+        diagonal = np.diagonal(D, axis1=1, axis2=2) / (inverse**2).sum(axis=1)
+        values = diagonal if source.cross.diagonal else np.linalg.eigvalsh(Rz @ D @ Rz.T)
+        logs.append(np.log(np.maximum(values, np.finfo(float).tiny)))
+    rate = estimability.falling(*(estimability.spread(v) for v in logs), K_all[-1] / before)
+    wide = estimability.spread(logs[1]) > 0.25
+    return int(((rate < estimability.FALLING) & wide).sum())
+
+
+def _on_ridge(source: Gaussian, ridge: Ridge) -> pd.DataFrame:
+    """Two points on a ridge through the estimates, as rows of a frame."""
+    drawn, Rz = source.draws[max(source.draws)], source.cross.basis.Rz
+    inverse = np.linalg.inv(Rz)
+    change, D, sigma2 = inverse @ ridge.D @ inverse.T, drawn.D.mean(axis=(0, 1)), drawn.sigma2.mean()
+    root = np.linalg.inv(np.linalg.cholesky(D))
+    steepest = max(np.abs(np.linalg.eigvalsh(root @ change @ root.T)).max(), abs(ridge.sigma2) / sigma2)
+    t = np.array([-0.5, 0.5]) / steepest
+    return _points(
+        drawn, drawn.beta.mean(axis=(0, 1)) + np.zeros((2, 1)), D + t[:, None, None] * change, sigma2 + t * ridge.sigma2
+    )
+
+
+def _on_dependence(source: Gaussian) -> list[pd.DataFrame]:
+    """Pairs of points whose beta differ by a combination that X turns into zero."""
+    cross, drawn = source.cross, source.draws[max(source.draws)]
+    if not cross.x_names:
+        return []
+    values, vectors = np.linalg.eigh(cross.work.XtX / cross.n_obs)
+    D, sigma2, out = drawn.D.mean(axis=(0, 1)), np.full(2, drawn.sigma2.mean()), []
+    for v in vectors[:, values < 1e-10].T:
+        step = np.linalg.solve(cross.basis.Rx, v) * np.array([[-0.5], [0.5]])
+        out.append(_points(drawn, drawn.beta.mean(axis=(0, 1)) + step, D + np.zeros((2, 1, 1)), sigma2))
+    return out
+
+
+def _points(drawn: Draws, beta, D, sigma2) -> pd.DataFrame:
+    return replace(drawn, beta=beta[None], D=D[None], sigma2=sigma2[None]).frame()
+
+
+def improper_clones(cross: CrossProducts, priors: Priors, K_all: tuple[int, ...]) -> dict[int, str]:
+    """The K for which the posterior is improper, with the reason: more clones may mend what one lacks.
+
+    Raises
+    ------
+    ParameterError
+        If it is improper for all of them.
+    """
+    found = {}
+    for K in K_all:
+        try:
+            require_proper(copies(cross, min(K, max(2, MANY // max(cross.n_groups, 1)))), priors)
+        except ParameterError as error:
+            found[K] = str(error)
+        else:
+            return found  # and so it is for more
+    raise ParameterError(f"for n_clones = {', '.join(f'{K:,}' for K in K_all)}: {found[K_all[0]]}")
+
+
+def copies(cross: CrossProducts, n_clones: int) -> CrossProducts:
+    """Cross-products of K copies of the data, each with groups of its own: what cloning by hand would form."""
+    if n_clones == 1:
+        return cross
+    w, K = cross.work, n_clones
+    many = Sums(*(np.concatenate([M] * K) for M in (w.ZtZ, w.ZtX, w.Zty)), K * w.XtX, K * w.Xty, K * w.yty)
+    names = tuple((k, name) for k in range(K) for name in cross.group_names)
+    return replace(cross, work=many, n_i=np.tile(cross.n_i, K), group_names=names)

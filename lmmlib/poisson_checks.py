@@ -1,0 +1,175 @@
+r"""What counts and designs must be for a Poisson mixed model to have an estimate, said by name, row and remedy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import linprog
+
+from lmmlib.basis import dependence, divide, triangle
+from lmmlib.design import Design
+from lmmlib.errors import DataError, DesignError
+
+# Whole numbers up to here are exact as floats.
+LARGEST_COUNT = 2**53
+# A linear predictor of this size is beyond what the exponential function can take.
+LARGEST_LOGARITHM = 700.0
+# Smallest share of a direction of X that the rows with counts above zero must see, in the working basis.
+UNSEEN = 1e-12
+
+
+def checked_counts(design: Design) -> None:
+    """Raise unless the response holds counts, not all of them zero.
+
+    Raises
+    ------
+    DataError
+        A negative, fractional, infinite or too large value; names the first and its row.
+    DesignError
+        If all counts are zero.
+    """
+    y, name = design.y, design.response
+    remedies = {
+        "is negative": (y < 0, "counts are 0, 1, 2, ..."),
+        "is not a whole number": (
+            y != np.round(y),
+            "for a rate model the count, with offset= the logarithm of the exposure; for a measurement use lmmlib.fit",
+        ),
+        f"is above {LARGEST_COUNT}": (y > LARGEST_COUNT, "whole numbers beyond are not exact; use lmmlib.fit"),
+    }
+    for what, (wrong, remedy) in remedies.items():
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            more = f", and {int(wrong.sum()) - 1} others" if wrong.sum() > 1 else ""
+            raise DataError(f"the count {name!r} {what} in row {row}: {y[row]:g}{more} (rows count from 0); {remedy}")
+    if not y.any():
+        raise DesignError(
+            f"all {len(y)} counts in {name!r} are zero, so the likelihood rises as the mean tends to zero and the "
+            "fixed effects have no estimate"
+        )
+
+
+def checked_offset(offset, n_obs: int) -> np.ndarray:
+    """The offset as finite logarithms, (n_obs,).
+
+    Raises
+    ------
+    DataError
+        If it is not one number for each row, or not finite, or too large to be a logarithm.
+    """
+    try:
+        values = np.asarray(offset, float)
+    except (TypeError, ValueError):
+        raise DataError("the offset must be real numbers, the logarithm of the exposure of each row") from None
+    if values.shape != (n_obs,):
+        raise DataError(f"the offset must have one value for each of the {n_obs} rows; got shape {values.shape}")
+    wrong = ~(np.abs(values) <= LARGEST_LOGARITHM)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"the offset is {values[row]:g} in row {row} (rows count from 0); it is the logarithm of an exposure above "
+            "zero, such as np.log(hours)"
+        )
+    return values
+
+
+def offset_of(offset, data: pd.DataFrame) -> np.ndarray | None:
+    """The offset of every row of a data frame: a column by its name, an array as it is; None stays None.
+
+    Raises
+    ------
+    DataError
+        If there is no such column, or the array does not fit.
+    """
+    if offset is None:
+        return None
+    if not isinstance(data, pd.DataFrame):
+        raise DataError(f"the data must be a pandas DataFrame; got {type(data).__name__}")
+    if isinstance(offset, str):
+        if offset not in data.columns:
+            known = ", ".join(map(str, data.columns))
+            raise DataError(f"the offset {offset!r} is not a column of the data ({known})")
+        offset = data[offset]
+    try:
+        values = np.asarray(pd.Series(np.ravel(offset)), float)
+    except (TypeError, ValueError):
+        raise DataError("the offset must be real numbers, the logarithm of the exposure of each row") from None
+    if np.shape(offset) != (len(data),):
+        raise DataError(
+            f"the offset must have one value for each of the {len(data)} rows; got shape {np.shape(offset)}"
+        )
+    return values
+
+
+def require_estimable(design: Design) -> None:
+    """Raise unless beta and D can have finite estimates.
+
+    Raises
+    ------
+    DesignError
+        No random term, one group, an empty group, dependent columns, too few rows, or separation.
+    """
+    p, q = len(design.x_names), len(design.z_names)
+    if not q and design.grouping == "all":
+        raise DesignError(
+            "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"
+        )
+    if (design.n_i == 0).any():
+        empty = design.group_names[int(np.argmin(design.n_i))]
+        raise DesignError(f"the group {empty!r} has no rows; leave it out")
+    if q and design.n_groups < 2:
+        raise DesignError(
+            f"{design.grouping!r} has the single group {design.group_names[0]!r}, which says nothing of how groups vary"
+        )
+    if design.n_obs <= p:
+        raise DesignError(f"{design.n_obs} rows are too few for {p} fixed effects; leave columns out")
+    Rx = triangle(design.X)
+    X = divide(design.X, Rx)
+    text = dependence(Rx, X.T @ X / design.n_obs, design.x_names)
+    if text is not None:
+        raise DesignError(text)
+    if q:
+        Z = X if design.Z is design.X else divide(design.Z, triangle(design.Z))
+        if np.linalg.eigvalsh(Z.T @ Z).min() < 1e-12 * design.n_obs:
+            raise DesignError(
+                f"the random columns {', '.join(design.z_names)} are linearly dependent over all rows, so D is not "
+                "identified; leave one out"
+            )
+    _require_overlap(design, X)
+
+
+def _require_overlap(design: Design, X: np.ndarray) -> None:
+    r"""Raise if counts are zero wherever some :math:`x'\gamma` is not, and that is never above zero.
+
+    The likelihood then rises without end along gamma, whatever the random effects are.
+    """
+    seen = design.y > 0
+    values, vectors = np.linalg.eigh(X[seen].T @ X[seen] / design.n_obs)
+    free = vectors[:, values < UNSEEN]
+    if not free.shape[1]:
+        return
+    slopes = X[~seen] @ free
+    d = free.shape[1]
+    best = linprog(slopes.sum(axis=0), A_ub=slopes, b_ub=np.zeros(len(slopes)), bounds=[(-1, 1)] * d)
+    if best.status == 0 and best.fun < -1e-8 * np.abs(slopes).sum():
+        move = free @ best.x
+        gamma = np.linalg.solve(triangle(design.X), move)
+        size = np.abs(gamma) * np.sqrt((design.X**2).mean(axis=0))
+        names = [name for name, s in zip(design.x_names, size, strict=True) if s > 1e-6 * size.max()]
+        where = np.abs(X @ move) > 1e-8 * np.abs(X @ move).max()
+        raise DesignError(
+            f"the counts {design.response!r} are all zero in the {int(where.sum())} rows that a combination of "
+            f"{', '.join(names)} singles out (separation), the first being row {int(np.argmax(where))}: its "
+            "coefficient has no finite estimate; leave the column, or those rows, out, or pool categories"
+        )
+
+
+def notes(design: Design) -> tuple[str, ...]:
+    """What a reader of the fit should know of the data."""
+    found = []
+    if len(design.z_names) and (design.n_i == 1).all():
+        found.append("every group has one row: the random effects are overdispersion of single counts")
+    zero = int((np.bincount(design.group, design.y, design.n_groups) == 0).sum())
+    if zero:
+        found.append(f"{zero} of {design.n_groups} groups have no count above zero; their modes are finite through D")
+    return tuple(found)

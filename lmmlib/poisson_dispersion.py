@@ -1,0 +1,120 @@
+r"""Do the counts vary more than Poisson about the means that the fit gives them?"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import norm
+
+from lmmlib.entries import product
+from lmmlib.errors import DesignError, ParameterError
+from lmmlib.parameters import checked_count
+from lmmlib.poisson import solve, turn
+from lmmlib.rounding import fixed
+from lmmlib.rounding import p as p_value
+
+if TYPE_CHECKING:
+    from lmmlib.poisson_result import PoissonFit
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """Pearson's statistic of the conditional residuals: ``pearson``, its ``df``, ``ratio``, ``z`` and ``p``."""
+
+    pearson: float
+    df: float
+    ratio: float
+    z: float
+    p: float
+
+    def __repr__(self) -> str:
+        p = p_value(self.p)
+        return (
+            f"Dispersion: Pearson {fixed(self.pearson, 2)} on {fixed(self.df, 2)} df, ratio {fixed(self.ratio, 3)}, "
+            f"z = {fixed(self.z, 2)}, p {p.replace('<', '< ') if p.startswith('<') else '= ' + p}"
+        )
+
+
+def effective_parameters(fit: PoissonFit) -> float:
+    r"""Effective number of fixed and random effects: the trace of the hat matrix of the last Newton step.
+
+    .. math:: \operatorname{tr}\{(J + P)^{-1}J\}
+
+    where J is the information of the counts on (beta, u), and P is one for each u and zero for beta. Between p, where D
+    is zero, and p + nq.
+
+    Parameters
+    ----------
+    fit : PoissonFit
+
+    Returns
+    -------
+    float
+    """
+    c, inner, N = fit.counts, fit.inner, fit.slopes.N
+    (q, n), p = inner.u.shape, len(c.X)
+    NL = turn(fit.L.T, N)
+    back = solve(inner.half, NL)
+    Schur = (inner.mu * c.X) @ c.X.T - np.einsum("apn,arn->pr", NL, back)
+    inverse = product(inner.half.swapaxes(0, 1), inner.half)
+    lost = np.einsum("aan->", inverse)
+    if p:
+        lost += np.einsum("apn,arn,rp->", back, back, np.linalg.inv(Schur), optimize=True)
+    return float(p + n * q - lost)
+
+
+def overdispersion(fit: PoissonFit, size: int | None = None, rng: np.random.Generator | None = None) -> Dispersion:
+    r"""Pearson's statistic about the conditional means, against what Poisson counts give.
+
+    .. math:: X^2 = \sum \frac{(y - \hat\mu)^2}{\hat\mu}, \qquad
+        z = \frac{X^2 - \nu}{\sqrt{\sum (2 + 1/\hat\mu)\,\nu/N}}
+
+    with :math:`\nu` the number of rows less :func:`effective_parameters`. The square of a Poisson count's Pearson
+    residual has mean 1 and variance :math:`2 + 1/\mu`, which makes z usable where counts are low and
+    :math:`\chi^2_\nu` is not. p is that of an excess. A ratio well above 1 says that rows vary more than Poisson: add a
+    random effect for each row, or use a negative binomial model.
+
+    Modes are drawn towards zero, so with few and low counts a group the ratio tends to lie below 1 and z to say too
+    little. With ``size`` the ratio is compared with those of data sets that the fit simulates, each fitted anew.
+
+    Parameters
+    ----------
+    fit : PoissonFit
+    size : int, optional
+        Simulated data sets.
+    rng : Generator, optional
+        For them.
+
+    Returns
+    -------
+    Dispersion
+        With ``size``, z is by the mean and standard deviation of the simulated ratios, and p the share of them, the
+        data's own counted too, that are no smaller.
+    """
+    d = _pearson(fit)
+    if size is None:
+        return d
+    size = checked_count("size", size)
+    if not isinstance(rng, np.random.Generator):
+        raise ParameterError(f"rng must be a numpy.random.Generator; got {rng!r}")
+    ratios = []
+    for y in fit.simulate(rng, size).T:
+        with suppress(DesignError):  # all counts zero, or separated
+            ratios.append(_pearson(fit.refit(y)).ratio)
+    if len(ratios) < 2:
+        raise DesignError("the data sets that the fit simulates cannot be fitted: their counts are too low")
+    p = (1 + np.sum(np.array(ratios) >= d.ratio)) / (1 + len(ratios))
+    return replace(d, z=float((d.ratio - np.mean(ratios)) / np.std(ratios, ddof=1)), p=float(p))
+
+
+def _pearson(fit: PoissonFit) -> Dispersion:
+    mu = fit.inner.mu
+    pearson = float(((fit.counts.y - mu) ** 2 / mu).sum())
+    df = fit.n_obs - effective_parameters(fit)
+    if df <= 0:
+        return Dispersion(pearson, df, float("nan"), float("nan"), float("nan"))
+    z = float((pearson - df) / np.sqrt((2 + 1 / mu).mean() * df))
+    return Dispersion(pearson, df, pearson / df, z, float(norm.sf(z)))

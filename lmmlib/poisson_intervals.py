@@ -1,0 +1,170 @@
+"""All parameters of a Poisson fit with standard errors and limits: the delta method and Wald intervals.
+
+The parameters are the fixed effects under their names, ``sd (Intercept)`` and ``corr (Intercept), week``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from lmmlib.moments import correlation
+from lmmlib.parameters import checked_level
+
+if TYPE_CHECKING:
+    from lmmlib.poisson_result import PoissonFit
+
+
+def covariance(hessian: np.ndarray) -> np.ndarray:
+    r"""Covariance of the estimates from the Hessian of the log-likelihood, (P, P).
+
+    .. math:: \operatorname{Var}(\hat\psi) \approx (-H)^{-1}
+
+    Turning the factor of a singular D changes nothing, so the Hessian may have directions without curvature, which are
+    left out. NaN if it is no maximum.
+
+    Parameters
+    ----------
+    hessian : matrix of P rows
+
+    Returns
+    -------
+    (P, P) array
+    """
+    values, vectors = np.linalg.eigh(-hessian)
+    floor = 1e-9 * values.max(initial=0.0)
+    if (values < -floor).any():
+        return np.full_like(hessian, np.nan)
+    inverse = np.where(values > floor, 1 / np.where(values > floor, values, 1.0), 0.0)
+    return (vectors * inverse) @ vectors.T
+
+
+def coefficients(fit: PoissonFit, level: float = 0.95) -> pd.DataFrame:
+    """Fixed effects: estimate, standard error, z, p, limits, and ``ratio``, the factor by which they change the mean.
+
+    Parameters
+    ----------
+    fit : PoissonFit
+    level : float
+        Coverage of each interval by itself.
+
+    Returns
+    -------
+    DataFrame
+    """
+    reach = norm.ppf((1 + checked_level(level)) / 2) * fit.se
+    z = fit.beta / fit.se
+    return pd.DataFrame(
+        {
+            "estimate": fit.beta,
+            "se": fit.se,
+            "z": z,
+            "p": 2 * norm.sf(np.abs(z)),
+            "lower": fit.beta - reach,
+            "upper": fit.beta + reach,
+            "ratio": np.exp(fit.beta),
+        }
+    )
+
+
+def _pairs(fit: PoissonFit) -> list[tuple[int, int]]:
+    q = len(fit.D)
+    return [] if fit.design.diagonal else [(a, b) for b in range(q) for a in range(b + 1, q)]
+
+
+def _names(fit: PoissonFit) -> list[str]:
+    z = fit.design.z_names
+    return [*fit.beta.index, *(f"sd {name}" for name in z), *(f"corr {z[b]}, {z[a]}" for a, b in _pairs(fit))]
+
+
+def parameters(fit: PoissonFit) -> pd.Series:
+    """All parameters: fixed effects, standard deviations and correlations of the random effects.
+
+    Parameters
+    ----------
+    fit : PoissonFit
+
+    Returns
+    -------
+    Series
+        A correlation with a standard deviation of zero does not exist: NaN.
+    """
+    D = fit.D.to_numpy()
+    r = correlation(D)
+    values = [*fit.beta, *np.sqrt(np.diag(D)), *(np.clip(r[a, b], -1, 1) for a, b in _pairs(fit))]
+    return pd.Series(values, _names(fit), dtype=float)
+
+
+def cov_parameters(fit: PoissonFit) -> pd.DataFrame:
+    r"""Covariance of :func:`parameters` by the delta method.
+
+    .. math:: \operatorname{Var}\{g(\hat\psi)\} \approx G(-H)^{-1}G', \qquad G = dg/d\psi
+
+    Parameters
+    ----------
+    fit : PoissonFit
+
+    Returns
+    -------
+    DataFrame
+        NaN for standard deviations and correlations where D is singular: there the curvature of the log-likelihood
+        says nothing of how far they may be off.
+    """
+    names, p, q = _names(fit), len(fit.beta), len(fit.D)
+    G = np.zeros((len(names), len(fit.psi)))
+    G[:p, :p] = np.linalg.inv(fit.counts.basis.Rx) if p else 0.0
+    if q and fit.is_singular:
+        G[p:] = np.nan
+    elif q:
+        Rz = fit.counts.basis.Rz
+        dD = np.linalg.solve(Rz, fit.B @ fit.L.T)
+        dD = np.linalg.solve(Rz, np.swapaxes(dD, 1, 2))
+        dD = dD + np.swapaxes(dD, 1, 2)
+        D = fit.D.to_numpy()
+        sd, r = np.sqrt(np.diag(D)), correlation(D)
+        d_sd = np.einsum("kaa->ak", dD) / (2 * sd[:, None])
+        G[p : p + q, p:] = d_sd
+        for row, (a, b) in enumerate(_pairs(fit), start=p + q):
+            G[row, p:] = dD[:, a, b] / (sd[a] * sd[b]) - r[a, b] * (d_sd[a] / sd[a] + d_sd[b] / sd[b])
+    return pd.DataFrame(_quadratic(G, fit.cov_psi), names, names)
+
+
+def _quadratic(G: np.ndarray, V: np.ndarray) -> np.ndarray:
+    """G V G', in which a row of G that is not a number spoils its own row and column only."""
+    wrong = np.isnan(G).any(axis=1)
+    out = np.where(wrong[:, None], 0.0, G)
+    out = out @ V @ out.T
+    out[wrong], out[:, wrong] = np.nan, np.nan
+    return out
+
+
+def confint(fit: PoissonFit, level: float = 0.95) -> pd.DataFrame:
+    """Wald limits: of standard deviations on the logarithmic scale, of correlations on Fisher's.
+
+    Parameters
+    ----------
+    fit : PoissonFit
+    level : float
+        Coverage of each interval by itself.
+
+    Returns
+    -------
+    DataFrame
+        ``estimate``, ``se``, ``lower``, ``upper``; NaN for standard deviations and correlations of a singular D.
+    """
+    reach = norm.ppf((1 + checked_level(level)) / 2)
+    value, se = parameters(fit), pd.Series(np.sqrt(np.diag(cov_parameters(fit))), _names(fit))
+    out = pd.DataFrame({"estimate": value, "se": se, "lower": value - reach * se, "upper": value + reach * se})
+    for name in value.index[len(fit.beta) :]:
+        v, s = value[name], se[name]
+        if np.isnan(s):
+            continue
+        if name.startswith("sd "):
+            limits = v * np.exp(np.array([-1, 1]) * reach * s / v)
+        else:
+            limits = np.tanh(np.arctanh(v) + np.array([-1, 1]) * reach * s / (1 - v**2))
+        out.loc[name, ["lower", "upper"]] = limits
+    return out

@@ -1,0 +1,195 @@
+r"""The maximum of a Poisson mixed model's marginal log-likelihood: start, objective, Newton's method.
+
+The parameters are psi = (beta, theta) of the working basis, where theta are the entries of the factor L of D; L and -L
+give one D, so theta needs no bounds and a singular optimum is an ordinary point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmmlib import aghq, poisson_laplace
+from lmmlib.batch import SINGULAR
+from lmmlib.deviance import theta_coordinates
+from lmmlib.entries import product
+from lmmlib.optimise import LEAST_START, Optimum, Step, newton
+from lmmlib.poisson import Conditional, Counts, Inner, modes
+from lmmlib.poisson_laplace import Point, Slopes
+
+# Step of the central differences of the gradient, in the working basis where parameters are of order one: the errors by
+# the step and by rounding are then both near 1e-9.
+DIFFERENCE = 1e-4
+# Up to a change of the parameters of this size the modes are guessed along their slopes.
+FAR = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Peak:
+    """The optimum: ``psi`` (P,), ``loglik``, its ``hessian`` (P, P), and why and how the optimiser stopped."""
+
+    psi: np.ndarray
+    loglik: float
+    hessian: np.ndarray
+    converged: bool
+    reason: str
+    log: tuple[Step, ...]
+
+
+class Objective:
+    """Minus twice the log-likelihood, for the optimiser; each evaluation starts from the modes of the one before."""
+
+    def __init__(self, counts: Counts, method: str, n_quadrature: int):
+        self.counts, self.B, self.p = counts, theta_coordinates(counts), len(counts.X)
+        self.rule = aghq.rule(n_quadrature, len(counts.Z)) if method == "aghq" else None
+        self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """beta (p,) and L (q, q)."""
+        return psi[: self.p], np.tensordot(psi[self.p :], self.B, 1)
+
+    def inner(self, psi: np.ndarray) -> tuple[Inner, Slopes]:
+        """The groups at their modes, found from the last ones and their slopes."""
+        beta, L = self.split(psi)
+        found = modes(self.counts, beta, L, self._guess(psi))
+        s = poisson_laplace.slopes(self.counts, L, self.B, found)
+        if np.isfinite(found.joint).all():
+            self.last = psi.copy(), found.u, s.du
+        return found, s
+
+    def _guess(self, psi: np.ndarray) -> np.ndarray | None:
+        if self.last is None:
+            return None
+        known, u, du = self.last
+        move = psi - known
+        return u + np.einsum("qPn,P->qn", du, move) if np.abs(move).max(initial=0) < FAR else u
+
+    def slope(self, psi: np.ndarray) -> tuple[float, np.ndarray]:
+        """The log-likelihood by quadrature and its gradient."""
+        L = self.split(psi)[1]
+        inner, s = self.inner(psi)
+        return aghq.loglik(self.counts, psi[: self.p], L, self.B, inner, s, self.rule)
+
+    def derivatives(self, psi: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """The log-likelihood, its gradient, and its Hessian."""
+        if self.rule is not None:
+            return *self.slope(psi), self._differences(psi)
+        L = self.split(psi)[1]
+        inner, s = self.inner(psi)
+        value, gradient = poisson_laplace.loglik(self.counts, inner), poisson_laplace.gradient(inner, s)
+        return value, gradient, poisson_laplace.hessian(self.counts, L, self.B, inner, s)
+
+    def _differences(self, psi: np.ndarray) -> np.ndarray:
+        """Central differences of the exact gradient."""
+        steps = DIFFERENCE * np.eye(len(psi))
+        H = np.array([(self.slope(psi + e)[1] - self.slope(psi - e)[1]) / (2 * DIFFERENCE) for e in steps])
+        return (H.reshape(len(psi), len(psi)) + H.reshape(len(psi), len(psi)).T) / 2
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a step too long: no value
+    def __call__(self, theta: np.ndarray, rows: np.ndarray) -> Point:
+        if not len(theta):
+            return Point(theta, np.zeros(0), theta, np.zeros((0, theta.shape[1], theta.shape[1])))
+        value, gradient, hessian = self.derivatives(theta[0])
+        if not (np.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(hessian).all()):
+            value, gradient, hessian = -np.inf, np.zeros_like(gradient), np.zeros_like(hessian)
+        return Point(theta, np.array([-2 * value]), -2 * gradient[None], -2 * hessian[None])
+
+
+def glm(counts: Counts) -> np.ndarray:
+    """Poisson regression without random effects, (p,): Newton's method from the logarithms of the counts."""
+    weight = counts.y + 0.5
+    beta = np.linalg.lstsq((counts.X * np.sqrt(weight)).T, np.sqrt(weight) * (np.log(weight) - counts.offset))[0]
+    value = -np.inf
+    for _ in range(100):
+        mu = np.exp(np.minimum(beta @ counts.X + counts.offset, 700.0))
+        gradient, information = counts.X @ (counts.y - mu), (mu * counts.X) @ counts.X.T
+        step = np.linalg.solve(information, gradient) if len(beta) else gradient
+        new = float((counts.y * (beta @ counts.X)).sum() - mu.sum())
+        if not np.isfinite(step).all() or new < value:
+            break
+        beta, value = beta + np.clip(step, -5, 5), new
+        if gradient @ step < 1e-8:
+            break
+    return beta
+
+
+def start(counts: Counts, B: np.ndarray) -> np.ndarray:
+    """Starting (beta, theta): Poisson regression, and D from how the groups vary about it on the logarithmic scale.
+
+    The logarithm of y + 1/2 has variance 1/y roughly, so that least squares with a penalty of one give each group
+    predictions with E b b' = A D A' + A S^-1, where A = S^-1 W, S = I + W and W = Z'diag(y)Z; solved for D.
+    """
+    beta, q = glm(counts), len(counts.Z)
+    if not q:
+        return beta
+    density = Conditional.of(counts, beta, np.eye(q))
+    b, half = density.start()
+    inverse = product(half.swapaxes(0, 1), half)
+    A = -inverse
+    for a in range(q):
+        A[a, a] += 1
+    excess = b[:, None] * b - product(A, inverse)
+    E = np.einsum("kab,kcb->kac", B, B) if counts.diagonal else np.maximum(B, B.swapaxes(1, 2))
+    AA = product(A, A)
+    rows = AA.reshape(q * q, -1)
+    fourth = (rows @ rows.T).reshape(q, q, q, q)  # A is symmetric: sum of (AA)_ab (AA)_cd
+    expected = np.einsum("rda,abcd,sbc->rs", E, fourth, E, optimize=q > 1)
+    alpha = np.linalg.lstsq(expected, np.einsum("rab,ab->r", E, product(product(A, excess), A).sum(axis=-1)))[0]
+    if counts.diagonal:
+        theta = np.sqrt(np.maximum(alpha, LEAST_START))
+        L = np.tensordot(theta, B, 1)
+    else:
+        values, vectors = np.linalg.eigh(np.tensordot(alpha, E, 1))
+        L = np.linalg.cholesky((vectors * np.maximum(values, LEAST_START)) @ vectors.T)
+        theta = np.array([L[a, b] for b in range(q) for a in range(b, q)])
+    # The mean over groups is exp(x'beta + z'Dz / 2); the columns of X are orthogonal with mean square one.
+    return np.concatenate([beta - counts.X @ ((L.T @ counts.Z) ** 2).sum(axis=0) / (2 * len(counts.y)), theta])
+
+
+def is_singular(L: np.ndarray) -> bool:
+    """True if some combination of the random effects has no variance, L being that of the working basis."""
+    return bool(np.linalg.svd(L, compute_uv=False).min(initial=np.inf) < SINGULAR)
+
+
+def _second(objective: Objective, first: Optimum) -> Optimum:
+    """A singular optimum may have a higher one beside it: the search again from variances of one half."""
+    psi = first.best.theta[0].copy()
+    psi[objective.p :] = np.sqrt(0.5) * np.einsum("kaa->k", objective.B)
+    objective.last = None
+    other = newton(objective, psi[None])
+    return other if other.converged[0] and other.best.value[0] < first.best.value[0] - 1e-8 else first
+
+
+def maximise(counts: Counts, method: str = "laplace", n_quadrature: int = 1) -> Peak:
+    """Maximum of the marginal log-likelihood by Newton's method; quadrature starts from the optimum of Laplace.
+
+    Parameters
+    ----------
+    counts : Counts
+    method : {"laplace", "aghq"}
+    n_quadrature : int
+        Nodes in each direction.
+
+    Returns
+    -------
+    Peak
+    """
+    objective = Objective(counts, "laplace", 1)
+    begin = start(counts, objective.B)
+    optimum = newton(objective, begin[None])
+    if len(counts.Z) > 1 and is_singular(objective.split(optimum.best.theta[0])[1]):
+        optimum = _second(objective, optimum)
+    if method == "aghq":
+        by_laplace, objective = objective, Objective(counts, method, n_quadrature)
+        objective.last = by_laplace.last
+        optimum = newton(objective, optimum.best.theta)
+    best = optimum.best
+    return Peak(
+        best.theta[0],
+        float(-best.value[0] / 2),
+        -best.hessian[0] / 2,
+        bool(optimum.converged[0]),
+        optimum.reason[0],
+        optimum.log,
+    )

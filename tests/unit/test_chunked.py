@@ -1,0 +1,258 @@
+"""Sums of chunks: what they add up to, what is fitted to them, and what is said of chunks that do not fit together."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+import lmmlib
+from lmmlib import chunked
+from lmmlib.errors import DataError, DesignError, FormulaError, ParameterError
+
+FORMULA = "lead ~ week * treatment + (week | id)"
+LEVELS = {"treatment": ["placebo", "succimer"]}
+
+
+@pytest.fixture(scope="module")
+def tlc():
+    """Rows in random order, so that every child is in several chunks."""
+    frame = lmmlib.load("tlc")
+    return frame.iloc[np.random.default_rng(1).permutation(len(frame))].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def coding(tlc):
+    return chunked.coding(FORMULA, tlc[:50], LEVELS)
+
+
+def chunks(frame, size=37):
+    return [frame[first : first + size] for first in range(0, len(frame), size)]
+
+
+def by_chunks(formula, frame, example, levels=None, method="REML"):
+    code = chunked.coding(formula, example, levels)
+    return chunked.fit_sums(code, chunked.merge(chunked.chunk_sums(code, c) for c in chunks(frame)), method)
+
+
+def agree(ours, full, tol=1e-8):
+    """Sums in another order differ by rounding, 1e-12 or so; the optimisers' stops by 1e-9 in the estimates."""
+    assert_allclose(ours.loglik, full.loglik, rtol=1e-11)
+    assert_allclose(ours.beta, full.beta, rtol=tol, atol=tol)
+    assert_allclose(ours.cov_beta, full.cov_beta, rtol=1e-6, atol=tol)
+    assert_allclose(ours.D, full.D, rtol=1e-5, atol=1e-6)
+    assert list(ours.beta.index) == list(full.beta.index) and list(ours.D.index) == list(full.D.index)
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize(
+    "formula",
+    [
+        FORMULA,
+        "lead ~ week + (1 | id)",
+        "lead ~ C(week) * treatment + (1 + week || id)",
+        "np.log(lead) ~ week + (1 | id)",
+        "lead ~ treatment + (0 | id)",
+        "lead ~ 0 + (week | id)",
+        "lead ~ week * treatment + (week * treatment - treatment | id)",
+    ],
+)
+def test_fit_is_that_of_all_rows(tlc, formula, method):
+    full = lmmlib.fit(formula, tlc, method)
+    agree(by_chunks(formula, tlc, tlc[:80], LEVELS, method), full)
+
+
+def test_chunks_without_a_level(tlc):
+    """Sorted by arm, most chunks hold one arm only, and so does the example."""
+    rows = tlc.sort_values("treatment", kind="stable")
+    assert rows[:50]["treatment"].nunique() == 1
+    agree(by_chunks(FORMULA, rows, rows[:50], LEVELS), lmmlib.fit(FORMULA, tlc))
+
+
+def test_first_level_is_the_reference(tlc):
+    other = by_chunks(FORMULA, tlc, tlc[:50], {"treatment": ["succimer", "placebo"]})
+    assert list(other.beta.index)[2] == "treatmentplacebo"
+    assert_allclose(other.beta["treatmentplacebo"], -lmmlib.fit(FORMULA, tlc).beta["treatmentsuccimer"], rtol=1e-8)
+
+
+def test_levels_of_a_coded_column_of_numbers(tlc):
+    formula = "lead ~ C(week) + (1 | id)"
+    rows = tlc.sort_values("week", kind="stable")
+    ours = by_chunks(formula, rows, rows[:50], {"week": [0, 1, 4, 6]})
+    agree(ours, lmmlib.fit(formula, tlc))
+
+
+def test_transformations_that_look_at_the_data_are_those_of_the_example(tlc):
+    """Another basis of the same model: the same likelihood and fitted means, by ML."""
+    ours = by_chunks("lead ~ center(week) + (1 | id)", tlc, tlc[:40], method="ML")
+    full = lmmlib.fit("lead ~ week + (1 | id)", tlc, "ML")
+    assert_allclose(ours.loglik, full.loglik, rtol=1e-11)
+    assert_allclose(ours.beta["center(week)"], full.beta["week"], rtol=1e-8)
+
+
+def test_merge_is_the_sum(tlc, coding):
+    parts = [chunked.chunk_sums(coding, c) for c in chunks(tlc)]
+    merged, added = chunked.merge(parts), parts[0]
+    for part in parts[1:]:
+        added = added + part
+    full = lmmlib.cross_products(lmmlib.build_design(FORMULA, tlc))
+    assert merged.group_names == full.group_names
+    order = [added.group_names.index(name) for name in merged.group_names]
+    for key in ("ZtZ", "ZtX", "Zty", "XtX", "Xty", "yty"):
+        value = getattr(merged, key)
+        assert_allclose(value, getattr(full, key), rtol=1e-11, atol=1e-9)
+        other = getattr(added, key)
+        assert_allclose(value, other[order] if key.startswith("Zt") else other, rtol=1e-11, atol=1e-9)
+    assert (merged.n_i == full.n_i).all() and merged.n_obs == len(tlc)
+
+
+def test_merge_leaves_its_parts_alone(tlc, coding):
+    parts = [chunked.chunk_sums(coding, c) for c in chunks(tlc)[:2]]
+    before = [(p.XtX.copy(), p.ZtZ.copy(), p.n_i.copy()) for p in parts]
+    chunked.merge(parts)
+    for part, (XtX, ZtZ, n_i) in zip(parts, before, strict=True):
+        assert (part.XtX == XtX).all() and (part.ZtZ == ZtZ).all() and (part.n_i == n_i).all()
+
+
+def test_merge_of_merged(tlc, coding):
+    parts = [chunked.chunk_sums(coding, c) for c in chunks(tlc)]
+    tree = chunked.merge([chunked.merge(parts[:4]), chunked.merge(parts[4:])])
+    agree(chunked.fit_sums(coding, tree), lmmlib.fit(FORMULA, tlc))
+
+
+def test_merge_of_parts_in_different_bases(tlc):
+    parts = [lmmlib.cross_products(lmmlib.build_design(FORMULA, c)) for c in chunks(tlc, 80)]
+    assert not np.allclose(parts[0].basis.Rx, parts[1].basis.Rx)
+    full = lmmlib.cross_products(lmmlib.build_design(FORMULA, tlc))
+    merged = chunked.merge(parts)
+    assert_allclose(merged.XtX, full.XtX, rtol=1e-11, atol=1e-9)
+    assert_allclose(merged.Zty, full.Zty, rtol=1e-11, atol=1e-9)
+
+
+def test_calendar_years_keep_their_digits():
+    """Sorted by year, the first chunk has one year only, of which no basis can be made."""
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"year": np.repeat(np.arange(2001, 2021), 30), "g": np.tile(np.arange(30), 20)})
+    frame["y"] = 3 + 0.1 * (frame["year"] - 2010) + rng.standard_normal(30)[frame["g"]] + rng.standard_normal(600)
+    formula = "y ~ year + (1 | g)"
+    ours = by_chunks(formula, frame, frame[:30])
+    agree(ours, lmmlib.fit(formula, frame), tol=1e-7)
+
+
+def test_results_that_need_no_rows(tlc, coding):
+    ours = by_chunks(FORMULA, tlc, tlc[:50], LEVELS)
+    full = lmmlib.fit(FORMULA, tlc)
+    assert_allclose(ours.coefficients(), full.coefficients(), rtol=1e-5)
+    assert_allclose(ours.blups().b, full.blups().b, atol=1e-6)
+    assert ours.blups().b.index.equals(full.blups().b.index)
+    new = tlc[:5].assign(week=[2, 3, 5, 7, 0.5], id=["1", 2, 3, 4, -7][1:] + [3])
+    for level in ("conditional", "population"):
+        assert_allclose(ours.predict(new, level)["mean"], full.predict(new, level)["mean"], rtol=1e-7)
+    limits = ours.confint(parameters=["week", "sigma"])[["lower", "upper"]]
+    assert_allclose(limits, full.confint(parameters=["week", "sigma"])[["lower", "upper"]], rtol=1e-5)
+    assert "REML from sums" in repr(ours) and "D is singular" in repr(ours)
+    assert ours.summary().splitlines()[2:] == full.summary().splitlines()[3:]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda f: f.residuals(),
+        lambda f: f.fitted("population"),
+        lambda f: f.simulate(np.random.default_rng(1)),
+        lambda f: f.refit(np.zeros(400)),
+        lambda f: f.confint("bootstrap", rng=np.random.default_rng(1)),
+        lambda f: lmmlib.compare(f, f),
+    ],
+)
+def test_what_needs_rows_says_so(tlc, ask):
+    ours = by_chunks("lead ~ week + (1 | id)", tlc, tlc[:50])
+    with pytest.raises(DesignError, match="has no rows.*second time"):
+        ask(ours)
+
+
+def test_coding_can_be_sent(tlc, coding):
+    there = pickle.loads(pickle.dumps(coding))
+    a, b = (chunked.chunk_sums(code, tlc[:100]) for code in (coding, there))
+    assert (a.XtX == b.XtX).all() and (a.ZtZ == b.ZtZ).all()
+    assert repr(there) == repr(coding)
+    assert not hasattr(coding, "y") and getattr(coding, "X", None) is None  # Dask looks at all fields
+    assert "treatmentsuccimer" in repr(coding) and "rows" not in repr(coding)
+
+
+def test_no_rows_and_dropped_rows(tlc, coding):
+    gaps = tlc.copy()
+    gaps.loc[::9, "lead"] = np.nan
+    parts = [chunked.chunk_sums(coding, c, missing="drop") for c in chunks(gaps)]
+    parts.insert(0, chunked.chunk_sums(coding, gaps[:0]))
+    parts.append(chunked.chunk_sums(coding, gaps[::9], missing="drop"))
+    agree(chunked.fit_sums(coding, chunked.merge(parts)), lmmlib.fit(FORMULA, gaps, missing="drop"))
+    with pytest.raises(DesignError, match="no sums to merge"):
+        chunked.merge(iter(parts[:1]))
+
+
+def test_bad_chunks_are_named(tlc, coding):
+    unknown = tlc[:20].assign(treatment="surgery")
+    with pytest.raises(DataError, match="chunk 3: column 'treatment' has the category 'surgery'.*it has "):
+        chunked.chunk_sums(coding, unknown, name="chunk 3")
+    with pytest.raises(DataError, match="part-07.csv: there is no column 'week'"):
+        chunked.chunk_sums(coding, tlc.drop(columns="week"), name="part-07.csv")
+    gap = tlc[:20].copy()
+    gap.iloc[4, gap.columns.get_loc("lead")] = np.nan
+    with pytest.raises(DataError, match=r"chunk 1: missing values: lead 1 \(1 of 20"):
+        chunked.chunk_sums(coding, gap, name="chunk 1")
+    infinite = tlc[:20].assign(lead=np.inf)
+    with pytest.raises(DataError, match="chunk 1: column 'lead' is infinite in row 0"):
+        chunked.chunk_sums(coding, infinite, name="chunk 1")
+    text = tlc[:20].assign(week=[*tlc["week"][:19].astype(str), "six"])
+    with pytest.raises(DataError, match="chunk 1: column 'week' holds text among its numbers: row 19 has 'six'"):
+        chunked.chunk_sums(coding, text, name="chunk 1")
+    label = tlc[:20].assign(id=[*tlc["id"][:19], None])
+    with pytest.raises(DataError, match="chunk 1: missing values: id 1"):
+        chunked.chunk_sums(coding, label, name="chunk 1")
+    with pytest.raises(DataError, match="chunk 1: .*must be one numeric column"):
+        chunked.chunk_sums(coding, tlc[:3].assign(lead=["low", "high", "low"]), name="chunk 1")
+
+
+def test_groups_of_two_kinds(tlc, coding):
+    parts = [chunked.chunk_sums(coding, c) for c in (tlc[:50], tlc[50:90].assign(id=tlc["id"].astype(str)))]
+    with pytest.raises(DataError, match="part 1 are of the kind string .*part 0 of the kind number"):
+        chunked.merge(parts)
+    whole = chunked.chunk_sums(coding, tlc[50:90].assign(id=tlc["id"].astype(float)))
+    assert chunked.merge([parts[0], whole]).n_groups == tlc[:90]["id"].nunique()
+
+
+def test_parts_and_codings_that_differ(tlc, coding):
+    other = chunked.coding("lead ~ week + (1 | id)", tlc[:50])
+    parts = [chunked.chunk_sums(code, tlc) for code in (coding, other)]
+    with pytest.raises(DesignError, match="part 1 has the columns .*one coding"):
+        chunked.merge(parts)
+    with pytest.raises(DesignError, match="another coding"):
+        chunked.fit_sums(other, parts[0])
+
+
+def test_bad_codings(tlc):
+    with pytest.raises(ParameterError, match="'treatement', which is not a column"):
+        chunked.coding(FORMULA, tlc[:50], {"treatement": ["a"]})
+    with pytest.raises(ParameterError, match="leaves out 'succimer'"):
+        chunked.coding(FORMULA, tlc[:50], {"treatment": ["placebo", "surgery"]})
+    with pytest.raises(ParameterError, match=r"'week', a column of numbers; write C\(week\)"):
+        chunked.coding(FORMULA, tlc[:50], {"week": [0, 1, 4, 6]})
+    with pytest.raises(DesignError, match="no random term"):
+        chunked.coding("lead ~ week", tlc[:50])
+    with pytest.raises(FormulaError, match="depends on all rows"):
+        chunked.coding("center(lead) ~ week + (1 | id)", tlc[:50])
+    with pytest.raises(DataError, match="no rows"):
+        chunked.coding(FORMULA, tlc[:0], LEVELS)
+
+
+def test_unidentified_models_are_named(tlc):
+    twice = tlc.assign(again=tlc["week"] * 2)
+    with pytest.raises(DesignError, match="'again' of the fixed effects is a linear combination"):
+        by_chunks("lead ~ week + again + (1 | id)", twice, twice[:50])
+    exact = tlc.assign(lead=tlc["week"] * 2.0)
+    with pytest.raises(DesignError, match="fit the response exactly.*is 'lead' the response"):
+        by_chunks("lead ~ week + (1 | id)", exact, exact[:50])
+    with pytest.raises(ParameterError):
+        by_chunks("lead ~ week + (1 | id)", tlc, tlc[:50], method="reml ")

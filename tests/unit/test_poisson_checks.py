@@ -1,0 +1,138 @@
+"""Counts and designs without an estimate are named, and others are let through."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lmmlib
+from lmmlib.errors import DataError, DesignError, FormulaError
+from lmmlib.poisson_checks import checked_offset, offset_of
+from lmmlib.poisson_fit import fit_poisson, fit_poisson_design
+from tests.unit.counts import design
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(7)
+    g = np.repeat(np.arange(12), 4)
+    kind = np.array(["a", "b", "c"])[g % 3]
+    return pd.DataFrame({"g": g, "x": rng.normal(size=48), "kind": kind, "y": 1 + rng.poisson(2.0, 48)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: np.where(np.arange(48) == 5, -2, y), r"'y' is negative in row 5: -2 "),
+        (lambda y: np.where(np.isin(np.arange(48), [9, 30]), y + 0.5, y), r"not a whole number in row 9: .* 1 others"),
+        (lambda y: np.where(np.arange(48) == 1, 2.0**60, y), "is above"),
+        (lambda y: np.where(np.arange(48) == 1, np.nan, y), "missing"),
+    ],
+)
+def test_what_is_no_count_is_named(frame, change, message):
+    with pytest.raises(DataError, match=message):
+        fit_poisson("y ~ x + (1 | g)", frame.assign(y=change(frame.y.to_numpy())))
+
+
+def test_all_zero(frame):
+    with pytest.raises(DesignError, match="all 48 counts in 'y' are zero"):
+        fit_poisson("y ~ x + (1 | g)", frame.assign(y=0))
+
+
+def test_groups_of_zeros_are_fitted_and_said(frame):
+    fit = fit_poisson("y ~ x + (1 | g)", frame.assign(y=np.where(frame.g < 3, 0, frame.y)))
+    assert fit.converged and fit.notes == ("3 of 12 groups have no count above zero; their modes are finite through D",)
+    assert np.isfinite(fit.modes().b).all(axis=None) and (fit.modes().b.iloc[:3] < -0.5).all(axis=None)
+    assert fit_poisson("y ~ x + (1 | g)", frame).notes == ()
+
+
+def test_one_observation_a_group_is_fitted_and_said(frame):
+    rng = np.random.default_rng(1)
+    y = rng.poisson(np.exp(1 + 0.9 * rng.normal(size=48)))
+    fit = fit_poisson("y ~ x + (1 | row)", frame.assign(row=np.arange(48), y=y))
+    assert fit.converged and fit.theta[0] > 0.3 and "every group has one row" in fit.notes[0]
+
+
+@pytest.mark.parametrize("formula", ["y ~ kind + (1 | g)", "y ~ 0 + kind + (1 | g)", "y ~ x + kind + (1 | g)"])
+def test_separation_names_the_column_and_a_row(frame, formula):
+    zero = frame.assign(y=np.where(frame.kind == "b", 0, frame.y))
+    with pytest.raises(DesignError, match=r"16 rows .* kindb singles out \(separation\), the first being row 4"):
+        fit_poisson(formula, zero)
+
+
+def test_separation_by_a_number(frame):
+    h = np.where(np.arange(48) < 3, [1.0, 2.0, 0.5] * 16, 0.0)
+    zero = frame.assign(h=h, y=np.where(h > 0, 0, frame.y))
+    with pytest.raises(DesignError, match=r"3 rows that a combination of h singles out"):
+        fit_poisson("y ~ x + h + (1 | g)", zero)
+    # With both signs there is a finite estimate.
+    fit = fit_poisson("y ~ x + h + (1 | g)", zero.assign(h=h * np.where(np.arange(48) == 1, -1, 1)))
+    assert fit.converged and abs(fit.beta["h"]) < 10
+
+
+def test_separation_is_what_the_fit_would_run_away_from(frame):
+    """Negative control: the likelihood does rise along the direction that is named."""
+    from lmmlib.poisson import Counts
+    from lmmlib.poisson_search import Objective
+
+    zero = frame.assign(y=np.where(frame.kind == "b", 0, frame.y))
+    d = lmmlib.build_design("y ~ kind + (1 | g)", zero)
+    c = Counts.of(d)
+    o, move = Objective(c, "laplace", 1), c.basis.Rx @ [0, -1, 0]
+    values = [o.derivatives(np.array([*(c.basis.Rx @ [1, 0, 0] + k * move), 0.3]))[0] for k in (0, 2, 5, 10)]
+    assert (np.diff(values) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        ("y ~ x", "no random term"),
+        ("y ~ x + I(2 * x) + (1 | g)", r"'I\(2 \* x\)' of the fixed effects is a linear combination"),
+        ("y ~ x + (x + I(2 * x) | g)", "random columns .* linearly dependent"),
+        ("y ~ x + (1 | one)", "single group 1"),
+    ],
+)
+def test_designs_that_are_not_identified(frame, formula, message):
+    with pytest.raises(DesignError, match=message):
+        fit_poisson(formula, frame.assign(one=1))
+
+
+def test_too_few_rows(frame):
+    with pytest.raises(DesignError, match="3 rows are too few for 3 fixed effects"):
+        fit_poisson("y ~ x + I(x**2) + (1 | g)", frame.iloc[[0, 4, 8]])
+
+
+def test_an_empty_group():
+    d = design()
+    with pytest.raises(DesignError, match="the group 2 has no rows"):
+        fit_poisson_design(d.take(np.flatnonzero(d.group != 2)))
+
+
+def test_offset_in_the_formula_is_refused(frame):
+    with pytest.raises(FormulaError, match="offset"):
+        fit_poisson("y ~ x + offset(x) + (1 | g)", frame)
+
+
+def test_missing_column(frame):
+    with pytest.raises(DataError, match="'z', which is not a column"):
+        fit_poisson("y ~ z + (1 | g)", frame)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0.0] * 4, "one value for each of the 5 rows"),
+        ([0, 1, -np.inf, 0, 0], "-inf in row 2"),
+        ([0, 0, 0, 0, 800], "800"),
+    ],
+)
+def test_offsets(values, message):
+    with pytest.raises(DataError, match=message):
+        checked_offset(np.array(values), 5)
+
+
+def test_offset_of_a_frame(frame):
+    assert offset_of(None, frame) is None
+    assert (offset_of("x", frame) == frame.x).all() and (offset_of(list(frame.x), frame) == frame.x).all()
+    for wrong, message in (("lx", "'lx' is not a column"), ("kind", "real numbers"), (frame[["x"]], "one value")):
+        with pytest.raises(DataError, match=message):
+            offset_of(wrong, frame)

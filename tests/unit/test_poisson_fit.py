@@ -1,0 +1,150 @@
+"""From formula and data to a fit: units, offsets, singular fits, uncorrelated effects, options."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from numpy.testing import assert_allclose
+
+import lmmlib
+from lmmlib.errors import DataError, ParameterError
+from lmmlib.poisson_fit import fit_poisson, fit_poisson_design
+from tests.unit.counts import design, integral, offsets
+
+SLOPE = "y ~ x + (x | g)"
+
+
+@pytest.fixture(scope="module")
+def frame():
+    rng = np.random.default_rng(5)
+    g = np.repeat(np.arange(40), rng.integers(2, 9, 40))
+    x, b = rng.normal(size=len(g)), rng.normal(size=(40, 2)) * [0.7, 0.4]
+    hours = rng.uniform(1, 9, len(g))
+    mean = np.exp(0.8 + 0.3 * x + b[g, 0] + b[g, 1] * x)
+    data = pd.DataFrame({"g": [f"g{i}" for i in g], "x": x, "y": rng.poisson(mean), "hours": hours})
+    data["many"], data["log_hours"] = rng.poisson(mean * hours), np.log(hours)
+    return data.sample(frac=1, random_state=2).reset_index(drop=True)
+
+
+@pytest.mark.parametrize("method", ["laplace", "aghq"])
+def test_units_change_nothing(frame, method):
+    fit = fit_poisson(SLOPE, frame, method)
+    year = fit_poisson("y ~ year + (year | g)", frame.assign(year=2010 + 5 * frame.x), method)
+    # A year is 2010 + 5 x: the slope a fifth, the intercept 402 slopes lower. D has the digits that 2010^2 leaves.
+    T = np.array([[1.0, -402.0], [0.0, 0.2]])
+    assert_allclose(year.loglik, fit.loglik, rtol=1e-11)
+    assert_allclose(year.beta, T @ fit.beta, rtol=1e-8)
+    assert_allclose(year.cov_beta, T @ fit.cov_beta @ T.T, rtol=1e-5)
+    assert_allclose(year.D, T @ fit.D @ T.T, rtol=1e-6)
+    seconds = fit_poisson("y ~ s + (s | g)", frame.assign(s=3e7 * frame.x), method)
+    assert_allclose(seconds.D, fit.D / np.outer([1, 3e7], [1, 3e7]), rtol=1e-6)
+    assert_allclose(seconds.loglik, fit.loglik, rtol=1e-11)
+
+
+def test_the_loglik_is_the_integral_at_the_estimates():
+    d = design(4, n=10)
+    fit = fit_poisson_design(d, "aghq", 40, offsets(d))
+    assert_allclose(fit.loglik, integral(d, fit.beta.to_numpy(), fit.D.to_numpy(), offsets(d)), rtol=1e-9)
+    assert_allclose(fit.theta**2, np.diag(fit.D))
+
+
+def test_groups_of_very_different_size():
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(31), [1] * 20 + [2] * 10 + [5000])
+    b = rng.normal(size=31)
+    frame = pd.DataFrame({"g": g, "y": rng.poisson(np.exp(1 + b[g]))})
+    for method in ("laplace", "aghq"):
+        fit = fit_poisson("y ~ 1 + (1 | g)", frame, method)
+        assert fit.converged and 0.5 < fit.theta[0] < 2
+    se = fit.modes().se("known").iloc[:, 0]
+    assert se.iloc[-1] < 0.02 < 0.1 < se.iloc[0]
+
+
+def test_offset_by_name_and_as_an_array(frame):
+    fit = fit_poisson("many ~ x + (1 | g)", frame, offset="log_hours")
+    array = fit_poisson("many ~ x + (1 | g)", frame, offset=frame.log_hours.to_numpy())
+    assert fit.loglik == array.loglik and fit.offset == "log_hours"
+    without = fit_poisson("many ~ x + (1 | g)", frame)
+    assert fit.loglik > without.loglik + 20
+    # A constant offset only moves the intercept.
+    moved = fit_poisson("many ~ x + (1 | g)", frame.assign(log_hours=frame.log_hours + 2), offset="log_hours")
+    assert_allclose(moved.beta - fit.beta, [-2, 0], atol=1e-8)
+    assert_allclose(moved.loglik, fit.loglik, rtol=1e-12)
+
+
+def test_missing_rows_take_their_offset_along(frame):
+    holes = frame.copy()
+    holes.loc[3, "log_hours"], holes.loc[5, "x"], holes.loc[8, "g"] = np.nan, np.nan, None
+    with pytest.raises(DataError, match="offset is missing in 1 rows, the first being row 3"):
+        fit_poisson("many ~ x + (1 | g)", holes, offset="log_hours")
+    right = fit_poisson("many ~ x + (1 | g)", frame.drop([3, 5, 8]), offset="log_hours")
+    for offset in ("log_hours", holes.log_hours.to_numpy()):
+        fit = fit_poisson("many ~ x + (1 | g)", holes, offset=offset, missing="drop")
+        assert_allclose(fit.loglik, right.loglik, rtol=1e-13)
+        assert fit.design.n_dropped == 3 and fit.n_obs == len(frame) - 3
+
+
+def test_without_random_effects_it_is_a_glm(frame):
+    fit = fit_poisson("many ~ x + (0 | g)", frame, offset="log_hours")
+    X = sm.add_constant(frame[["x"]])
+    theirs = sm.GLM(frame.many, X, family=sm.families.Poisson(), offset=frame.log_hours).fit(tol=1e-13)
+    assert_allclose(fit.beta, theirs.params, rtol=1e-8)
+    assert_allclose(fit.se, theirs.bse, rtol=1e-7)
+    assert_allclose(fit.loglik, theirs.llf, rtol=1e-12)
+    assert not fit.is_singular and fit.D.shape == (0, 0) and "Fixed effects" in repr(fit)
+
+
+def test_no_variance_between_groups(frame):
+    even = frame.assign(y=np.round(np.exp(0.8 + 0.3 * frame.x)))
+    for formula in ("y ~ x + (1 | g)", SLOPE, "y ~ x + (x || g)"):
+        for method in ("laplace", "aghq"):
+            fit = fit_poisson(formula, even, method)
+            glm = fit_poisson("y ~ x + (0 | g)", even)
+            assert fit.is_singular and fit.converged and (fit.D.to_numpy() == 0).all()
+            assert_allclose(fit.loglik, glm.loglik, rtol=1e-12)
+            assert_allclose(fit.cov_beta, glm.cov_beta, rtol=1e-6)
+            assert "D is singular" in fit.summary()
+
+
+def test_a_covariance_of_rank_one(frame):
+    rng = np.random.default_rng(1)
+    g = frame.groupby("g").ngroup().to_numpy()
+    b = 0.8 * rng.normal(size=40)
+    line = frame.assign(y=rng.poisson(np.exp(1.5 + b[g] * (1 + 0.8 * frame.x))))
+    fit = fit_poisson(SLOPE, line)
+    assert fit.converged and fit.is_singular
+    r = lmmlib.moments.correlation(fit.D.to_numpy())[0, 1]
+    assert_allclose(r, 1, atol=1e-6)
+    assert np.isfinite(fit.se).all() and np.isfinite(fit.modes().estimated).all()
+    assert_allclose(np.linalg.det(fit.modes().known), 0, atol=1e-9)
+
+
+def test_uncorrelated_effects(frame):
+    free, none = fit_poisson(SLOPE, frame), fit_poisson("y ~ x + (x || g)", frame)
+    assert none.D.iloc[0, 1] == 0 and none.n_parameters == 4 == free.n_parameters - 1
+    assert none.loglik <= free.loglik
+    assert_allclose(none.theta, np.sqrt(np.diag(none.D)))
+    # For the columns of the formula, not those of the working basis: moving x changes the model.
+    assert abs(fit_poisson("y ~ s + (s || g)", frame.assign(s=frame.x + 5)).loglik - none.loglik) > 0.1
+
+
+def test_three_random_effects(frame):
+    fit = fit_poisson("y ~ x + (x + I(x**2) | g)", frame)
+    assert fit.converged and fit.loglik >= fit_poisson(SLOPE, frame).loglik - 1e-8
+
+
+def test_options_are_checked(frame):
+    for arguments, message in (
+        (("pql",), "method is 'laplace' or 'aghq'; got 'pql'"),
+        (("laplace", 5), "n_quadrature=5 is for method='aghq'"),
+        (("aghq", 0), "n_quadrature must be"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            fit_poisson(SLOPE, frame, *arguments)
+    with pytest.raises(ParameterError, match="use method='laplace'"):
+        fit_poisson("y ~ x + (x + I(x**2) | g)", frame, "aghq")
+
+
+def test_a_fit_that_is_no_frame():
+    with pytest.raises(DataError, match="DataFrame"):
+        fit_poisson(SLOPE, {"y": [1]}, offset=[1.0])
