@@ -14,23 +14,17 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import solve_triangular
 
-from lmmlib import summary
 from lmmlib.basis import Basis, Sums, divide
-from lmmlib.batch import require_identified, solve
+from lmmlib.batch import require_identified
 from lmmlib.design import CrossProducts, Design
-from lmmlib.errors import DataError, DesignError, FormulaError, LmmError, ParameterError
-from lmmlib.fit import Fit
+from lmmlib.errors import DataError, DesignError, FormulaError, LmmError, NoRowsError, ParameterError
+from lmmlib.fit import Fit, fit_cross
 from lmmlib.formula import _bare, _coded, _matrix, _mentions, build_design, fixed_matrix, random_matrix
 from lmmlib.frames import checked_rows, group_codes, is_text
 from lmmlib.information import checked_method
-from lmmlib.responses import Responses
 
 ROWS = frozenset({"y", "X", "Z", "group"})
 NUMBERS = frozenset({"integer", "floating", "mixed-integer-float", "boolean", "decimal"})
-
-
-class NoRowsError(DesignError, AttributeError):
-    """The rows of a fit from sums were asked for: such an attribute does not exist."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,31 +55,6 @@ class Coding(Design):
 
     def __repr__(self) -> str:
         return f"Coding: {self.formula}\n  fixed:  {', '.join(self.x_names)}\n  random: {', '.join(self.z_names)}"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class SumsFit(Fit):
-    """A :class:`lmmlib.Fit` from cross-products alone: all of it that needs no rows."""
-
-    def summary(self) -> str:
-        """The attributes as text; without quantiles of the residuals, which need the rows."""
-        width = max(map(len, [*self.D.index, "Random effects", *self.beta.index]))
-        name = "REML criterion" if self.method == "REML" else "deviance"
-        lines = [
-            f"Linear mixed model fit by {self.method} from sums: {self.formula}",
-            f"{name} {self.criterion:.4f}, {self.n_obs} observations in {self.n_groups} groups",
-            *summary._random(self, width),
-            *summary._fixed(self, width),
-            *summary._correlations(self, width),
-        ]
-        if self.is_singular:
-            lines.append("D is singular: some combination of the random effects has variance zero")
-        if not self.converged:
-            lines.append(f"not converged: {self.reason}")
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return self.summary()
 
 
 def coding(formula: str, example: pd.DataFrame, levels: Mapping | None = None) -> Coding:
@@ -294,7 +263,7 @@ def _orthonormal(cross: CrossProducts) -> CrossProducts:
     return replace(cross, work=work.change(Mz, Mx, -d), basis=basis)
 
 
-def fit_sums(coding: Coding, cross: CrossProducts, method: str = "REML") -> SumsFit:
+def fit_sums(coding: Coding, cross: CrossProducts, method: str = "REML") -> Fit:
     """Fit a linear mixed model from cross-products.
 
     The maximum of :eq:`restricted-loglik` or :eq:`profile-loglik`, which :func:`lmmlib.fit` finds from the rows.
@@ -309,8 +278,8 @@ def fit_sums(coding: Coding, cross: CrossProducts, method: str = "REML") -> Sums
 
     Returns
     -------
-    SumsFit
-        A :class:`lmmlib.Fit` without what needs rows: residuals, simulation, bootstrap.
+    Fit
+        Without what needs rows: asking for residuals, simulations or a bootstrap raises NoRowsError.
 
     Raises
     ------
@@ -324,27 +293,5 @@ def fit_sums(coding: Coding, cross: CrossProducts, method: str = "REML") -> Sums
             f"{cross.z_names}: the sums were made with another coding"
         )
     require_identified(cross)
-    cross = _orthonormal(cross)
-    fits, log = solve(cross, Responses.of_cross(cross), method)
-    if not np.isfinite(fits.loglik[0]):
-        raise DesignError(f"{fits.reason[0]}; is {coding.response!r} the response that you mean?")
-    z, x = list(coding.z_names), list(coding.x_names)
-    kept = {f.name: coding.__dict__[f.name] for f in fields(Coding)}
-    return SumsFit(
-        formula=coding.formula,
-        method=method,
-        beta=pd.Series(fits.beta[0], x),
-        cov_beta=pd.DataFrame(fits.cov_beta[0], x, x),
-        D=pd.DataFrame(fits.D[0], z, z),
-        sigma2=float(fits.sigma2[0]),
-        theta=fits.theta[0],
-        loglik=float(fits.loglik[0]),
-        n_obs=cross.n_obs,
-        n_groups=cross.n_groups,
-        is_singular=bool(fits.is_singular[0]),
-        converged=bool(fits.converged[0]),
-        reason=fits.reason[0],
-        log=log,
-        design=Coding(**kept | {"group_names": cross.group_names}),
-        cross=cross,
-    )
+    kept = {f.name: coding.__dict__[f.name] for f in fields(Coding)} | {"group_names": cross.group_names}
+    return fit_cross(Coding(**kept), _orthonormal(cross), method)

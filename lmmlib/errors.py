@@ -26,6 +26,10 @@ class DesignError(LmmError, ValueError):
     """The design matrices do not identify what is asked: dependent columns, too few groups or rows."""
 
 
+class NoRowsError(DesignError, AttributeError):
+    """The rows of a fit from sums were asked for: such an attribute does not exist."""
+
+
 class ParameterError(LmmError, ValueError):
     """A parameter is outside its domain or has the wrong shape; names it, its value and the remedy."""
 

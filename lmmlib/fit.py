@@ -220,7 +220,23 @@ def fit_design(design: Design, method: str = "REML") -> Fit:
             "the formula has no random term, such as + (1 | g); ordinary least squares is lmmlib.ols, and (0 | g) "
             "keeps the groups without random effects"
         )
-    cross = cross_products(design)
+    return fit_cross(design, cross_products(design), method)
+
+
+def fit_cross(design: Design, cross: CrossProducts, method: str = "REML") -> Fit:
+    """:func:`fit_design` once the cross-products are there.
+
+    Parameters
+    ----------
+    design : Design
+    cross : CrossProducts
+        Of the design, in a working basis in which the columns of X, and those of Z, are orthonormal.
+    method : {"REML", "ML"}
+
+    Returns
+    -------
+    Fit
+    """
     require_identified(cross)
     fits, log = solve(cross, Responses.of_cross(cross), method)
     if not np.isfinite(fits.loglik[0]):

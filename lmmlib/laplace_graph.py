@@ -28,7 +28,8 @@ def compile_joint(log_joint: Callable, start: dict[str, np.ndarray], n_groups: i
         import pytensor.tensor as pt
     except ImportError:
         raise ImportError("lmmlib.laplace needs PyTensor, which comes with PyMC: pip install pymc") from None
-    psi, b, w, d = pt.dvector("psi"), pt.dmatrix("b"), pt.dmatrix("w"), pt.dvector("d")
+    psi, w, d = pt.dvector("psi"), pt.dmatrix("w"), pt.dvector("d")
+    b = pt.tensor("b", dtype="float64", shape=(n_groups, q))  # a fixed shape, so that (n, 1) broadcasts
     parameters, at = {}, 0
     for name, value in start.items():
         part = psi[at : at + value.size]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmmlib.errors import DesignError
+from lmmlib.errors import DesignError, NoRowsError
 from lmmlib.moments import correlation
 from lmmlib.rounding import fixed, p, significant
 
@@ -39,14 +39,17 @@ def summary(fit: Fit) -> str:
 
 def _head(fit: Fit) -> list[str]:
     reml = fit.method == "REML"
-    residuals = np.quantile(fit.residuals(kind="scaled"), [0, 0.25, 0.5, 0.75, 1])
-    return [
+    lines = [
         f"Linear mixed model fit by {'REML' if reml else 'maximum likelihood'}: {fit.formula}",
         f"{'REML criterion' if reml else 'deviance'} {fixed(fit.criterion, 4)}, "
         f"{fit.n_obs} observations in {fit.n_groups} groups",
-        f"scaled residuals: min {fixed(residuals[0], 4)}, quartiles {' '.join(fixed(r, 4) for r in residuals[1:4])}, "
-        f"max {fixed(residuals[4], 4)}",
     ]
+    try:
+        low, *middle, high = np.quantile(fit.residuals(kind="scaled"), [0, 0.25, 0.5, 0.75, 1])
+    except NoRowsError:  # a fit from sums
+        return lines
+    quartiles = " ".join(fixed(r, 4) for r in middle)
+    return [*lines, f"scaled residuals: min {fixed(low, 4)}, quartiles {quartiles}, max {fixed(high, 4)}"]
 
 
 def _random(fit: Fit, width: int) -> list[str]:

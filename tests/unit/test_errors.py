@@ -4,7 +4,16 @@ import pytest
 
 from lmmlib import errors
 
-ALL = ["DataError", "DatasetError", "DesignError", "FormulaError", "LmmError", "ParameterError", "ReproductionError"]
+ALL = [
+    "DataError",
+    "DatasetError",
+    "DesignError",
+    "FormulaError",
+    "LmmError",
+    "NoRowsError",
+    "ParameterError",
+    "ReproductionError",
+]
 
 
 def test_the_classes_are_these():
@@ -19,7 +28,7 @@ def test_all_are_lmm_errors_and_documented(name):
     assert len(error.__doc__) > 20
 
 
-@pytest.mark.parametrize("name", ["DataError", "DesignError", "FormulaError", "ParameterError"])
+@pytest.mark.parametrize("name", ["DataError", "DesignError", "FormulaError", "NoRowsError", "ParameterError"])
 def test_bad_arguments_are_value_errors(name):
     assert issubclass(getattr(errors, name), ValueError)
 

@@ -202,3 +202,18 @@ def test_pytensor_is_imported_when_it_is_needed(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytensor", None)
     with pytest.raises(ImportError, match="pip install pymc"):
         laplace.marginal(lambda b, mu: -(b**2).sum(), {"mu": 0.0}, 3)
+
+
+def test_effects_broadcast_over_columns():
+    """b of one column stands beside an array with a row for each group, as NumPy would have it."""
+    y, wide = np.random.default_rng(3).poisson(3.0, (6, 4)), np.ones((1, 4))
+
+    def joint(shape):
+        def log_joint(b, mu):
+            eta = mu + (b * wide if shape == "broadcast" else b[:, 0][:, None] * wide)
+            return (y * eta - eta.exp()).sum() - (b**2).sum()
+
+        return log_joint
+
+    one, other = (laplace.marginal(joint(s), {"mu": 1.0}, 6).loglik(mu=1.1) for s in ("broadcast", "indexed"))
+    assert one == pytest.approx(other, rel=1e-14)
