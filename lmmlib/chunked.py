@@ -82,8 +82,11 @@ def coding(formula: str, example: pd.DataFrame, levels: Mapping | None = None) -
     ------
     FormulaError, DataError
         As :func:`lmmlib.build_design`; also if the response is a transformation that looks at all rows.
+    DesignError
+        If the formula has no random term.
     ParameterError
-        If ``levels`` names no column, or leaves out a category of the example.
+        If ``levels`` names no column, a column of numbers that is not in ``C()``, or leaves out a category of the
+        example.
     """
     rows = _with_levels(example, levels or {}, formula)
     design = build_design(formula, rows)
@@ -185,6 +188,7 @@ def merge(parts: Iterable[CrossProducts]) -> CrossProducts:
     .. math:: Z_i'Z_i = \sum_k Z_{ik}'Z_{ik}, \quad\dots,\quad y'y = \sum_k y_k'y_k
 
     Equation :eq:`chunk-sums` of the book. The same as ``a + b + ...``, in one step however many groups there are.
+    All parts are held until the last has come, also those of a generator: to save memory, merge a few at a time.
 
     Parameters
     ----------
