@@ -280,12 +280,14 @@ class Cloned:
         lines = [f"Cloned: {self.title}", f"  K = {clones}; {self.chains} chains of {len(self.draws()) // self.chains}"]
         lines += [f"  no draws for K = {K}: {why}" for K, why in self.improper.items()]
         shown = table[["estimate", "se", "r_hat", "verdict"]].rename_axis(None)
-        lines += ["  " + line for line in shown.to_string(float_format=lambda v: f"{v:.4g}").splitlines()]
+        shown["se"] = shown["se"].where(shown["verdict"] == estimability.ESTIMABLE)  # elsewhere it is none
+        text = shown.to_string(float_format=lambda v: f"{v:.4g}", na_rep="-")
+        lines += ["  " + line for line in text.splitlines()]
         if table["verdict"].eq(estimability.NOT_ESTIMABLE).any():
             for _, direction in self.null_directions().iterrows():
                 lines.append(f"  the likelihood does not change with {estimability.said(direction)}")
         if self.edge:
-            lines.append(f"  D tends to a matrix of rank {self._rank()}: standard errors do not hold there")
+            lines.append(f"  D tends to a matrix of rank {self._rank()}: it has no standard errors there")
         return "\n".join(lines)
 
     def _rank(self) -> int:

@@ -50,7 +50,7 @@ def clone(
     progress: bool | None = None,
     max_memory: float = MAX_MEMORY,
 ) -> Cloned:
-    r"""Maximum likelihood of a mixed model by data cloning.
+    r"""Maximum likelihood, not REML, of a mixed model by data cloning.
 
     .. math:: \hat\theta \approx E(\theta \mid y^{(K)}), \qquad
         \operatorname{Var}(\hat\theta) \approx K\operatorname{Var}(\theta \mid y^{(K)})

@@ -1,8 +1,8 @@
 r"""Diagnostics of data cloning, and what they say of each parameter: estimable, or not, or not known.
 
 Where a parameter can be estimated its posterior variance falls as 1/K, and its distribution tends to the normal. Chains
-that have not mixed can imitate the first by being stuck close together, so that convergence is judged before anything
-else.
+that have not mixed can imitate the first by being stuck close together, so that of all that the draws say, convergence
+comes first. Before it comes only what needs no draws: a direction in which the likelihood of the model itself is flat.
 """
 
 from __future__ import annotations
