@@ -66,7 +66,7 @@ lab: $(READY)  ## Open the chapters in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=chapters $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  --LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate
 
-bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (about two minutes)
+bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (about four minutes)
 	@$(BIN)/python -m benchmarks.run
 	@$(BIN)/python -m benchmarks.gibbs
 	@$(BIN)/python -m benchmarks.cloning
