@@ -21,7 +21,7 @@ from lmmlib.laplace_graph import Compiled, compile_joint
 from lmmlib.optimise import newton
 from lmmlib.parameters import checked_count, checked_finite, numbers
 from lmmlib.poisson import CLOSE
-from lmmlib.poisson_intervals import covariance
+from lmmlib.poisson_intervals import covariance, without_curvature
 from lmmlib.poisson_laplace import Point
 from lmmlib.poisson_modes import Modes
 from lmmlib.rounding import fixed, significant
@@ -40,7 +40,8 @@ class MarginalFit:
     parameters : dict
         Estimates, shaped as the start.
     se : dict
-        Standard errors of the same shapes, from the Hessian of the marginal log-likelihood.
+        Standard errors of the same shapes, from the Hessian of the marginal log-likelihood. NaN for a parameter along
+        which it has no curvature, such as the logarithm of a standard deviation that tends to zero.
     cov : DataFrame
         Covariance of all parameters, labelled ``name`` or ``name[0]``.
     loglik : float
@@ -68,7 +69,10 @@ class MarginalFit:
             f"  {'Parameters':<{width}}  {'estimate':>12}  {'se':>10}",
         ]
         for name, value, s in zip(self.cov.index, values, se, strict=True):
-            lines.append(f"  {name:<{width}}  {significant(value, 5):>12}  {significant(s, 5):>10}")
+            error = "-" if np.isnan(s) else significant(s, 5)
+            lines.append(f"  {name:<{width}}  {significant(value, 5):>12}  {error:>10}")
+        for name in self.cov.index[np.isnan(se)]:
+            lines.append(f"the likelihood is flat along {name}, which may run to infinity: it has no standard error")
         return "\n".join(lines if self.converged else [*lines, f"not converged: {self.reason}"])
 
 
@@ -110,11 +114,12 @@ class Marginal:
         slopes = np.stack([self._compiled.cross(b, psi, e) for e in np.eye(len(psi))], axis=-1)
         known, db = np.linalg.inv(H), np.linalg.solve(H, slopes)
         table = pd.DataFrame(b, pd.RangeIndex(self.n_groups, name="group"), [f"b{k}" for k in range(self.q)])
-        names = self._names()
+        names, flat = self._names(), without_curvature(hessian)
+        reported = np.where(flat[:, None] | flat, np.nan, cov)
         return MarginalFit(
             parameters=self._shaped(psi),
-            se=self._shaped(np.sqrt(np.diag(cov))),
-            cov=pd.DataFrame(cov, names, names),
+            se=self._shaped(np.sqrt(np.diag(reported))),
+            cov=pd.DataFrame(reported, names, names),
             loglik=float(-optimum.best.value[0] / 2),
             modes=Modes(table, known, known + db @ cov @ np.swapaxes(db, 1, 2)),
             converged=bool(optimum.converged[0]),

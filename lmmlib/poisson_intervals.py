@@ -17,6 +17,9 @@ from lmmlib.parameters import checked_level
 if TYPE_CHECKING:
     from lmmlib.poisson_result import PoissonFit
 
+# Curvature, as a share of the largest, that is none.
+FLAT = 1e-9
+
 
 def covariance(hessian: np.ndarray) -> np.ndarray:
     r"""Covariance of the estimates from the Hessian of the log-likelihood, (P, P).
@@ -35,11 +38,26 @@ def covariance(hessian: np.ndarray) -> np.ndarray:
     (P, P) array
     """
     values, vectors = np.linalg.eigh(-hessian)
-    floor = 1e-9 * values.max(initial=0.0)
+    floor = FLAT * values.max(initial=0.0)
     if (values < -floor).any():
         return np.full_like(hessian, np.nan)
     inverse = np.where(values > floor, 1 / np.where(values > floor, values, 1.0), 0.0)
     return (vectors * inverse) @ vectors.T
+
+
+def without_curvature(hessian: np.ndarray) -> np.ndarray:
+    """Which parameters change in a direction in which the log-likelihood has no curvature, (P,): boolean.
+
+    Parameters
+    ----------
+    hessian : matrix of P rows
+
+    Returns
+    -------
+    (P,) array
+    """
+    values, vectors = np.linalg.eigh(-hessian)
+    return (vectors[:, values <= FLAT * values.max(initial=0.0)] ** 2).sum(axis=1) > 1e-6
 
 
 def coefficients(fit: PoissonFit, level: float = 0.95) -> pd.DataFrame:

@@ -217,3 +217,19 @@ def test_effects_broadcast_over_columns():
 
     one, other = (laplace.marginal(joint(s), {"mu": 1.0}, 6).loglik(mu=1.1) for s in ("broadcast", "indexed"))
     assert one == pytest.approx(other, rel=1e-14)
+
+
+def test_a_parameter_that_runs_to_infinity_has_no_standard_error():
+    """Groups that do not differ: the logarithm of their standard deviation falls for ever."""
+    y = np.random.default_rng(0).normal(size=(10, 4))
+    y -= y.mean(axis=1, keepdims=True)
+
+    def joint(b, mu, log_tau, log_sigma):
+        rest = (y - mu - pt.exp(log_tau) * b) / pt.exp(log_sigma)
+        return -(rest**2).sum() / 2 - y.size * log_sigma - (b**2).sum() / 2
+
+    found = laplace.marginal(joint, {"mu": 0.1, "log_tau": -1.0, "log_sigma": 0.0}, 10).fit()
+    assert found.parameters["log_tau"] < -5 and np.isnan(found.se["log_tau"])
+    assert found.se["mu"] == pytest.approx(np.sqrt(y.var() / y.size), rel=1e-5)
+    assert found.cov.loc["mu", "mu"] > 0 and found.cov.loc["log_tau"].isna().all()
+    assert "the likelihood is flat along log_tau" in repr(found)
