@@ -25,7 +25,7 @@ def test_the_forms_of_the_priors():
 
 @pytest.mark.parametrize(("df", "passes"), [(1, True), (3, False)])
 def test_scale_and_variance_in_turn_give_a_half_cauchy(df, passes):
-    """1/a given the variance, then the variance given a: the half-Cauchy is stationary; with a wrong shape it is not."""
+    """1/a given the variance, then the variance given a: half-Cauchy is stationary; with a wrong shape it is not."""
     rng, form = np.random.default_rng(1), Scale.of_sigma(HalfCauchy(2.0))
     variance = stats.halfcauchy(scale=2.0).rvs(SIZE, random_state=rng) ** 2
     for _ in range(3):
