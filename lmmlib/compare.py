@@ -13,7 +13,7 @@ from scipy.stats import chi2
 from lmmlib.bootstrap import refits
 from lmmlib.boundary import chi_bar_square_sf, exact_null, variance_weights
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.nested import is_diagonal, matches, nested_fixed, nested_random, same_data
+from lmmlib.nested import is_diagonal, matches, nested_fixed, nested_random, of_counts, same_data
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
 
@@ -83,10 +83,10 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
 
     Parameters
     ----------
-    fit0 : Fit
+    fit0 : Fit or PoissonFit
         The smaller model; for no random effects at all fit ``(0 | g)``.
-    fit1 : Fit
-        The larger model, by the same method on the same rows.
+    fit1 : Fit or PoissonFit
+        The larger model, by the same method on the same rows; counts with the same offset.
     method : {"auto", "chi-square", "chi-bar-square", "exact", "bootstrap"}
         "auto" is chi-square in the interior and chi-bar-square on the boundary.
     size : int
@@ -116,6 +116,11 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
     boundary = kind == "boundary"
     if method == "auto":
         method = "chi-bar-square" if boundary else "chi-square"
+    if of_counts(fit1) and (method in ("exact", "bootstrap") or method == "chi-bar-square" and is_diagonal(fit1)):
+        raise DesignError(
+            f"method={method!r} of these models is for normal responses; for counts use 'chi-square', which is "
+            "conservative on the boundary, or simulate with fit0.simulate() and refit both"
+        )
     given = (fit0.loglik, fit1.loglik, fit0.n_parameters, fit1.n_parameters)
     if method == "chi-square":
         df = df_fixed + df_random

@@ -19,9 +19,12 @@ def same_data(fit0: Fit, fit1: Fit) -> None:
     """Raise unless both are fits of one response by one method, in the same groups."""
     for model in (fit0, fit1):
         if not hasattr(model, "criterion") or not hasattr(model, "design"):
-            raise ParameterError(f"models are compared as fits, from lmmlib.fit; got {type(model).__name__}")
+            raise ParameterError(
+                f"models are compared as fits, from lmmlib.fit or lmmlib.fit_poisson; got {type(model).__name__}"
+            )
     if fit0.method != fit1.method:
         raise ParameterError(f"one fit is by {fit0.method}, the other by {fit1.method}; fit both by the same method")
+    _same_counts(fit0, fit1)
     a, b = fit0.design, fit1.design
     if a.n_obs != b.n_obs or not np.array_equal(a.y, b.y):
         raise ParameterError(
@@ -32,6 +35,24 @@ def same_data(fit0: Fit, fit1: Fit) -> None:
     pairs = len(np.unique(np.column_stack([a.group, b.group]), axis=0))
     if (len(a.z_names) and len(b.z_names)) and not pairs == a.n_groups == b.n_groups:
         raise ParameterError(f"the fits have different groups, {a.grouping!r} and {b.grouping!r}")
+
+
+def _same_counts(fit0: Fit, fit1: Fit) -> None:
+    """Of fits of counts: raise unless they have one offset and as many nodes of quadrature."""
+    if not of_counts(fit0):
+        return
+    if not np.array_equal(fit0.offsets, fit1.offsets):
+        raise ParameterError("the fits have different offsets, so their counts are not compared; use one for both")
+    if fit0.n_quadrature != fit1.n_quadrature and len(fit0.D) == len(fit1.D):
+        raise ParameterError(
+            f"one fit has {fit0.n_quadrature} nodes of quadrature, the other {fit1.n_quadrature}; use n_quadrature= "
+            "with one number for both"
+        )
+
+
+def of_counts(fit: Fit) -> bool:
+    """Whether it is a fit of counts, by :func:`lmmlib.fit_poisson`."""
+    return fit.method not in ("REML", "ML")
 
 
 def nested_fixed(fit0: Fit, fit1: Fit) -> int:

@@ -97,6 +97,13 @@ class PoissonFit:
         """Standard errors of the fixed effects."""
         return pd.Series(np.sqrt(np.diag(self.cov_beta)), self.beta.index)
 
+    @property
+    def offsets(self) -> np.ndarray:
+        """The offset of each row, (n_obs,), in the order of the data; zeros if there is none."""
+        values = np.empty(self.n_obs)
+        values[self.counts.order] = self.counts.offset
+        return values
+
     @cached_property
     def B(self) -> np.ndarray:
         """Coordinates of the factor of D in the working basis, (k, q, q)."""
@@ -187,9 +194,8 @@ class PoissonFit:
         # The module behind this makes fits, and so comes after this one.
         from lmmlib.poisson_fit import fit_poisson_design
 
-        offset, design = np.empty(self.n_obs), self.design.with_response(numbers(y, "y"))
-        offset[self.counts.order] = self.counts.offset
-        return replace(fit_poisson_design(design, self.method, self.n_quadrature, offset), offset=self.offset)
+        design = self.design.with_response(numbers(y, "y"))
+        return replace(fit_poisson_design(design, self.method, self.n_quadrature, self.offsets), offset=self.offset)
 
     def __repr__(self) -> str:
         return self.summary()

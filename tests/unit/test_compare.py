@@ -167,3 +167,45 @@ def test_correlations_alone_need_variances_inside(dental):
     small, large = fit("(age || Subject)", flat), fit("(age | Subject)", flat)
     assert small.is_singular and "singular" in lmmlib.compare(small, large).note
     assert not lmmlib.compare(fit("(age || Subject)", dental), fit("(age | Subject)", dental)).note
+
+
+# --- counts -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def counts():
+    return lmmlib.load("counts_low").assign(x=np.tile([0.0, 1.0], 250), log_effort=np.tile([0.0, 0.3], 250))
+
+
+def poisson(formula, counts, **how):
+    return lmmlib.fit_poisson(f"count ~ {formula}", counts, **how)
+
+
+def test_counts_are_compared(counts):
+    none, one, two = (poisson(f, counts) for f in ("1 + (0 | site)", "1 + (1 | site)", "x + (1 | site)"))
+    fixed = lmmlib.compare(one, two)
+    assert fixed.statistic == pytest.approx(2 * (two.loglik - one.loglik), rel=1e-9)
+    assert fixed.p == pytest.approx(chi2.sf(fixed.statistic, 1)) and fixed.reference == "chi2(1)"
+    variance = lmmlib.compare(none, one)
+    assert variance.reference == "0.5 chi2(0) + 0.5 chi2(1)"
+    assert variance.p == pytest.approx(chi2.sf(variance.statistic, 1) / 2)
+    assert lmmlib.aic_table({"one": one, "two": two})["aic"].tolist() == [one.aic, two.aic]
+    slopes = poisson("x + (x | site)", counts, method="aghq"), poisson("x + (1 | site)", counts, method="aghq")
+    assert lmmlib.compare(*slopes[::-1]).reference == "0.5 chi2(1) + 0.5 chi2(2)"
+
+
+def test_counts_that_do_not_compare(counts):
+    one, two = poisson("1 + (1 | site)", counts), poisson("x + (1 | site)", counts)
+    with pytest.raises(ParameterError, match="different offsets"):
+        lmmlib.compare(one, poisson("x + (1 | site)", counts, offset="log_effort"))
+    nodes = [poisson("1 + (1 | site)", counts, method="aghq", n_quadrature=k) for k in (3, 9)]
+    with pytest.raises(ParameterError, match="3 nodes of quadrature, the other 9"):
+        lmmlib.compare(*nodes)
+    with pytest.raises(ParameterError, match="by the same method"):
+        lmmlib.compare(lmmlib.fit("count ~ 1 + (1 | site)", counts, "ML"), two)
+    for method in ("exact", "bootstrap"):
+        with pytest.raises(DesignError, match="normal responses.*fit0.simulate"):
+            lmmlib.compare(one, two, method, rng=np.random.default_rng(1))
+    with pytest.raises(DesignError, match="chi-bar-square"):
+        lmmlib.compare(two, poisson("x + (x || site)", counts))
+    assert lmmlib.compare(two, poisson("x + (x || site)", counts), "chi-square").note
