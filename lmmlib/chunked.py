@@ -296,6 +296,6 @@ def fit_sums(coding: Coding, cross: CrossProducts, method: str = "REML") -> Fit:
             f"the coding has the columns {coding.x_names} and {coding.z_names}, the sums have {cross.x_names} and "
             f"{cross.z_names}: the sums were made with another coding"
         )
-    require_identified(cross)
+    require_identified(cross)  # names dependent columns, at which the factors of _orthonormal would stop
     kept = {f.name: coding.__dict__[f.name] for f in fields(Coding)} | {"group_names": cross.group_names}
     return fit_cross(Coding(**kept), _orthonormal(cross), method)

@@ -1,10 +1,13 @@
 """A small unbalanced design that the tests of one module after another share."""
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 import lmmlib
+from lmmlib import plots
 
 
 @pytest.fixture
@@ -47,3 +50,14 @@ def many():
     b = rng.standard_normal((20, 2)) @ [[2.0, 0.3], [0.0, 1.0]]
     lead = 20 - week + 2 * drug + b[g, 0] + b[g, 1] * week + rng.standard_normal(len(g))
     return pd.DataFrame({"lead": lead, "week": week, "drug": drug, "child": g})
+
+
+@pytest.fixture
+def ax():
+    """Axes in the style of the book, in a figure that nobody sees."""
+    with matplotlib.rc_context():
+        matplotlib.use("agg")
+        plots.use_style()
+        figure, axes = plt.subplots()
+        yield axes
+        plt.close(figure)

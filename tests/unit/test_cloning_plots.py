@@ -4,22 +4,12 @@ import matplotlib
 
 matplotlib.use("agg")
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from lmmlib import cloning_plots, plots
+from lmmlib import cloning_plots
 from lmmlib.errors import ParameterError
 from tests.unit.test_cloned import made
-
-
-@pytest.fixture
-def ax():
-    with matplotlib.rc_context():
-        plots.use_style()
-        figure, axes = plt.subplots()
-        yield axes
-        plt.close(figure)
 
 
 @pytest.fixture(scope="module")

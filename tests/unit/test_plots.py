@@ -4,7 +4,6 @@ import matplotlib
 
 matplotlib.use("agg")
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,15 +12,6 @@ from matplotlib.colors import to_rgb
 
 from lmmlib import plots
 from lmmlib.errors import DataError
-
-
-@pytest.fixture
-def ax():
-    with matplotlib.rc_context():
-        plots.use_style()
-        figure, axes = plt.subplots()
-        yield axes
-        plt.close(figure)
 
 
 def frame():
