@@ -6,9 +6,10 @@ import os
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[variable] = "1"
 
-from hypothesis import settings  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
-# `HYPOTHESIS_PROFILE=explore make test` draws new inputs instead.
-settings.register_profile("book", derandomize=True, deadline=None, database=None)
-settings.register_profile("explore", deadline=None)
+# The only place where profiles are made. `HYPOTHESIS_PROFILE=explore make code` draws new inputs, and more of them.
+COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("book", derandomize=True, database=None, max_examples=40, **COMMON)
+settings.register_profile("explore", max_examples=200, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "book"))
