@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test run lab bench study lock clean distclean help lint code notebooks pages
+.PHONY: book test run lab bench study lock lock-equations clean distclean help lint code notebooks pages
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -49,7 +49,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 code: $(READY)
-	$(BIN)/pytest tests/unit tests/oracle tests/property tests/notebooks -n 2
+	$(BIN)/pytest tests/unit tests/oracle tests/property tests/equations tests/notebooks -n 2
 
 notebooks: $(READY)
 	$(BIN)/pytest --nbval --nbval-current-env chapters -n 2 --dist loadscope
@@ -78,6 +78,9 @@ study: $(READY)  ## Run the simulation studies again (about ten minutes), rewrit
 lock:  ## Resolve the dependencies again: rewrites requirements.lock and environment.yml
 	@$(PYTHON) chapters/_tools/environment.py --lock
 
+lock-equations: $(READY)  ## Renew the line of a changed equation: LABEL=icc, if new also TWIN=tests/...::test_...
+	@$(BIN)/python chapters/_tools/equations.py "$(LABEL)" --twin "$(TWIN)" --reason "$(REASON)"
+
 clean:  ## Remove the built book and all caches
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis dist
 	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print | xargs rm -rf
@@ -86,7 +89,7 @@ distclean: clean  ## The same, and remove the environment .venv too
 	rm -rf $(VENV)
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 $(READY): requirements.lock
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
