@@ -34,7 +34,7 @@ def rows_of(fit: Fit, L) -> np.ndarray:
     Raises
     ------
     ParameterError
-        If a name is unknown, or the rows are zero, dependent or not finite.
+        If a name is unknown, or a row is zero or not finite.
     """
     names = list(fit.beta.index)
     # Labels of pandas are names as well; by position their order would be taken for that of the fixed effects.
@@ -64,7 +64,7 @@ def contrast(fit: Fit, L, df=None, null=0.0, level: float = 0.95) -> Wald:
     ----------
     fit : Fit
     L : array, mapping or list of mappings
-        As :func:`rows_of` takes them.
+        As :func:`rows_of` takes them. Rows that depend on others are allowed: the numerator df are the rank.
     df : {"satterthwaite", "kenward-roger", "z"} or float, optional
         By default "satterthwaite" for REML and "z" for ML, for which no df are derived. Kenward-Roger also corrects
         the standard errors.

@@ -16,6 +16,11 @@ from lmmlib.parameters import checked_df, checked_level, numbers
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
 
+# Rows of L whose span is narrower than this, in units of the fixed effects, are dependent.
+DEPENDENT = 1e-10
+# Eigenvalues closer than this share are one: their vectors are not determined by them.
+TIED = 1e-6
+
 
 @dataclass(frozen=True)
 class Wald:
@@ -53,14 +58,49 @@ def _equals(value: float) -> str:
 
 
 def checked_rows(L, p: int) -> np.ndarray:
-    """L as a (rows, p) array of independent contrasts."""
+    """L as a (rows, p) array of contrasts, none of them zero."""
     L = np.atleast_2d(numbers(L, "L"))
     if L.ndim != 2 or not len(L) or L.shape[1] != p or not np.isfinite(L).all():
         raise ParameterError(f"L must have {p} finite numbers in a row, one per fixed effect; got shape {L.shape}")
-    length = np.linalg.norm(L, axis=1, keepdims=True)
-    if np.linalg.matrix_rank(L / np.where(length > 0, length, 1)) < len(L):
-        raise ParameterError("the rows of L must be linearly independent and not zero")
+    if not L.any(axis=1).all():
+        row = int(np.argmin(L.any(axis=1)))
+        raise ParameterError(f"the rows of L must not be zero, and row {row} is (rows count from 0); leave it out")
     return L
+
+
+def independent(L: np.ndarray, null=0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Linearly independent rows that say what the rows of L say, and their hypothesised values.
+
+    Parameters
+    ----------
+    L : (rows, p) array
+    null : float or (rows,) array
+
+    Returns
+    -------
+    tuple of (rank, p) array, (rank,) array
+        L and its null themselves if the rows are independent.
+
+    Raises
+    ------
+    ParameterError
+        If null has the wrong length, or contradicts a dependence between the rows.
+    """
+    null = _null(null, len(L))
+    columns = np.abs(L).max(axis=0)  # units of the fixed effects, which a rank must not depend on
+    scaled = L / np.where(columns > 0, columns, 1.0)
+    length = np.linalg.norm(scaled, axis=1)
+    U, s, _ = np.linalg.svd(scaled / length[:, None], full_matrices=False)
+    rank = int((s > DEPENDENT * s[0]).sum())
+    if rank == len(L):
+        return L, null
+    U, values = U[:, :rank], null / length
+    if np.linalg.norm(values - U @ (U.T @ values)) > DEPENDENT**0.5 * np.linalg.norm(values):
+        raise ParameterError(
+            f"the {len(L)} rows of L have rank {rank}, and null={null.tolist()} contradicts what one row says of the "
+            "others; leave the dependent rows out"
+        )
+    return U.T @ (L / length[:, None]), U.T @ values
 
 
 def _null(null, rows: int) -> np.ndarray:
@@ -84,7 +124,7 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
     result : Estimate
         From :func:`lmmlib.gls` or :func:`lmmlib.ols`.
     L : (p,) or (rows, p) array
-        One contrast, or several tested together.
+        One contrast, or several tested together; rows that depend on others leave r, their rank, as it is.
     df : float, optional
         Denominator degrees of freedom, from :func:`satterthwaite` for instance. None: those of ``result`` (OLS), or
         infinity, that is z and chi-square.
@@ -108,9 +148,11 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
         p = float(2 * (norm.sf(abs(statistic)) if np.isinf(df) else t.sf(abs(statistic), df)))
         dfs: tuple = (df,)
     else:
-        statistic = float(gap @ np.linalg.solve(cov, gap)) / len(L)
-        p = float(chi2.sf(statistic * len(L), len(L)) if np.isinf(df) else f.sf(statistic, len(L), df))
-        dfs = (len(L), df)
+        rows, values = independent(L, null)
+        r, gap = len(rows), rows @ result.beta - values
+        statistic = float(gap @ np.linalg.solve(rows @ result.cov @ rows.T, gap)) / r
+        p = float(chi2.sf(statistic * r, r) if np.isinf(df) else f.sf(statistic, r, df))
+        dfs = (r, df)
     return Wald(estimate, se, statistic, dfs, p, estimate - reach, estimate + reach, level)
 
 
@@ -143,12 +185,13 @@ class Curvature:
     A: np.ndarray
 
     def satterthwaite(self, L: np.ndarray) -> float:
-        """:func:`satterthwaite` of independent rows (rows, p)."""
-        return _satterthwaite(self.directions, self.A, _work_rows(self.cross, L))
+        """:func:`satterthwaite` of rows (rows, p)."""
+        rows = _standard_rows(self.cross, _work_rows(self.cross, independent(L)[0]))
+        return _satterthwaite(self.directions, self.A, rows)
 
     def kenward_roger(self, L: np.ndarray, null=0.0) -> KenwardRoger:
-        """:func:`kenward_roger` of independent rows (rows, p); the information must be the expected one."""
-        return _kenward_roger(self.cross, self.directions, self.A, L, null)
+        """:func:`kenward_roger` of rows (rows, p); the information must be the expected one."""
+        return _kenward_roger(self.cross, self.directions, self.A, *independent(L, null))
 
 
 def curvature(cross: CrossProducts, D, sigma2: float, kind: str) -> Curvature:
@@ -165,8 +208,12 @@ def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observ
     .. math:: \nu = \frac{2\,(l'Cl)^2}{g'Ag}, \qquad g_r = \frac{\partial\, l'Cl}{\partial\alpha_r},
         \quad A = I_R(\alpha)^{-1}
 
-    Equation :eq:`satterthwaite` of the book; Satterthwaite (1946). For several rows the df of the
-    eigen-contrasts are pooled as Fai and Cornelius do, which is what lmerTest prints.
+    Equation :eq:`satterthwaite` of the book; Satterthwaite (1946). For several rows the df of eigen-contrasts are
+    pooled as Fai and Cornelius (1996) do. Which contrasts these are must not depend on how the hypothesis is written,
+    so they are those of :math:`LCL'` relative to :math:`L(X'X)^{-1}L'`: uncorrelated under the model and by least
+    squares alike. Rows with the same span, and any coding or units of the columns of X, then have the same df. SAS and
+    lmerTest take the eigenvectors of :math:`LCL'` itself, so that their df change with the rows: in a balanced design
+    not at all, otherwise by some per cent.
 
     Parameters
     ----------
@@ -192,23 +239,32 @@ def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observ
     return curvature(cross, D, sigma2, kind).satterthwaite(L)
 
 
+def _standard_rows(cross: CrossProducts, L: np.ndarray) -> np.ndarray:
+    """Rows of the working basis with the same span, uncorrelated and of one length by least squares."""
+    half = solve_triangular(np.linalg.cholesky(cross.work.XtX), L.T, lower=True)
+    return solve_triangular(np.linalg.qr(half, mode="r"), L, trans="T")
+
+
 def _satterthwaite(d: Directions, A: np.ndarray, L: np.ndarray) -> float:
-    """Satterthwaite's df of rows in the working basis, with the covariance A of the variance parameters."""
-    p = len(d.Phi)
-    values, vectors = np.linalg.eigh(L @ d.Phi @ L.T)
-    each = []
-    for value, row in zip(values, vectors.T @ L, strict=True):
-        c = d.Phi @ row
-        g = np.einsum("a,rab,b->r", c, d.P[:, :p, :p], c)
-        each.append(2 * value**2 / (g @ A @ g))
+    """Satterthwaite's df of standard rows in the working basis, with the covariance A of the variance parameters."""
+    p, c = len(d.Phi), L @ d.Phi
+    values, vectors = np.linalg.eigh(c @ L.T)
+    slopes = c @ d.P[:, :p, :p] @ c.T
+    # Vectors of one eigenvalue are told apart by how it changes with the variance parameters.
+    change = np.einsum("rs,rab,sbc->ac", A, slopes, slopes)
+    for tied in np.split(np.arange(len(L)), np.flatnonzero(np.diff(values) > TIED * values[1:]) + 1):
+        V = vectors[:, tied]
+        vectors[:, tied] = V @ np.linalg.eigh(V.T @ change @ V)[1]
+    g = np.einsum("am,rab,bm->rm", vectors, slopes, vectors)
+    each = 2 * values**2 / np.einsum("rm,rs,sm->m", g, A, g)
     if len(each) == 1:
         return float(each[0])
-    if np.ptp(each) < 1e-6 * max(each):
+    if np.ptp(each) < TIED * each.max():
         return float(np.mean(each))
     # E[F] of the pooled statistic; rows with no more than 2 df have no mean and leave 2 in all.
-    if min(each) <= 2:
+    if each.min() <= 2:
         return 2.0
-    total = sum(v / (v - 2) for v in each)
+    total = (each / (each - 2)).sum()
     return float(2 * total / (total - len(each)))
 
 
@@ -261,7 +317,7 @@ def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> Kenwar
 
 
 def _kenward_roger(cross: CrossProducts, d: Directions, W: np.ndarray, L, null) -> KenwardRoger:
-    """The test of rows in the formula's basis, with the covariance W of the variance parameters."""
+    """The test of independent rows in the formula's basis, with the covariance W of the variance parameters."""
     work, ell, p = _work_rows(cross, L), len(L), len(d.Phi)
     P, Q, Phi = d.P[:, :p, :p], d.Q[:, :, :p, :p], d.Phi
     middle = np.einsum("rs,rsab->ab", W, Q - np.einsum("rab,bc,scd->rsad", P, Phi, P))
@@ -272,7 +328,7 @@ def _kenward_roger(cross: CrossProducts, d: Directions, W: np.ndarray, L, null) 
     trace = np.einsum("raa->r", T)
     A1, A2 = trace @ W @ trace, np.einsum("rs,rab,sba->", W, T, T)
     df, scale = _moments_match(A1, A2, ell)
-    gap = L @ d.estimate.beta - _null(null, ell)
+    gap = L @ d.estimate.beta - null
     statistic = scale * float(gap @ np.linalg.solve(work @ adjusted @ work.T, gap)) / ell
     half = solve_triangular(cross.basis.Rx, np.eye(p))
     return KenwardRoger(half @ adjusted @ half.T, df, scale, statistic, float(f.sf(statistic, ell, df)), ell)

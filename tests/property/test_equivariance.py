@@ -139,6 +139,32 @@ def test_small_sample_df_do_not_depend_on_units(seed):
         assert_allclose([kr[1].df, kr[1].statistic], [kr[0].df, kr[0].statistic], rtol=1e-6)
 
 
+SINGULAR = {"full": D, "one direction": np.outer([1, 0.5], [1, 0.5]), "slope": np.diag([0, 0.7]), "zero": 0 * D}
+
+
+@settings(max_examples=25)
+@given(seeds, st.sampled_from(sorted(SINGULAR)), st.booleans())
+def test_a_hypothesis_has_one_test_however_it_is_written(seed, of, more_rows):
+    """Rows L and R L, R of full rank and with rows to spare, and X in another basis: one F, one df, one p."""
+    y, X, group = data(seed, n=12)
+    rng = np.random.default_rng(seed)
+    between = rng.normal(size=12)[group]
+    X = np.column_stack([X, between, X[:, 1] * between, rng.normal(size=len(y))])
+    rows = int(rng.integers(2, 5))
+    L, R = rng.normal(size=(rows, 5)), np.linalg.qr(rng.normal(size=(rows + more_rows, rows)))[0]
+    R, A = R * np.geomspace(1, 100, rows), rng.normal(size=(5, 5)) + 3 * np.eye(5)
+    one, other = (cross_products(Design.from_arrays(y, x, X[:, :2], group)) for x in (X, X @ A))
+    tests = []
+    for cross, hypothesis in ((one, L), (one, R @ L), (other, R @ L @ A)):
+        df = lmmlib.satterthwaite(cross, hypothesis, SINGULAR[of], SIGMA2, kind="expected")
+        w = lmmlib.wald(lmmlib.gls(cross, SINGULAR[of], SIGMA2), hypothesis, df)
+        k = lmmlib.kenward_roger(cross, hypothesis, SINGULAR[of], SIGMA2)
+        assert w.df[0] == k.rows == rows
+        tests.append([w.statistic, df, w.p, k.statistic, k.df, k.p])
+    assert_allclose(tests[1], tests[0], rtol=1e-9, atol=1e-300)
+    assert_allclose(tests[2], tests[0], rtol=1e-8, atol=1e-300)
+
+
 def maximum(y, X, group, T, c=1.0):
     """Maximum of the profile log-likelihood over the log-Cholesky factor of D and log sigma2, by BFGS."""
     cross = cross_products(Design.from_arrays(y, X, X, group))
