@@ -37,3 +37,12 @@ def m(rng):
 def balanced(rng):
     """Six groups of four rows with one matrix X_i = Z_i for all."""
     return Model.same(rng, n=6, m=4)
+
+
+@pytest.fixture
+def one_way(rng):
+    """n, m, tau2, sigma2, mu, and y of shape (n, m)."""
+    n, m = rng.integers(4, 8), rng.integers(2, 6)
+    tau2, sigma2, mu = rng.uniform(0.5, 2), rng.uniform(0.5, 2), rng.normal()
+    y = mu + np.sqrt(tau2) * rng.normal(size=(n, 1)) + np.sqrt(sigma2) * rng.normal(size=(n, m))
+    return n, m, tau2, sigma2, mu, y

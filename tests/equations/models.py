@@ -145,9 +145,23 @@ def derivative(f, x, h=1e-3):
     columns = []
     for e in np.eye(len(x)):
         d = [(np.asarray(f(x + k * h * e)) - np.asarray(f(x - k * h * e))) / 2 for k in (1, 2, 3)]
-        columns.append((1.5 * d[0] - 0.6 * d[1] + d[2] / 10) / h)
+        columns.append((45 * d[0] - 9 * d[1] + d[2]) / (30 * h))
     return np.stack(columns, axis=-1)
 
 
 def least_eigenvalue(A):
     return np.linalg.eigvalsh((A + A.T) / 2).min()
+
+
+def one_way_covariance(n, m, tau2, sigma2):
+    return np.kron(np.eye(n), tau2 * np.ones((m, m)) + sigma2 * np.eye(m))
+
+
+def within(n, m):
+    """The matrix of sum_ij (y_ij - mean_i)^2."""
+    return np.kron(np.eye(n), np.eye(m) - 1 / m)
+
+
+def between(n, m):
+    """The matrix of m sum_i (mean_i - mean)^2."""
+    return np.eye(n * m) - 1 / (n * m) - within(n, m)
