@@ -76,8 +76,8 @@ def contrast(fit: Fit, L, df=None, null=0.0, level: float = 0.95) -> Wald:
     -------
     Wald
     """
-    rows, df = rows_of(fit, L), _checked_df(fit, df)
-    return _test(fit, rows, df, _curvature(fit, df), null, level)
+    rows, df = rows_of(fit, L), checked_df(fit, df)
+    return joint_test(fit, rows, df, shared_curvature(fit, df), null, level)
 
 
 def contrasts(fit: Fit, rows: Mapping, df=None, level: float = 0.95) -> pd.DataFrame:
@@ -99,13 +99,13 @@ def contrasts(fit: Fit, rows: Mapping, df=None, level: float = 0.95) -> pd.DataF
     """
     if not isinstance(rows, Mapping):
         raise ParameterError(f"contrasts takes a mapping of label to contrast; got {type(rows).__name__}")
-    df = _checked_df(fit, df)
-    shared, table = _curvature(fit, df), {}
+    df = checked_df(fit, df)
+    shared, table = shared_curvature(fit, df), {}
     for label, L in rows.items():
         L = rows_of(fit, L)
         if len(L) != 1:
             raise ParameterError(f"contrast {label!r} has {len(L)} rows; test them together with Fit.contrast")
-        w = _test(fit, L, df, shared, 0.0, level)
+        w = joint_test(fit, L, df, shared, 0.0, level)
         table[label] = [w.estimate[0], w.se[0], w.df[0], w.statistic, w.p, w.lower[0], w.upper[0]]
     columns = ["estimate", "se", "df", "t", "p", "lower", "upper"]
     return pd.DataFrame.from_dict(table, orient="index", columns=columns)
@@ -127,7 +127,8 @@ def coefficients(fit: Fit, df=None, level: float = 0.95) -> pd.DataFrame:
     return contrasts(fit, dict(zip(fit.beta.index, np.eye(len(fit.beta)), strict=True)), df, level)
 
 
-def _checked_df(fit: Fit, df):
+def checked_df(fit: Fit, df):
+    """The df that a fit has by default, or these if it can have them."""
     if df is None:
         return "satterthwaite" if fit.method == "REML" else "z"
     if isinstance(df, str):
@@ -138,7 +139,8 @@ def _checked_df(fit: Fit, df):
     return df
 
 
-def _curvature(fit: Fit, df) -> Curvature | None:
+def shared_curvature(fit: Fit, df) -> Curvature | None:
+    """What the df of all contrasts share; None where df are not derived."""
     if df not in ("satterthwaite", "kenward-roger"):
         return None
     # At a singular D the REML optimum need not be a stationary point in D, and the observed information means little.
@@ -146,7 +148,8 @@ def _curvature(fit: Fit, df) -> Curvature | None:
     return curvature(fit.cross, fit.D.to_numpy(), fit.sigma2, kind)
 
 
-def _test(fit: Fit, L: np.ndarray, df, shared: Curvature | None, null, level: float) -> Wald:
+def joint_test(fit: Fit, L: np.ndarray, df, shared: Curvature | None, null, level: float) -> Wald:
+    """The test of rows of L (rows, p) with df and curvature from the functions above."""
     estimate = Estimate(fit.beta.to_numpy(), fit.cov_beta.to_numpy(), tuple(fit.beta.index))
     if df == "satterthwaite":
         return wald(estimate, L, shared.satterthwaite(L), null, level)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from lmmlib import blup, contrasts, residuals, simulate
+from lmmlib import anova_table, blup, contrasts, residuals, simulate
 from lmmlib.batch import require_identified, solve
 from lmmlib.blup import Blups
 from lmmlib.design import CrossProducts, Design, cross_products
@@ -129,6 +129,10 @@ class Fit:
     def coefficients(self, df=None, level: float = 0.95) -> pd.DataFrame:
         """:func:`lmmlib.contrasts.coefficients`: estimates, standard errors, df, t, p and intervals."""
         return contrasts.coefficients(self, df, level)
+
+    def anova(self, type: int = 3, df=None) -> pd.DataFrame:
+        """:func:`lmmlib.anova_table.anova`: F tests of the terms of the fixed effects, of type 1, 2 or 3."""
+        return anova_table.anova(self, type, df)
 
     # The modules behind these refit the model, and so come after this one.
     def parameters(self) -> pd.Series:

@@ -1,0 +1,210 @@
+r"""Analysis-of-variance tables of a fit: which hypothesis on the fixed effects a term stands for, and its F test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from lmmlib import contrasts
+from lmmlib.errors import DesignError, ParameterError
+
+if TYPE_CHECKING:
+    from lmmlib.design import CrossProducts, Design
+    from lmmlib.fit import Fit
+
+TYPES = (1, 2, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column of X: a product of codings of factors, ``coding`` (levels,) of each, and of ``numeric`` columns."""
+
+    coding: dict
+    numeric: frozenset
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """A term: its ``place`` among the columns of X, and its factors of ``categories`` and of ``numbers``."""
+
+    name: str
+    place: np.ndarray
+    categories: frozenset
+    numbers: frozenset
+
+    def within(self, other: Term) -> bool:
+        """Whether the other term is this one for each level of further factors: then it contains it."""
+        return self.numbers == other.numbers and self.categories < other.categories
+
+
+def anova(fit: Fit, type: int = 3, df=None) -> pd.DataFrame:
+    r"""F tests of the terms of the fixed effects.
+
+    Each is the test :eq:`wald-f` of the rows of :func:`hypotheses`, as :func:`lmmlib.contrasts.contrast` makes it.
+
+    Parameters
+    ----------
+    fit : Fit
+    type : {1, 2, 3}
+        1: each term after those before it in the formula. 2: after all terms that do not contain it. 3: after all
+        others, a main effect within an interaction being the mean over the levels of the other factor, whatever the
+        coding of the columns.
+    df : {"satterthwaite", "kenward-roger", "z"} or float, optional
+        As in :func:`lmmlib.contrasts.contrast`.
+
+    Returns
+    -------
+    DataFrame
+        A row for each term but the intercept: ``num_df``, ``den_df``, ``F``, ``p``.
+
+    Raises
+    ------
+    ParameterError
+        If type or df is unknown.
+    DesignError
+        If the design was made from arrays, so that its columns belong to no terms.
+    """
+    df, rows = contrasts.checked_df(fit, df), hypotheses(fit.design, fit.cross, type)
+    shared, table = contrasts.shared_curvature(fit, df), {}
+    for name, L in rows.items():
+        w = contrasts.joint_test(fit, L, df, shared, 0.0, 0.95)
+        F = w.statistic if w.is_f else w.statistic**2
+        table[name] = [w.df[0] if w.is_f else 1, w.df[-1], F, w.p]
+    frame = pd.DataFrame.from_dict(table, orient="index", columns=["num_df", "den_df", "F", "p"])
+    return frame.astype({"num_df": int}).rename_axis("term")
+
+
+def hypotheses(design: Design, cross: CrossProducts, type: int = 3) -> dict[str, np.ndarray]:
+    r"""Rows L (rows, p) of the hypothesis :math:`L\beta = 0` of each term.
+
+    Types 1 and 2 are rows of the factor R of :math:`X'X = R'R`, with the columns of X in the order in which the terms
+    enter. Type 3 is the one of SAS: of all estimable functions of the model with a column for every level, those of
+    the term that are orthogonal to the functions of the terms that contain it. With all cells filled they are
+    differences of unweighted means over the cells.
+
+    Parameters
+    ----------
+    design : Design
+        Made from a formula.
+    cross : CrossProducts
+        Of the design.
+    type : {1, 2, 3}
+
+    Returns
+    -------
+    dict of str to (rows, p) array
+
+    Raises
+    ------
+    ParameterError
+        If the type is unknown.
+    DesignError
+        If the design was made from arrays.
+    """
+    if isinstance(type, bool) or type not in TYPES:
+        raise ParameterError(f"type is 1, 2 or 3; got {type!r}")
+    if design.x_spec is None:
+        raise DesignError("the design was made from arrays, so its columns belong to no terms; use Fit.contrast")
+    terms, columns = _terms(design.x_spec)
+    if len(columns) != len(design.x_names):
+        raise DesignError(
+            f"the formula of {', '.join(term.name for term in terms)} has {len(columns)} columns and the fit "
+            f"{len(design.x_names)}; columns that were left out have no table: use Fit.contrast"
+        )
+    rows = _estimable(terms, columns) if type == 3 else _sequential(terms, cross, type)
+    return {term.name: L for term, L in zip(terms, rows, strict=True) if term.categories or term.numbers}
+
+
+def _terms(spec) -> tuple[list[Term], list[Column]]:
+    """The terms of one side of a formula, and its columns."""
+    terms, columns, widths = [], [], _widths(spec)
+    for entry in spec.structure:
+        first = len(columns)
+        for scoped in entry.scoped_terms:
+            # The first factor of a product varies fastest.
+            for parts in product(*(_codes(spec, one, widths) for one in reversed(scoped.factors))):
+                numeric = frozenset((name, part) for name, part in parts if name in widths)
+                columns.append(Column({name: code for name, code in parts if name not in widths}, numeric))
+        names = {str(factor) for factor in entry.term.factors} - {"1"}
+        place = np.arange(first, len(columns))
+        terms.append(Term(str(entry.term), place, frozenset(names - set(widths)), frozenset(names & set(widths))))
+    return terms, columns
+
+
+def _codes(spec, scoped, widths: dict) -> list[tuple]:
+    """The columns of a factor: the coding of its levels, or the numbers of its columns."""
+    name = str(scoped.factor)
+    if name in widths:
+        return [(name, part) for part in range(widths[name])]
+    state = spec.encoder_state[name][1]["contrasts"]
+    coding = state.contrasts.get_coding_matrix(state.levels, reduced_rank=scoped.reduced)
+    return [(name, column) for column in coding.to_numpy(float).T]
+
+
+def _widths(spec) -> dict[str, int]:
+    """How many columns each factor of numbers has, such as two of poly(x, 2)."""
+    widths, numbers = {}, {k for k, (kind, _) in spec.encoder_state.items() if kind.value == "numerical"}
+    for entry in sorted(spec.structure, key=lambda entry: len(entry.term.factors)):
+        own = {str(factor) for factor in entry.term.factors} & numbers
+        new = sorted(own - set(widths))
+        known = dict.fromkeys(numbers, 1) | widths
+        cells = sum(np.prod([len(_codes(spec, f, known)) for f in s.factors], dtype=int) for s in entry.scoped_terms)
+        width = len(entry.columns) // cells if cells else 1
+        if len(new) > 1 and width > 1:
+            raise DesignError(f"the columns of {entry.term} cannot be told apart without main effects; add {new[0]}")
+        widths |= dict.fromkeys(new, width)
+    return widths
+
+
+def _sequential(terms: list[Term], cross: CrossProducts, type: int) -> list[np.ndarray]:
+    """What a term adds to the columns before it, those of terms that contain it coming last for type 2."""
+    R = np.linalg.cholesky(cross.work.XtX).T @ cross.basis.Rx
+    rows = []
+    for term in terms:
+        last = [term, *(other for other in terms if term.within(other))] if type == 2 else []
+        late = np.concatenate([np.zeros(0, int), *(other.place for other in last)])
+        order = np.concatenate([np.setdiff1d(np.arange(len(R)), late), late])
+        factor = np.empty_like(R)
+        factor[:, order] = np.linalg.qr(R[:, order], mode="r")
+        rows.append(factor[np.isin(order, term.place)])
+    return rows
+
+
+def _estimable(terms: list[Term], columns: list[Column]) -> list[np.ndarray]:
+    """Type 3, by the relation of X to a matrix with a column for every level and product of levels."""
+    down, up = _overparametrised(terms, columns)
+    functions = down.T
+    for term in sorted(terms, key=lambda term: -len(term.categories)):
+        above = [other.place for other in terms if term.within(other)]
+        if above:
+            F, own = functions[:, np.concatenate(above)], functions[:, term.place]
+            functions[:, term.place] = own - F @ np.linalg.lstsq(F, own)[0]
+    return [functions[:, term.place].T @ up for term in terms]
+
+
+def _overparametrised(terms: list[Term], columns: list[Column]) -> tuple[np.ndarray, np.ndarray]:
+    """M and J with W = X M and X = W J, W having a column for every cell of the factors of every term."""
+    levels = {name: len(code) for c in columns for name, code in c.coding.items()}
+    M, J = [], []
+    for term in terms:
+        for numeric in dict.fromkeys(columns[k].numeric for k in term.place):
+            seen = [k for k, c in enumerate(columns) if c.numeric == numeric and set(c.coding) <= term.categories]
+            coding = np.array([_over_cells(columns[k], term, levels) for k in seen]).T
+            M.append(np.zeros((len(columns), len(coding))))
+            M[-1][seen] = np.linalg.pinv(coding)
+            J.append(np.zeros((len(coding), len(columns))))
+            own = np.isin(seen, term.place)
+            J[-1][:, np.array(seen)[own]] = coding[:, own]
+    return np.hstack(M), np.vstack(J)
+
+
+def _over_cells(column: Column, term: Term, levels: dict) -> np.ndarray:
+    """The coding of a column in each cell of the factors of a term."""
+    values = np.ones(())
+    for name in sorted(term.categories):
+        values = np.multiply.outer(values, column.coding.get(name, np.ones(levels[name])))
+    return values.ravel()
