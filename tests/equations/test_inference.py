@@ -83,15 +83,15 @@ def test_satterthwaite_definition(rng):
 
 
 def test_fai_cornelius(m, L):
-    """`fai-cornelius`: the F with nu df has the mean of the sum of squared t; lmmlib for orthonormal rows."""
-    L = np.linalg.qr(L.T)[0].T
+    """`fai-cornelius`: the F with nu df has the mean of the sum of squared t; lmmlib for rows of any scale."""
+    M, L = L, np.linalg.solve(np.linalg.cholesky(L @ np.linalg.inv(m.X.T @ m.X) @ L.T), L)
     _, vectors = np.linalg.eigh(L @ m.Phi @ L.T)
     each = np.array([nu_S(m, row) for row in vectors.T @ L])
     assert (each > 2).all()
     E_Q = (each / (each - 2)).sum()
     nu = 2 * E_Q / (E_Q - 2)
     assert_allclose(2 * nu / (nu - 2), sum(t(k).var() for k in each))
-    assert_allclose(nu, lmmlib.satterthwaite(m.cross, L, *m.args, kind="expected"), rtol=1e-6)
+    assert_allclose(nu, lmmlib.satterthwaite(m.cross, M, *m.args, kind="expected"), rtol=1e-6)
 
 
 def test_satterthwaite_mean_squares(rng):
