@@ -18,9 +18,10 @@ from lmmlib.basis import Basis, Sums, divide
 from lmmlib.batch import require_identified
 from lmmlib.design import CrossProducts, Design
 from lmmlib.errors import DataError, DesignError, FormulaError, LmmError, NoRowsError, ParameterError
+from lmmlib.evaluation import matrix, names_in
 from lmmlib.fit import Fit, fit_cross
-from lmmlib.formula import _bare, _coded, _matrix, _mentions, build_design, fixed_matrix, random_matrix
-from lmmlib.frames import checked_rows, group_codes, is_text
+from lmmlib.formula import build_design, fixed_matrix, random_matrix, read
+from lmmlib.frames import check_frame, checked_rows, group_codes, is_text
 from lmmlib.information import checked_method
 
 ROWS = frozenset({"y", "X", "Z", "group"})
@@ -92,7 +93,9 @@ def coding(formula: str, example: pd.DataFrame, levels: Mapping | None = None) -
     design = build_design(formula, rows)
     if design.grouping == "all":
         raise DesignError(f"{formula!r} has no random term, such as + (1 | g), so there are no sums by group")
-    y_spec = _matrix(f"0 + {_bare(design.response)}", rows, formula)[1]
+    response = read(formula)[1][0]
+    used = sorted(response.columns)
+    y_spec = matrix(response.terms, checked_rows(rows, used, set(used), "error")[0], formula)[1]
     if y_spec.transform_state:
         raise FormulaError(
             f"the response {design.response!r} depends on all rows, of which a chunk has some; transform it yourself"
@@ -105,10 +108,12 @@ def coding(formula: str, example: pd.DataFrame, levels: Mapping | None = None) -
 
 def _with_levels(example: pd.DataFrame, levels: Mapping, formula: str) -> pd.DataFrame:
     """The example, followed by repetitions of its first row that show each category once."""
+    check_frame(example)
+    coded = set().union(*(side.coded for side in read(formula)[1])) if levels else set()
     for name, all_of_it in levels.items():
         if name not in example:
             raise ParameterError(f"levels names {name!r}, which is not a column ({', '.join(map(str, example))})")
-        if not is_text(example[name]) and not _coded(name, formula):
+        if not is_text(example[name]) and name not in coded:
             raise ParameterError(f"levels names {name!r}, a column of numbers; write C({name}) if they are categories")
         unknown = [v for v in pd.unique(example[name].dropna()) if v not in all_of_it]
         if unknown:
@@ -162,6 +167,7 @@ def chunk_sums(coding: Coding, rows: pd.DataFrame, missing: str = "error", name:
 
 def _rows_of(coding: Coding, rows: pd.DataFrame, missing: str) -> tuple:
     """y, X, Z, the groups' numbers and their names."""
+    check_frame(rows)
     used = list(dict.fromkeys([*coding.columns, coding.grouping]))
     lost = [column for column in used if column not in rows]
     if lost:
@@ -172,13 +178,13 @@ def _rows_of(coding: Coding, rows: pd.DataFrame, missing: str) -> tuple:
         p, q = len(coding.x_names), len(coding.z_names)
         return np.zeros(0), np.zeros((0, p)), np.zeros((0, q)), np.zeros(0, int), ()
     label = coding.grouping if coding.grouping not in coding.columns else None
-    numeric = [column for column in used if column != label and not _coded(column, coding.formula)]
+    numeric = {column for column in used if column != label and coding.columns[column] is None}
     frame, _ = checked_rows(rows, used, numeric, missing, label, new=True)
     X = fixed_matrix(coding, frame)
     Z = X if coding.z_spec is coding.x_spec else random_matrix(coding, frame)
-    if any(is_text(frame[column]) for column in used if _mentions(coding.response, column)):
+    if any(is_text(frame[column]) for column in names_in(coding.y_spec.formula)):
         raise DataError(f"the response {coding.response!r} must be one numeric column")
-    y = _matrix(coding.y_spec, frame, coding.formula)[0]
+    y = matrix(coding.y_spec, frame, coding.formula)[0]
     return y[:, 0], X, Z, *group_codes(frame[coding.grouping])
 
 

@@ -68,6 +68,8 @@ class Design:
         ------
         DataError
             If the lengths differ, there are no rows, or a value is not finite.
+        DesignError
+            If two columns have one name.
         """
         try:
             y, X, Z = np.asarray(y, float), np.asarray(X, float), np.asarray(Z, float)
@@ -84,6 +86,7 @@ class Design:
         for name, given, columns in (("x_names", x_names, X.shape[1]), ("z_names", z_names, Z.shape[1])):
             if given is not None and len(given) != columns:
                 raise DataError(f"{name} must name {columns} columns; got {', '.join(map(str, given))}")
+            check_names(list(given or ()))
         codes, names = group_codes(group)
         return cls(
             y=y,
@@ -145,6 +148,18 @@ class Design:
             f"  fixed:  {', '.join(self.x_names)}\n"
             f"  random: {', '.join(self.z_names) or 'none'}{' (uncorrelated)' if self.diagonal else ''}"
         )
+
+
+def check_names(names: list[str], origins: list[str] | None = None) -> None:
+    """Raise if two coefficients have one name; ``origins`` says where each name comes from."""
+    for j, name in enumerate(names):
+        k = names.index(name)
+        if k < j:
+            first, second = (origins[k], origins[j]) if origins else (f"column {k}", f"column {j}")
+            raise DesignError(
+                f"two coefficients have the name {name!r}: {first} and {second} (columns count from 0); rename a "
+                "column or a category, so that each can be told by its name"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,24 +1,88 @@
 """lme4 formulas with one grouping factor, from text and data frame to a :class:`~lmmlib.design.Design`.
 
-The random terms ``( ... | g)`` are taken apart in :mod:`lmmlib.syntax`; both sides are expanded by formulaic.
+The random terms ``( ... | g)`` are taken apart in :mod:`lmmlib.syntax`; what a side may hold is checked in
+:mod:`lmmlib.expressions`, and both sides are expanded in :mod:`lmmlib.evaluation`.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from formulaic import Formula, ModelSpec, model_matrix
-from formulaic.errors import FactorEvaluationError, FormulaicError, FormulaParsingError
+from formulaic import Formula, ModelSpec
+from formulaic.parser.algos.tokenize import tokenize
 
-from lmmlib.design import Design
+from lmmlib.design import Design, check_names
 from lmmlib.errors import DataError, FormulaError
-from lmmlib.frames import check_size, checked_rows, group_codes, is_text
-from lmmlib.syntax import parse
+from lmmlib.evaluation import matrix, names_in, plain
+from lmmlib.expressions import columns_of, mask, masked, single_column, unmask
+from lmmlib.frames import check_frame, check_size, checked_rows, group_codes, is_text
+from lmmlib.syntax import Parts, parse
 
-CONTEXT = {"np": np}
+# (a + b)^k has a number of terms that grows with the power of k.
+LARGEST_POWER = 9
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a formula: its terms, the columns that they use, and those of them that C() codes."""
+
+    terms: Formula
+    columns: frozenset[str]
+    coded: frozenset[str]
+
+
+def read(formula: str) -> tuple[Parts, list[Side]]:
+    """A formula taken apart, and its response, fixed and random sides after all checks that need no data.
+
+    Raises
+    ------
+    FormulaError
+        With the formula and the place where reading it stops.
+    """
+    parts = parse(formula)
+    # A response such as y - 1 is arithmetic, not formula algebra.
+    plain_name = re.fullmatch(r"[\w.]+|`[^`]+`", parts.response)
+    response = f"0 + {parts.response}" if plain_name else f"0 + {{{parts.response}}}"
+    try:
+        return parts, [_side(masked(text)) for text in (response, parts.fixed, parts.random) if text is not None]
+    except FormulaError as error:
+        raise FormulaError(f"{formula!r}: {error}") from None
+
+
+@lru_cache(maxsize=512)
+def _side(text: str) -> Side:
+    if re.search(r"(^|[\s+(])\.($|[\s+)])", text):
+        raise FormulaError("it uses a dot for all other columns; name the columns instead")
+    try:
+        tokens = [(token.token, token.kind.value) for token in tokenize(text)]
+    except Exception as error:
+        raise FormulaError(f"does not parse: {plain(error)}") from None
+    # Reading Python code is evaluating some of it, so it is checked first.
+    for (before, _), (token, kind) in zip([("", ""), *tokens], tokens, strict=False):
+        if kind == "python":
+            columns_of(token)
+        elif token == "in":
+            raise FormulaError("write a/b for b within a, or the interaction a:b, instead of %in%")
+        elif before in {"^", "**"} and not (token.isdigit() and int(token) <= LARGEST_POWER):
+            raise FormulaError(f"the power {token} of terms must be a whole number up to {LARGEST_POWER}")
+    try:
+        terms = Formula(text)
+        names = names_in(terms)
+    except FormulaError:
+        raise
+    except Exception as error:  # formulaic's parser stumbles in many ways over what it cannot read
+        raise FormulaError(f"does not parse: {plain(error)}") from None
+    factors = [factor for term in terms for factor in term.factors]
+    for term in terms:
+        if len(term.factors) > 1 and any(factor.eval_method.value == "literal" for factor in term.factors):
+            raise FormulaError(f"the term {unmask(str(term))} has a number in it; write I(2 * x) for a multiple of x")
+    coded = {single_column(f.expr) for f in factors if f.eval_method.value == "python"} - {None}
+    return Side(terms, frozenset(names), frozenset(coded))
 
 
 def build_design(formula: str, data: pd.DataFrame, missing: str = "error") -> Design:
@@ -49,18 +113,14 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error") -> De
     DataError
         If a column is missing, or holds missing values, infinities, or text among numbers; names column and row.
     """
-    parts = parse(formula)
-    _check_frame(data)
-    texts = [_bare(parts.response), parts.fixed] + ([parts.random] if parts.random else [])
-    # A response that is one column is not arithmetic, so there is nothing to parse.
-    plain = {texts[0]: (None, {texts[0]})} if texts[0].isidentifier() else {}
-    sides = plain | {text: _terms(text, formula) for text in dict.fromkeys(texts[len(plain) :])}
-    variables = set().union(*(names for _, names in sides.values()))
-    used = _columns_used(parts.group, texts, variables, data, formula)
-    numeric = [name for name in used if name != parts.group and not _coded(name, formula)]
+    parts, (response, fixed, *random) = read(formula)
+    check_frame(data)
+    variables = set().union(*(side.columns for side in (response, fixed, *random)))
+    coded = set().union(*(side.coded for side in (response, fixed, *random)))
+    used = _columns_used(variables | ({parts.group} if parts.group else set()), data, formula)
     # A grouping column that is also a predictor is checked as one.
     label = parts.group if parts.group not in variables else None
-    frame, n_dropped = checked_rows(data, used, numeric, missing, label)
+    frame, n_dropped = checked_rows(data, used, set(used) - {parts.group} - coded, missing, label)
 
     if parts.random is None:
         group, names = np.zeros(len(frame), int), ("all",)
@@ -68,46 +128,43 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error") -> De
         labels = frame[parts.group]
         labels = labels.cat.remove_unused_categories() if isinstance(labels.dtype, pd.CategoricalDtype) else labels
         group, names = group_codes(labels)
-    y = _response(texts[0], frame, formula)
-    if y.ndim != 1 or any(is_text(frame[name]) for name in used if _mentions(parts.response, name)):
+    y = _response(response, frame, formula)
+    if y.ndim != 1 or any(is_text(frame[name]) for name in response.columns):
         raise DataError(f"the response {parts.response!r} must be one numeric column")
-    fixed = sides[parts.fixed][0]
-    X, x_spec = _matrix(fixed, frame, formula)
-    _check_poly(x_spec, frame, formula)
+    X, x_spec = matrix(fixed.terms, frame, formula)
     if parts.random is None:
         Z, z_spec, z_names = np.zeros((len(frame), 0)), None, ()
     else:
         # Often the two sides are the same; then they are the same array too.
-        random = sides[parts.random][0]
-        Z, z_spec = (X, x_spec) if random == fixed else _matrix(random, frame, formula)
-        _check_poly(z_spec, frame, formula)
+        same = random[0].terms == fixed.terms
+        Z, z_spec = (X, x_spec) if same else matrix(random[0].terms, frame, formula)
         if not Z.shape[1] and parts.random != "0":
             raise FormulaError(
                 f"the random term of {formula!r} has no columns; write (1 | {parts.group}), or (0 | {parts.group}) for "
                 "no random effects"
             )
-        wide = [str(term) for term, s in z_spec.term_slices.items() if s.stop - s.start > 1]
-        wide += [column for column in z_spec.column_names if "[T." in column]
+        wide = [unmask(str(term)) for term, s in z_spec.term_slices.items() if s.stop - s.start > 1]
+        wide += [unmask(column) for column in z_spec.column_names if "[T." in column]
         if parts.diagonal and wide:
             raise FormulaError(
                 f"uncorrelated random effects (||) of {wide[0]}, which stands for several columns, depend on its "
                 f"coding; in {formula!r} write its columns as numbers, one term each, or use a single bar"
             )
-        z_names = tuple(map(_lme4_name, z_spec.column_names))
+        z_names = _lme4_names(z_spec)
     return Design(
         y=y,
         X=X,
         Z=Z,
         group=group,
         group_names=names,
-        x_names=tuple(map(_lme4_name, x_spec.column_names)),
+        x_names=_lme4_names(x_spec),
         z_names=z_names,
         response=parts.response,
         grouping=parts.group or "all",
         formula=formula,
         diagonal=parts.diagonal,
         n_dropped=n_dropped,
-        columns={name: _levels(frame[name], _coded(name, formula)) for name in used if name != label},
+        columns={name: _levels(frame[name], name in coded) for name in used if name != label},
         x_spec=x_spec,
         z_spec=z_spec,
     )
@@ -139,25 +196,27 @@ def _new_matrix(design: Design, spec: ModelSpec | None, data: pd.DataFrame) -> n
     """One side of the formula for new data."""
     if design.x_spec is None:
         raise DataError("this design was made from arrays, so new rows must be given as an array too")
-    _check_frame(data)
+    check_frame(data)
     if spec is None:
         return np.zeros((len(data), 0))
-    used = [name for name in design.columns if any(_mentions(str(term), name) for term in spec.formula)]
+    needed = names_in(spec.formula)
+    used = [name for name in design.columns if name in needed]
     for name in used:
         if name not in data.columns:
             raise DataError(_unknown_column(name, data.columns, design.formula))
+    numeric = {name for name in used if design.columns[name] is None}
+    frame, _ = checked_rows(data, used, numeric, None, new=True)
+    for name in used:
         levels = design.columns[name]
-        unknown = [] if levels is None else sorted(set(data[name].dropna()) - set(levels), key=str)
+        if levels is None and is_text(frame[name]):
+            raise DataError(f"column {name!r} holds {data[name].dtype} values where the design has numbers")
+        unknown = [] if levels is None else sorted(set(frame[name]) - set(levels), key=str)
         if unknown:
             known = ", ".join(map(str, levels))
             raise DataError(
                 f"column {name!r} has the category {unknown[0]!r}, which the design has not; it has {known}"
             )
-    frame, _ = checked_rows(data, used, [n for n in used if design.columns[n] is None], "error", new=True)
-    for name in used:
-        if design.columns[name] is None and is_text(frame[name]):
-            raise DataError(f"column {name!r} holds {frame[name].dtype} values where the design has numbers")
-    return _matrix(spec, frame, design.formula)[0]
+    return matrix(spec, frame, design.formula)[0]
 
 
 def _levels(column: pd.Series, coded: bool) -> tuple | None:
@@ -165,101 +224,25 @@ def _levels(column: pd.Series, coded: bool) -> tuple | None:
     return tuple(pd.unique(column)) if coded or is_text(column) else None
 
 
-def _response(text: str, frame: pd.DataFrame, formula: str) -> np.ndarray:
+def _response(side: Side, frame: pd.DataFrame, formula: str) -> np.ndarray:
     """The response, (n_obs,); with more columns if it is none."""
-    if text in frame and frame[text].dtype.kind in "iuf":
-        y = np.array(frame[text], float)  # a copy: the frame may change
+    name = next(iter(side.columns), None)
+    if str(side.terms[0]) in {name, mask(str(name))} and frame[name].dtype.kind in "biuf":
+        y = np.array(frame[name], float)  # a copy: the frame may change
         check_size(y, f"{formula!r}")
         return y
-    y, _ = _matrix(f"0 + {text}", frame, formula)
+    y, _ = matrix(side.terms, frame, formula)
     return y[:, 0] if y.shape[1] == 1 else y
 
 
-def _matrix(terms, frame: pd.DataFrame, formula: str) -> tuple[np.ndarray, ModelSpec]:
-    """Model matrix by formulaic and how it was made, its errors said in our words."""
-    try:
-        with np.errstate(all="ignore"):
-            matrix = model_matrix(terms, frame, context=CONTEXT, na_action="ignore")
-    except FactorEvaluationError as error:
-        missing = re.search(r"name '(\w+)' is not defined|`(\w+)` is not present", str(error))
-        if missing:
-            raise DataError(_unknown_column(missing[1] or missing[2], frame.columns, formula)) from None
-        raise FormulaError(f"{formula!r}: {_plain(error)}") from None
-    except (FormulaParsingError, SyntaxError) as error:
-        raise FormulaError(f"{formula!r} does not parse: {_plain(error)}") from None
-    except FormulaicError as error:
-        raise FormulaError(f"{formula!r}: {_plain(error)}") from None
-    values, spec = matrix.to_numpy(float), matrix.model_spec
-    if not np.isfinite(values).all():
-        row, column = np.argwhere(~np.isfinite(values))[0]
-        raise DataError(
-            f"the term {spec.column_names[column]!r} is not finite in row {row} (rows count from 0): "
-            "the transformation is undefined there"
-        )
-    check_size(values, f"{formula!r}")
-    return values, spec
-
-
-def _terms(text: str, formula: str) -> tuple[Formula, set[str]]:
-    """One side of the formula as formulaic reads it, and the names in it."""
-    if re.search(r"(^|[\s+(])\.($|[\s+)])", text):
-        raise FormulaError(f"{formula!r} uses a dot for all other columns; name the columns instead")
-    try:
-        terms = Formula(text)
-        variables = _variables(terms)
-    except (FormulaicError, SyntaxError) as error:
-        raise FormulaError(f"{formula!r} does not parse: {_plain(error)}") from None
-    _check_powers(terms, formula)
-    return terms, variables
-
-
-def _columns_used(group: str | None, texts: list[str], variables: set[str], data, formula: str) -> list[str]:
-    """Names of the columns that the formula needs, in the order of the data; formulaic says which names are missing."""
-    needed = variables - (set(CONTEXT) - set(data.columns)) | ({group} if group else set())
+def _columns_used(needed: set[str], data: pd.DataFrame, formula: str) -> list[str]:
+    """Names of the columns that the formula needs, in the order of the data."""
     if "Intercept" in needed:
         raise DataError("a column named 'Intercept' cannot be told from the intercept of the model; rename it")
     for name in sorted(needed):
         if name not in data.columns:
-            if any(re.search(rf"(?<![\w.`]){re.escape(name)}\(", text) for text in texts):
-                known = f"write np.{name}()" if hasattr(np, name) else "write C() for categories, or make it a column"
-                known = "pass offset= to lmmlib.fit_poisson" if name == "offset" else known
-                raise FormulaError(f"{formula!r} uses the function {name}(), which is not known here; {known}")
             raise DataError(_unknown_column(name, data.columns, formula))
-    text = " ".join(texts)
-    return [name for name in data.columns if name in needed or _mentions(text, str(name))]
-
-
-def _check_powers(terms, formula: str) -> None:
-    """Inside a call Python reads x^2 as a bitwise operation, which integers silently allow."""
-    for factor in (factor for term in terms for factor in term.factors):
-        if factor.eval_method.value == "python" and "^" in re.sub(r"`[^`]*`", "", factor.expr):
-            raise FormulaError(f"{formula!r}: in {factor.expr} write the power in Python's way, as in I(x**2)")
-
-
-def _check_frame(data) -> None:
-    if not isinstance(data, pd.DataFrame):
-        raise DataError(f"the data must be a pandas DataFrame; got {type(data).__name__}")
-    if not data.columns.is_unique:
-        twice = data.columns[data.columns.duplicated()][0]
-        raise DataError(f"the data have two columns named {twice!r}; rename one")
-
-
-def _variables(terms) -> set[str]:
-    """Names that the terms use; formulaic reads the quoted name `x.1` as an attribute of x."""
-    plain = {factor.expr for term in terms for factor in term.factors if factor.eval_method.value == "lookup"}
-    dotted = {name.split(".")[0] for name in plain if "." in name}
-    return plain | {str(name) for name in terms.required_variables} - dotted
-
-
-def _check_poly(spec: ModelSpec, frame: pd.DataFrame, formula: str) -> None:
-    """Beyond the number of distinct values the columns of poly() are rounding noise."""
-    for term, columns in spec.term_slices.items():
-        name = re.match(r"poly\(`?([^,`]+)", str(term))
-        if name and name[1] in frame and frame[name[1]].nunique() <= columns.stop - columns.start:
-            raise FormulaError(
-                f"{formula!r}: {term} needs more than {columns.stop - columns.start} distinct values of {name[1]!r}; "
-                f"there are {frame[name[1]].nunique()}"
-            )
+    return [name for name in data.columns if name in needed]
 
 
 def _unknown_column(name: str, columns, formula: str) -> str:
@@ -270,25 +253,16 @@ def _unknown_column(name: str, columns, formula: str) -> str:
     )
 
 
-def _mentions(text: str, name: str) -> bool:
-    return bool(re.search(rf"(?<!\w)`?{re.escape(name)}`?(?!\w)", text))
+# A name that stands alone, the category of a factor, a name in an expression: of formulaic's name of a column.
+_PARTS = re.compile(r"(?<![^:])(_q[0-9a-f]+_)(?=$|[:\[])|(?<=[\w)])\[(?:T\.)?([^\]]*)\]|(_q[0-9a-f]+_)")
 
 
-def _coded(name: str, formula: str) -> bool:
-    """True if the formula declares the column categorical: C(name)."""
-    return bool(re.search(rf"\bC\(\s*`?{re.escape(name)}`?\s*[,)]", formula))
+def _lme4_names(spec: ModelSpec) -> tuple[str, ...]:
+    """lme4's names of the columns: "(Intercept)", and categories without formulaic's brackets."""
 
+    def part(match: re.Match) -> str:
+        return unmask(match[1], "") if match[1] else unmask(match[3]) if match[3] else match[2]
 
-def _bare(response: str) -> str:
-    """A response such as y - 1 is arithmetic, not formula algebra."""
-    return response if re.fullmatch(r"[\w.]+|`[^`]+`|[\w.]+\(.*\)", response) else f"{{{response}}}"
-
-
-def _lme4_name(column: str) -> str:
-    """lme4's name of a column: "(Intercept)", and levels without formulaic's brackets."""
-    return "(Intercept)" if column == "Intercept" else re.sub(r"\[(?:T\.)?([^\]]*)\]", r"\1", column)
-
-
-def _plain(error: Exception) -> str:
-    text = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error))
-    return " ".join(re.sub(r"\[[0-9;]*m", "", text).split())
+    names = ["(Intercept)" if name == "Intercept" else _PARTS.sub(part, name) for name in spec.column_names]
+    check_names(names, [unmask(name) for name in spec.column_names])
+    return tuple(names)

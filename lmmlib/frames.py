@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from numbers import Number
 
 import numpy as np
@@ -11,6 +12,8 @@ from lmmlib.errors import DataError
 
 # Sums of products of larger values overflow.
 LARGEST = 1e150
+NO_CATEGORIES = (datetime.date, datetime.time, datetime.timedelta, pd.Period, pd.Interval, complex)
+REMEDY = "convert it to numbers, such as years or days, or to text"
 
 
 def is_text(column: pd.Series) -> bool:
@@ -18,8 +21,24 @@ def is_text(column: pd.Series) -> bool:
     return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
 
 
+def check_frame(data) -> None:
+    """Raise unless the data are a pandas DataFrame with one name for each column."""
+    if not isinstance(data, pd.DataFrame):
+        library = type(data).__module__.partition(".")[0]
+        convert = next((f".{name}()" for name in ("to_pandas", "collect", "compute") if hasattr(data, name)), None)
+        convert = {".collect()": ".collect().to_pandas()"}.get(convert, convert)
+        hint = f"; convert it first, with its {convert}" if convert else ""
+        of = f" of {library}" if library != "builtins" else ""
+        raise DataError(f"the data must be a pandas DataFrame; got {type(data).__name__}{of}{hint}")
+    if isinstance(data.columns, pd.MultiIndex):
+        raise DataError("the columns of the data have names of several levels; give each one name")
+    if not data.columns.is_unique:
+        twice = data.columns[data.columns.duplicated()][0]
+        raise DataError(f"the data have two columns named {twice!r}; rename one")
+
+
 def checked_rows(
-    data, used, numeric, missing: str, group: str | None = None, new: bool = False
+    data, used, numeric, missing: str | None, group: str | None = None, new: bool = False
 ) -> tuple[pd.DataFrame, int]:
     """The columns ``used`` of the data, rows numbered anew, after all checks; and how many rows were dropped.
 
@@ -28,9 +47,10 @@ def checked_rows(
     data : DataFrame
     used : list of str
         Columns that the formula uses.
-    numeric : list of str
+    numeric : set of str
         Those of them that may be numbers: text among numbers in them is an error.
-    missing : {"error", "drop"}
+    missing : {"error", "drop"}, optional
+        None for callers without such an argument.
     group : str, optional
         The grouping column, whose labels may be of any type.
     new : bool
@@ -41,7 +61,7 @@ def checked_rows(
     DataError
         No rows; missing values (counted by column); an infinity; text among numbers; a factor of one level.
     """
-    if missing not in {"error", "drop"}:
+    if not (new and missing is None) and missing not in ("error", "drop"):
         raise DataError(f"missing must be 'error' or 'drop'; got {missing!r}")
     if not len(data):
         raise DataError("the data have no rows")
@@ -51,11 +71,12 @@ def checked_rows(
     if gaps.any():
         incomplete = gaps.any(axis=1)
         n_incomplete = int(incomplete.sum())
-        if missing == "error":
+        if missing != "drop":
             counts = ", ".join(f"{name} {n}" for name, n in zip(used, gaps.sum(axis=0), strict=True) if n)
             raise DataError(
                 f"missing values: {counts} ({n_incomplete} of {len(frame)} rows are incomplete); "
-                "pass missing='drop' to leave those rows out"
+                + ("pass missing='drop' to leave" if missing else "fill them in, or let the frame's dropna() leave")
+                + " those rows out"
             )
         frame = frame[~incomplete].reset_index(drop=True)
     if not len(frame):
@@ -70,44 +91,83 @@ def checked_rows(
 
 def _checked_column(column: pd.Series, numeric: bool, new: bool) -> pd.Series:
     name = column.name
-    if column.dtype == object:
-        # What a None that was dropped leaves behind; then Decimal and Fraction.
-        column = column.infer_objects()
-        if column.dtype == object and all(isinstance(value, Number) for value in column):
-            column = column.astype(float)
-    if column.dtype.kind in "cmM" or isinstance(column.dtype, (pd.DatetimeTZDtype, pd.PeriodDtype)):
-        raise DataError(f"column {name!r} holds {column.dtype} values; convert it to numbers, such as years or days")
+    column = _plain(column)
     if not is_text(column):
         values = column.to_numpy(float)
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise DataError(f"column {name!r} is infinite in row {row} (rows count from 0)")
-        # pandas' nullable types reach numpy as objects; plain floats mean the same here.
-        return column.astype(float) if pd.api.types.is_extension_array_dtype(column) else column
-    if isinstance(column.dtype, pd.StringDtype):
-        column = column.astype(object)  # formulaic does not know pandas' nullable text
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.cat.remove_unused_categories()
-    elif numeric:
-        parsed = pd.to_numeric(column.astype(str), errors="coerce").notna()
-        if parsed.mean() >= 0.5:
-            row = int(np.argmin(parsed)) if not parsed.all() else 0
-            what = (
-                "numbers stored as text" if parsed.all() else f"text among its numbers: row {row} has {column[row]!r}"
-            )
-            raise DataError(
-                f"column {name!r} holds {what} (rows count from 0); convert it with pandas.to_numeric, "
-                f"or write C({name}) if its values are categories"
-            )
+            what = "not a number" if np.isnan(values[row]) else "infinite"
+            raise DataError(f"column {name!r} is {what} in row {row} (rows count from 0)")
+        return column
     try:
-        single = column.nunique() == 1
+        categories = list(pd.unique(column))
     except TypeError:
         raise DataError(f"column {name!r} holds {type(column[0]).__name__} values, neither numbers nor text") from None
-    if single and not new:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.cat.remove_unused_categories()
+    else:
+        if numeric:
+            _check_no_numbers(column)
+        odd = next((c for c in categories if isinstance(c, NO_CATEGORIES)), None)
+        if odd is not None:
+            raise DataError(f"column {name!r} holds {type(odd).__name__} values; {REMEDY}")
+    if len(set(map(str, categories))) < len(categories):
+        texts = [str(c) for c in categories]
+        first = next(k for k, text in enumerate(texts) if text in texts[:k])
+        pair = categories[texts.index(texts[first])], categories[first]
         raise DataError(
-            f"column {name!r} has the single category {column.iloc[0]!r}, so it cannot have an effect; leave it out"
+            f"column {name!r} has the categories {pair[0]!r} ({type(pair[0]).__name__}) and {pair[1]!r} "
+            f"({type(pair[1]).__name__}), which read alike; convert it to one type"
+        )
+    if len(categories) == 1 and not new:
+        raise DataError(
+            f"column {name!r} has the single category {categories[0]!r}, so it cannot have an effect; leave it out"
         )
     return column
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """The column in numpy's types, whatever its backend: numbers, text as objects, or categories of these."""
+    name, dtype = column.name, column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        categories = dtype.categories
+        return column if isinstance(categories.dtype, np.dtype) else column.cat.rename_categories(list(categories))
+    if dtype.kind in "cmM" or isinstance(dtype, (pd.DatetimeTZDtype, pd.PeriodDtype, pd.IntervalDtype)):
+        raise DataError(f"column {name!r} holds {dtype} values; {REMEDY}")
+    if pd.api.types.is_extension_array_dtype(dtype):
+        values = column.to_numpy()
+        column = pd.Series(values, dtype=values.dtype, name=name)
+    if column.dtype == object:
+        # What a None that was dropped leaves behind; then Decimal and Fraction.
+        inferred = column.infer_objects()
+        if inferred.dtype.kind in "biuf":
+            return inferred
+        if all(isinstance(value, Number) for value in column):
+            try:
+                return column.astype(float)
+            except (TypeError, ValueError, OverflowError):
+                raise DataError(f"column {name!r} holds numbers that are complex, or too large; {REMEDY}") from None
+    return column
+
+
+def _check_no_numbers(column: pd.Series) -> None:
+    """Raise if most texts of a column are numbers, perhaps with a decimal comma."""
+    name, texts = column.name, column.astype(str)
+    commas = texts.str.fullmatch(r"\s*[-+]?\d*,\d+\s*")
+    if commas.mean() >= 0.5:
+        row = int(np.argmax(commas))
+        raise DataError(
+            f"column {name!r} holds numbers with commas, stored as text: row {row} has {column[row]!r} (rows count "
+            f"from 0); read them with pandas.read_csv(..., decimal=','), or write C({name}) if they are categories"
+        )
+    parsed = pd.to_numeric(texts, errors="coerce").notna()
+    if parsed.mean() >= 0.5:
+        row = int(np.argmin(parsed)) if not parsed.all() else 0
+        what = "numbers stored as text" if parsed.all() else f"text among its numbers: row {row} has {column[row]!r}"
+        raise DataError(
+            f"column {name!r} holds {what} (rows count from 0); convert it with pandas.to_numeric, "
+            f"or write C({name}) if its values are categories"
+        )
 
 
 def check_size(values: np.ndarray, name: str) -> None:

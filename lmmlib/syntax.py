@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from lmmlib.errors import FormulaError
+from lmmlib.expressions import column_name, masked, unmask
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,19 @@ def parse(formula: str) -> Parts:
     if not bars:
         return Parts(sides[0].strip(), fixed or "1", None, None, False)
     groups = {group for _, group, _ in bars}
-    if len(groups) > 1 or any(re.search(r"[:/*+]", g) for g in groups if not g.startswith("`")):
+    if len(groups) > 1 or any(re.search(r"[:/*+]", g) for g in groups):
         raise FormulaError(
             f"{formula!r} has several grouping factors ({', '.join(sorted(groups))}); lmmlib fits one. For a cell of "
             "two factors, make one column of both and group by it; for crossed or nested effects use lme4 in R, "
             "MixedModels.jl, or bambi and PyMC in Python"
         )
     group = groups.pop()
-    if not re.fullmatch(r"`[^`]+`|[^\W\d]\w*", group):
-        raise FormulaError(f"the grouping factor in {formula!r} must be the name of a column; got {group!r}")
+    if not re.fullmatch(r"[^\W\d]\w*", group):
+        hint = f"; if a column is called so, write it in backticks, (1 | `{group}`)"
+        raise FormulaError(f"the grouping factor in {formula!r} must be the name of a column; got {group!r}{hint}")
     if len(bars) == 1:
         random, _, double = bars[0]
-        return Parts(sides[0].strip(), fixed or "1", random, group.strip("`"), double)
+        return Parts(sides[0].strip(), fixed or "1", random, group, double)
     columns = [_single_column(text, double) for text, _, double in bars]
     if None in columns or len(set(columns)) < len(columns):
         raise FormulaError(
@@ -64,32 +66,25 @@ def parse(formula: str) -> Parts:
             f"(x | {group}), or one diagonal D, (x || {group}), which is (1 | {group}) + (0 + x | {group})"
         )
     random = " + ".join(["1" if "1" in columns else "0", *(c for c in columns if c != "1")])
-    return Parts(sides[0].strip(), fixed or "1", random, group.strip("`"), True)
+    return Parts(sides[0].strip(), fixed or "1", random, group, True)
 
 
 def _quoted(formula: str) -> Parts:
     """Parts of a formula with names in backticks, which may hold any sign: they are set aside meanwhile."""
-    names = list(dict.fromkeys(re.findall(r"`[^`]+`", formula)))
-    masked = formula
-    for k, name in enumerate(names):
-        masked = masked.replace(name, f"quoted_{k}_")
-    if "`" in masked:
-        raise FormulaError(f"{formula!r} has a backtick without its partner")
-
-    def unmask(text):
-        return text and re.sub(r"quoted_(\d+)_", lambda match: names[int(match[1])], text)
-
+    text = masked(formula)
+    if "`" in text:
+        raise FormulaError(f"{formula!r} has a backtick without its partner, or nothing between two of them")
     try:
-        parts = parse(masked)
+        parts = parse(text)
     except FormulaError as error:
         raise FormulaError(unmask(str(error))) from None
-    group = unmask(parts.group)
+    group = parts.group and column_name(parts.group)
     return replace(
         parts,
         response=unmask(parts.response),
         fixed=unmask(parts.fixed),
-        random=unmask(parts.random),
-        group=group and group.strip("`"),
+        random=parts.random and unmask(parts.random),
+        group=group,
     )
 
 

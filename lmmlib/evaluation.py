@@ -1,0 +1,203 @@
+"""Model matrices from checked terms: formulaic expands and codes them, in double precision, its errors in our words."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from functools import lru_cache
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula, ModelSpec
+from formulaic.errors import FormulaicWarning
+from formulaic.materializers import PandasMaterializer
+from formulaic.transforms import C as formulaic_C
+from formulaic.transforms import poly as formulaic_poly
+from formulaic.transforms import stateful_transform
+
+from lmmlib.errors import DataError, FormulaError, LmmError
+from lmmlib.expressions import CONSTANTS, ELEMENTWISE, KNOWN, PLAIN, column_name, columns_of, mask, unmask
+from lmmlib.frames import check_size
+
+# Warnings of the libraries below that say something about numbers; those about their future do not.
+TELLING = (FormulaicWarning, RuntimeWarning, UserWarning)
+
+
+def _number(values):
+    """Numbers and truth values as float64, on which arithmetic neither overflows nor turns into logic."""
+    kind = getattr(getattr(values, "dtype", None), "kind", "O")
+    return values.astype(float) if kind in "biuf" and not _is_categorical(values) else values
+
+
+def _is_categorical(values) -> bool:
+    return isinstance(values.dtype, pd.CategoricalDtype)
+
+
+def _C(data, contrasts=None, *, levels=None, spans_intercept: bool = True):
+    """formulaic's C(), which warns of categories outside ``levels`` and takes them for the reference."""
+    if levels is not None:
+        _check_levels(data, list(levels))
+    return formulaic_C(data, contrasts, levels=levels, spans_intercept=spans_intercept)
+
+
+def _check_levels(data, levels: list) -> None:
+    outside = [value for value in pd.unique(pd.Series(data).astype(object)) if value not in levels]
+    name = column_name(str(getattr(data, "name", "")))
+    if outside:
+        raise DataError(
+            f"column {name!r} has the category {outside[0]!r}, which levels={levels} leaves out; add it, or leave its "
+            "rows out"
+        )
+    if len(set(levels)) < len(levels):
+        raise FormulaError(f"levels={levels} of {name!r} names a category twice")
+
+
+@stateful_transform
+def _poly(x, degree: int = 1, raw: bool = False, _state=None):
+    """formulaic's poly(), whose columns beyond the number of distinct values are rounding noise."""
+    if not isinstance(degree, int) or degree < 1:
+        raise FormulaError(f"the degree of poly() must be a positive whole number; got {degree!r}")
+    n = len(np.unique(x))
+    if not _state and n <= degree:
+        name = column_name(str(getattr(x, "name", "x")))
+        raise FormulaError(
+            f"poly({name}, {degree}) needs more than {degree} distinct values of {name!r}; there are {n}"
+        )
+    _state["degree"] = degree  # raw powers have no state of their own, and yet must not be judged by new rows
+    return formulaic_poly(x, degree, raw, _state=_state)
+
+
+CONTEXT = {
+    "np": SimpleNamespace(**{name: getattr(np, name) for name in [*ELEMENTWISE, *CONSTANTS]}),
+    "C": _C,
+    "poly": _poly,
+    "_number": _number,
+}
+
+
+class _InDoubles(ast.NodeTransformer):
+    """An expression whose columns, constants and comparisons are float64, but for what is directly in C()."""
+
+    def visit_Name(self, node):
+        return _call(ast.Name(mask(column_name(node.id)), ast.Load()))
+
+    def visit_Constant(self, node):
+        return ast.Constant(float(node.value)) if type(node.value) is int else node
+
+    def visit_Attribute(self, node):
+        return node
+
+    def visit_Compare(self, node):
+        return _call(self.generic_visit(node))
+
+    def visit_BinOp(self, node):
+        logical = {ast.BitAnd: "logical_and", ast.BitOr: "logical_or"}.get(type(node.op))
+        node = self.generic_visit(node)
+        return _call(_call(node.left, node.right, function=logical)) if logical else node
+
+    def visit_UnaryOp(self, node):
+        negation = isinstance(node.op, ast.Invert)
+        node = self.generic_visit(node)
+        return _call(_call(node.operand, function="logical_not")) if negation else node
+
+    def visit_Call(self, node):
+        name = getattr(node.func, "id", None)
+        if name == "Q":
+            return _call(ast.Name(mask(node.args[0].value), ast.Load()))
+        # The other arguments of these are options, not numbers to compute with.
+        first, rest = (node.args[:1], node.args[1:]) if name in KNOWN - PLAIN else (node.args, [])
+        if name == "C" and isinstance(first[0], ast.Name):
+            args = [ast.Name(mask(column_name(first[0].id)), ast.Load())]
+        elif name == "C" and isinstance(first[0], ast.Compare):
+            args = [self.generic_visit(first[0])]
+        else:
+            args = [self.visit(arg) for arg in first]
+        call = ast.Call(node.func, [*args, *rest], node.keywords)
+        return _call(call) if isinstance(node.func, ast.Attribute) else call
+
+
+def _call(*args: ast.AST, function: str | None = None) -> ast.Call:
+    called = ast.Name("_number", ast.Load())
+    if function:
+        called = ast.Attribute(ast.Name("np", ast.Load()), function, ast.Load())
+    return ast.Call(called, list(args), [])
+
+
+@lru_cache(maxsize=512)
+def _in_doubles(expression: str) -> str:
+    tree = _InDoubles().visit(ast.parse(expression.strip(), mode="eval"))
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+class Rows(PandasMaterializer):
+    """formulaic's evaluation of checked terms, in double precision; the columns are there under their masks."""
+
+    @PandasMaterializer.override
+    def _lookup(self, name):
+        values, variables = super()._lookup(mask(column_name(name)))
+        return _number(values), variables
+
+    @PandasMaterializer.override
+    def _evaluate(self, expr, metadata, spec):
+        return super()._evaluate(_in_doubles(expr), metadata, spec)
+
+
+def names_in(terms: Formula) -> set[str]:
+    """The columns that checked terms use."""
+    names = set()
+    for factor in (factor for term in terms for factor in term.factors):
+        if factor.eval_method.value == "lookup":
+            names.add(column_name(factor.expr))
+        elif factor.eval_method.value == "python":
+            names |= columns_of(factor.expr)
+    return names
+
+
+def matrix(terms: Formula | ModelSpec, frame: pd.DataFrame, formula: str) -> tuple[np.ndarray, ModelSpec]:
+    """Model matrix of checked terms, or of new rows by how it was made, which is returned too.
+
+    Raises
+    ------
+    FormulaError, DataError
+        Whatever formulaic says, warnings included; values that are not finite, or whose squares overflow.
+    """
+    names = list(names_in(getattr(terms, "formula", terms)))
+    rows = frame[names].set_axis([mask(name) for name in names], axis=1)
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            for kind in TELLING:
+                warnings.simplefilter("error", kind)
+            made = Rows(rows, context=CONTEXT).get_model_matrix(terms, na_action="ignore")
+            values, spec = made.to_numpy(float), made.model_spec
+    except Exception as error:  # whatever it is that the expansion stumbles over, it is about this formula
+        raise _in_our_words(error, formula) from None
+    if values.shape[1] < len(spec.column_names):
+        twice = sorted({name for name in spec.column_names if spec.column_names.count(name) > 1})
+        raise DataError(f"{formula!r} makes two columns named {unmask(twice[0])!r}; rename a category or a column")
+    if not np.isfinite(values).all():
+        row, column = np.argwhere(~np.isfinite(values))[0]
+        raise DataError(
+            f"the term {unmask(spec.column_names[column])!r} is not finite in row {row} (rows count from 0): "
+            "the transformation is undefined there"
+        )
+    check_size(values, f"{formula!r}")
+    return values, spec
+
+
+def _in_our_words(error: Exception, formula: str) -> LmmError:
+    """The error that the expansion of a formula ends with."""
+    cause = error.__cause__ or error
+    if isinstance(cause, LmmError):
+        return type(cause)(f"{formula!r}: {cause}")
+    if isinstance(error, FormulaicWarning):
+        unseen = re.search(r"\{.*\}", str(error))
+        return DataError(f"{formula!r}: there are categories that the design has not: {unseen and unseen[0]}")
+    return FormulaError(f"{formula!r}: {plain(error)}")
+
+
+def plain(error: Exception) -> str:
+    """What formulaic says, in one line: the place in >> <<, without colours and masks."""
+    text = re.sub(r"\x1b?\[[0-9;]*m", "", str(error)).replace("⧛", ">>").replace("⧚", "<<")
+    return unmask(" ".join(text.split())) or type(error).__name__
