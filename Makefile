@@ -14,9 +14,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-HTML := _build/html
-# Scripts of an environment name its folder: if this one was moved or copied, it is made again.
-$(shell grep -qxF "$$(pwd -P)" $(READY) 2>/dev/null || rm -f $(READY) $(BIN)/pip)
+# Scripts of an environment name its folder, and its Python is a link to the one that it was made with: if the
+# folder was moved or copied, or that Python is gone or another, it is made again.
+$(shell { grep -qxF "$$(pwd -P)" $(READY) && $(BIN)/python -c 'import pip'; } >/dev/null 2>&1 || { \
+  test ! -e $(READY) || echo "$(VENV) was moved, or its Python is gone or broken: the environment is made again" >&2; \
+  rm -f $(READY) $(BIN)/pip; })
 
 # One thread per process: sums are taken in the same order on every run.
 export OPENBLAS_NUM_THREADS := 1
@@ -33,11 +35,7 @@ export PYTHONWARNINGS := ignore::FutureWarning:arviz
 unexport PYTHONPATH PYTHONHOME
 
 book: $(READY)  ## Build the book as HTML, warnings are errors; prints the page to open
-	@rm -rf $(HTML)
-	@echo "building the book ..."
-	@mkdir -p _build
-	@$(BIN)/jupyter-book build . -W -n --keep-going --all -q >_build/log.txt 2>&1 || { cat _build/log.txt; exit 1; }
-	@echo "open file://$(CURDIR)/$(HTML)/index.html"
+	@$(BIN)/python chapters/_tools/build.py
 
 # All parts run even if one fails (-k); the exit code tells.
 test: $(READY)  ## Check everything: style, lmmlib, every notebook, the book in a browser
@@ -76,7 +74,7 @@ study: $(READY)  ## Run the simulation studies again (about ten minutes), rewrit
 	@$(BIN)/python -m studies.coverage
 
 lock:  ## Resolve the dependencies again: rewrites requirements.lock and environment.yml
-	@$(PYTHON) chapters/_tools/environment.py --lock
+	@$(PYTHON) -m chapters._tools.environment --lock
 
 lock-equations: $(READY)  ## Renew the line of a changed equation: LABEL=icc, if new also TWIN=tests/...::test_...
 	@$(BIN)/python chapters/_tools/equations.py "$(LABEL)" --twin "$(TWIN)" --reason "$(REASON)"

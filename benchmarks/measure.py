@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from chapters._tools.replacing import replace_text
+
 
 @dataclass(frozen=True)
 class Times:
@@ -105,7 +107,7 @@ def insert(readme: str, heading: str, results: str) -> str:
 def store(heading: str, results: str) -> None:
     """Put results into the README of this folder."""
     readme = Path(__file__).with_name("README.md")
-    readme.write_text(insert(readme.read_text(encoding="utf-8"), heading, results), encoding="utf-8")
+    replace_text(readme, insert(readme.read_text(encoding="utf-8"), heading, results))
 
 
 def main(about: str, heading: str, head: list[str], measure: Callable, arguments: list[str] | None = None) -> int:

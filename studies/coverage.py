@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from chapters._tools.replacing import replace_text
 from lmmlib.design import Design, cross_products
 from lmmlib.mixture import Mixture
 from lmmlib.progress import progress_bar
@@ -265,5 +266,5 @@ def stored() -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    run().to_csv(TABLE, index=False, float_format="%.6f", lineterminator="\n")
+    replace_text(TABLE, run().to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     print(f"wrote {TABLE.name}")

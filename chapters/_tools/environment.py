@@ -13,6 +13,8 @@ import tempfile
 import venv
 from pathlib import Path
 
+from chapters._tools.replacing import replace_text
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements.lock"
 ENVIRONMENT = ROOT / "environment.yml"
@@ -30,7 +32,7 @@ dependencies:
 """
 COMPILE = (
     "pip compile pyproject.toml --all-extras --universal --python-version 3.11 --fork-strategy fewest "
-    "--generate-hashes --no-header --no-annotate --no-config --quiet --output-file requirements.lock"
+    "--generate-hashes --no-header --no-annotate --no-config --quiet --output-file"
 )
 
 
@@ -54,12 +56,15 @@ def resolve():
             bin_folder = Path(folder, "Scripts" if sys.platform == "win32" else "bin")
             subprocess.run([bin_folder / "python", "-m", "pip", "install", "--quiet", "uv"], check=True)
             uv = bin_folder / "uv"
-        subprocess.run([uv, *COMPILE.split()], cwd=ROOT, check=True)
-    text = LOCK.read_text(encoding="utf-8")
+        # The versions that are there already are kept where they may be: uv reads them from the file that it writes.
+        resolved = Path(shutil.copy(LOCK, folder))
+        subprocess.run([uv, *COMPILE.split(), resolved], cwd=ROOT, check=True)
+        text = resolved.read_text(encoding="utf-8")
     addresses = [line for line in text.splitlines() if "://" in line or line.lstrip().startswith("-")]
     addresses = [line for line in addresses if not line.lstrip().startswith("--hash=")]
     if addresses:
-        raise SystemExit(f"requirements.lock holds an address or an option: {addresses[0]}")
+        raise SystemExit(f"requirements.lock would hold an address or an option: {addresses[0]}")
+    replace_text(LOCK, text)
 
 
 def main():
@@ -68,7 +73,7 @@ def main():
     if parser.parse_args().lock:
         resolve()
     text = environment(LOCK.read_text(encoding="utf-8"))
-    ENVIRONMENT.write_text(text, encoding="utf-8")
+    replace_text(ENVIRONMENT, text)
     print(f"requirements.lock and environment.yml: {len(pins(LOCK.read_text(encoding='utf-8')))} packages")
 
 

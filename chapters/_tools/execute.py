@@ -3,8 +3,8 @@
 The file that is written holds what the kernel printed and nothing that differs from one run to the
 next: no timings, no versions, no widget state. On another processor the last digits differ, and with
 them a few pixels by one shade; such a figure is the same, and the stored one is kept. Executing an
-unchanged chapter therefore leaves it byte for byte as it was. A chapter whose cell fails is left
-untouched, and the exit code is 1.
+unchanged chapter therefore leaves it byte for byte as it was. A chapter whose cell
+fails, whose run is interrupted or whose text does not fit on the disk is left untouched, and the exit code is not 0.
 """
 
 import argparse
@@ -23,6 +23,8 @@ from jupyter_client.manager import AsyncKernelManager
 from matplotlib.image import imread
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from chapters._tools.replacing import replace_text
 
 CHAPTERS = Path(__file__).resolve().parents[1]
 METADATA = {
@@ -154,7 +156,7 @@ def execute(path):
     if after == before:
         progress.end("unchanged")
     else:
-        path.write_text(after, encoding="utf-8", newline="\n")
+        replace_text(path, after)
         progress.end("written")
     return True
 

@@ -1,7 +1,9 @@
 """`make run`: the same bytes when nothing changed, and a failing chapter is left as it was."""
 
 import base64
+import errno
 import io
+import os
 
 import nbformat
 import numpy as np
@@ -60,3 +62,18 @@ def test_a_figure_of_other_shades_is_the_same_figure(tmp_path, execute, capsys, 
     before = path.read_bytes()
     assert execute.execute(path)
     assert (path.read_bytes() == before) == kept
+
+
+def test_a_full_disk_leaves_the_chapter_as_it_was(tmp_path, execute, monkeypatch):
+    path = tmp_path / "99-small.ipynb"
+    write(path, "1 + 1")
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr(os, "fsync", full)
+        execute.execute(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
