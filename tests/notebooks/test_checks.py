@@ -27,11 +27,6 @@ def falsely_tagged(notebook):
     notebook.cells[2].metadata["tags"] = ["raises-exception"]
 
 
-def ignoring(notebook):
-    notebook.cells[2].metadata["tags"] = ["nbval-ignore-output"]
-    notebook.cells[3].source = "# NBVAL_IGNORE_OUTPUT\ndraw()"
-
-
 def without_alt(notebook):
     del notebook.cells[3].metadata["mystnb"]["image"]
 
@@ -103,7 +98,6 @@ BROKEN = {
     out_of_order: checks.executed_in_order,
     failing: checks.no_errors,
     falsely_tagged: checks.no_errors,
-    ignoring: checks.compares_more_than_it_ignores,
     without_alt: checks.figures_are_described,
     without_caption: checks.figures_are_described,
     without_name: checks.figures_are_described,
