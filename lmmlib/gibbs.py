@@ -155,7 +155,7 @@ def extend(drawn: Draws, draws: int, progress: bool | None = None, max_memory: f
     """
     draws, cross, run = checked_count("draws", draws), drawn.cross, drawn.run
     model, rng = model_of(cross, drawn.priors), copy.deepcopy(run.rng)
-    require_memory(model, drawn.chains, drawn.draws + draws, max_memory)
+    require_memory(model, drawn.chains, drawn.draws + draws, max_memory, "add fewer draws")
     with progress_bar(draws * drawn.thin, "sampling", progress) as update:
         state, *kept = advance(rng, model, run.state, run.plan, draws * drawn.thin, drawn.thin, update)
     run = replace(run, state=state, rng=rng)
@@ -181,13 +181,19 @@ def memory(model: Model, chains: int, draws: int) -> int:
     return 8 * chains * (kept + sweep)
 
 
-def require_memory(model: Model, chains: int, draws: int, limit: float) -> None:
+def require_memory(
+    model: Model,
+    chains: int,
+    draws: int,
+    limit: float,
+    remedy: str = "use fewer draws or chains, keep every tenth sweep with thin=10",
+) -> None:
     """Raise before a run that would take more memory than the limit."""
     need = memory(model, chains, draws)
     if need > limit:
         raise ParameterError(
             f"{chains:,} chains of {draws:,} draws would take {readable(need)} of memory, more than max_memory = "
-            f"{readable(limit)}; use fewer draws or chains, keep every tenth sweep with thin=10, or raise max_memory"
+            f"{readable(limit)}; {remedy}, or raise max_memory"
         )
 
 

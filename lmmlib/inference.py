@@ -171,7 +171,10 @@ def _variance_of_parameters(d: Directions, kind: str) -> np.ndarray:
     ):
         why = "the data do not identify D and sigma2; use fewer random columns or fixed effects between groups"
         if kind == "observed":
-            why = "they are no interior REML optimum, or the data do not identify them; use kind='expected'"
+            why = (
+                "they are no interior REML optimum, or the data do not identify them; "
+                "satterthwaite with kind='expected' and contrasts of a fit with df='kenward-roger' need less"
+            )
         raise DesignError(f"the {kind} information on the variance parameters is not positive definite here: {why}")
     return np.linalg.inv(information / np.outer(scale, scale)) / np.outer(scale, scale)
 

@@ -93,11 +93,11 @@ class Draws:
         joined = {name: np.concatenate([getattr(self, name), getattr(later, name)], 1) for name in ("beta", "D")}
         return replace(later, sigma2=np.concatenate([self.sigma2, later.sigma2], 1), **joined)
 
-    def extend(self, draws: int, progress: bool | None = None) -> Draws:
+    def extend(self, draws: int, progress: bool | None = None, max_memory: float | None = None) -> Draws:
         """:func:`lmmlib.gibbs.extend`: the same chains continued, as a longer run would have been."""
         from lmmlib import gibbs
 
-        return gibbs.extend(self, draws, progress)
+        return gibbs.extend(self, draws, progress, gibbs.MAX_MEMORY if max_memory is None else max_memory)
 
     def frame(self) -> pd.DataFrame:
         """One row for each chain and draw: fixed effects, standard deviations, correlations, sigma, entries of D,

@@ -161,6 +161,12 @@ def test_extending_is_a_longer_run(frame, formula, thin):
     np.testing.assert_array_equal(more.b(), whole.b())
 
 
+def test_extending_needs_memory_too(frame):
+    drawn = lmmlib.sample("lead ~ week + (1 | child)", frame, draws=20, warmup=5, chains=1, progress=False)
+    with pytest.raises(ParameterError, match="; add fewer draws, or raise max_memory"):
+        drawn.extend(20, progress=False, max_memory=1000)
+
+
 def test_a_run_goes_on_with_a_generator_of_its_own(frame):
     rng = np.random.default_rng(9)
     part = sample("lead ~ week + (1 | child)", frame, draws=20, warmup=5, seed=rng)

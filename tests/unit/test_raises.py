@@ -1,0 +1,199 @@
+"""Every error is one of lmmlib's, and an argument that a message tells the reader to pass is one that there is.
+
+Both are read off the source: what is raised where, which texts speak of ``argument=value``, and from which public
+functions the function that raises can be reached by calls.
+"""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import lmmlib
+from lmmlib import errors
+
+SOURCE = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in Path(lmmlib.__path__[0]).glob("*.py")}
+
+# Raised and not an error of lmmlib, each with its reason.
+OTHERS = {
+    ("parameters", "numbers", "TypeError"): "caught in the same function, which raises ParameterError",
+    ("chunked", "chunk_sums", "type(error)"): "an LmmError again, with the name of the chunk before its text",
+    ("laplace_graph", "compile_joint", "ImportError"): "PyTensor is not installed; says what to install",
+    ("evaluation", "matrix", "_in_our_words(error, formula)"): "makes a FormulaError or a DataError",
+}
+
+# Texts that tell the reader to pass an argument to another function than the one that was called, which they name.
+NAMES_ANOTHER = {
+    ("compare", "aic_table", "method"): (lmmlib.fit, "fit all with"),
+    ("nested", "nested_fixed", "method"): (lmmlib.fit, "fit both with"),
+    ("contrasts", "checked_df", "method"): (lmmlib.fit, "fit with"),
+    ("inference", "_variance_of_parameters", "kind"): (lmmlib.satterthwaite, "satterthwaite with"),
+    ("inference", "_variance_of_parameters", "df"): (lmmlib.Fit.contrast, "contrasts of a fit with"),
+}
+
+# Public functions that reach a text by calls and never show it, with the reason.
+NEVER_SHOWN = {
+    ("aghq", "rule", "method"): {
+        "PoissonFit.laplace_error": "its fit has one or two random columns",
+        "PoissonFit.refit": "fits as the fit that it belongs to",
+    },
+    ("poisson_fit", "fit_poisson_design", "method"): {"PoissonFit.refit": "fits as the fit that it belongs to"},
+    ("frames", "checked_rows", "missing"): {
+        "Fit.predict": "passes missing=None, and the text says dropna()",
+        "PoissonFit.predict": "passes missing=None, and the text says dropna()",
+        "fixed_matrix": "passes missing=None, and the text says dropna()",
+    },
+    ("gibbs", "require_memory", "thin"): {"Draws.extend": "has a text of its own"},
+    ("contrasts", "checked_df", "df"): {
+        "Fit.confint": "asks for df only of a REML fit",
+        "Fit.variance_components": "asks for no df",
+    },
+}
+
+
+def functions():
+    """(module, qualified name) and node of every function and method at the top of a module or class."""
+    for module, tree in SOURCE.items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef):
+                yield (module, node.name), node
+            for inner in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(inner, ast.FunctionDef):
+                    yield (module, f"{node.name}.{inner.name}"), inner
+
+
+FUNCTIONS = dict(functions())
+IMPORTED = {
+    module: {
+        alias.asname or alias.name: (node.module.rpartition(".")[2], alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lmmlib")
+        for alias in node.names
+    }
+    for module, tree in SOURCE.items()
+}
+
+
+def called(key):
+    """The functions of lmmlib that a function names, as far as their module or their own class tells."""
+    module, name = key
+    for node in ast.walk(FUNCTIONS[key]):
+        found = None
+        if isinstance(node, ast.Name):
+            found = IMPORTED[module].get(node.id, (module, node.id))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            owner = node.value.id
+            found = (module, f"{name.partition('.')[0]}.{node.attr}") if owner == "self" else None
+            if IMPORTED[module].get(owner, ("",))[0] == "lmmlib":  # a module
+                found = (owner, node.attr)
+        if found in FUNCTIONS:
+            yield found
+        elif found:
+            yield from ((found[0], f"{found[1]}.{made}") for made in ("__init__", "__post_init__"))
+
+
+def reached(key):
+    """All functions that calls lead to, the first included."""
+    found, left = {key}, [key]
+    while left:
+        new = {other for other in called(left.pop()) if other in FUNCTIONS} - found
+        found |= new
+        left += new
+    return found
+
+
+def public():
+    """Name and key of every public function and method."""
+    for name in lmmlib.__all__:
+        value = getattr(lmmlib, name)
+        members = vars(value).items() if inspect.ismodule(value) or inspect.isclass(value) else [("", value)]
+        for inner, member in members:
+            if inspect.isfunction(member) and not re.match("_[^_]", inner):
+                yield f"{name}.{inner}".rstrip("."), (member.__module__.rpartition(".")[2], member.__qualname__)
+
+
+REACHED = {name: reached(key) for name, key in public() if key in FUNCTIONS}
+
+
+def raised(tree):
+    """(what is raised, whether it is our class, or an error that was caught as ours) of every raise."""
+    for node in ast.walk(tree):
+        for inner in ast.walk(node) if isinstance(node, ast.ExceptHandler) else ():
+            if isinstance(inner, ast.Raise) and inner.exc is None:
+                yield ast.unparse(node.type or ast.Name("BaseException"))
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            is_call = isinstance(node.exc, ast.Call) and not ast.unparse(node.exc.func).startswith("_")
+            yield ast.unparse(node.exc.func if is_call else node.exc)
+
+
+def is_ours(name):
+    return issubclass(getattr(errors, name.rpartition(".")[2], int), errors.LmmError)
+
+
+def foreign(sources):
+    """What is raised and is no error of lmmlib, with its place."""
+    return {(*key, name) for key, node in sources.items() for name in raised(node) if not is_ours(name)}
+
+
+def test_every_error_is_ours():
+    assert foreign(FUNCTIONS) == set(OTHERS)
+    outside = sum(isinstance(n, ast.Raise) for tree in SOURCE.values() for n in ast.walk(tree))
+    assert outside == sum(isinstance(n, ast.Raise) for tree in FUNCTIONS.values() for n in ast.walk(tree))
+
+
+def test_nothing_is_asserted():
+    """An assertion says nothing about a variable, and is left out when Python optimises."""
+    assert not [module for module, tree in SOURCE.items() if any(isinstance(n, ast.Assert) for n in ast.walk(tree))]
+
+
+@pytest.mark.parametrize("line", ["raise ValueError('no')", "raise KeyError", "try:\n  f()\nexcept OSError:\n  raise"])
+def test_a_foreign_error_is_found(line):
+    assert len(foreign({("m", "f"): ast.parse(line)})) == 1
+
+
+WORDS = {n.value for tree in SOURCE.values() for n in ast.walk(tree) if isinstance(n, ast.Constant)}
+ARGUMENT = re.compile(r"\b([a-z_]\w*)=['\"]?(\w[\w.-]*)")
+
+
+def told():
+    """(module, function, argument), value and text of every ``argument=value`` in a text, docstrings left out."""
+    for key, node in FUNCTIONS.items():
+        if key[0] == "report":  # attributes of HTML
+            continue
+        documentation = ast.get_docstring(node, clean=False)
+        for text in ast.walk(node):
+            if isinstance(text, ast.Constant) and isinstance(text.value, str) and text.value != documentation:
+                for argument, value in ARGUMENT.findall(text.value):
+                    yield pytest.param((*key, argument), value, text.value, id=f"{'.'.join(key)}-{argument}")
+
+
+def resolve(key):
+    """The function of a key."""
+    value = __import__(f"lmmlib.{key[0]}", fromlist=["_"])
+    for part in key[1].split("."):
+        value = getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize(("site", "value", "text"), told())
+def test_the_argument_to_pass_is_one_that_there_is(site, value, text):
+    *key, argument = site
+    assert value.isdigit() or value in WORDS, f"nothing in lmmlib knows the word {value!r}"
+    if site in NAMES_ANOTHER:
+        function, words = NAMES_ANOTHER[site]
+        assert words in text
+        assert argument in inspect.signature(function).parameters
+        return
+    shown = {name for name, found in REACHED.items() if tuple(key) in found} - set(NEVER_SHOWN.get(site, ()))
+    callers = {name: resolve(dict(public())[name]) for name in shown} or {key[1]: resolve(key)}
+    lacking = [name for name, f in callers.items() if argument not in inspect.signature(f).parameters]
+    assert not lacking, f"{text!r} is shown by {lacking}, which have no argument {argument}"
+
+
+def test_the_tables_name_texts_that_there_are():
+    sites = {param.values[0] for param in told()}
+    assert set(NAMES_ANOTHER) | set(NEVER_SHOWN) <= sites
+    for (module, name, _), shown in NEVER_SHOWN.items():
+        assert all((module, name) in REACHED[who] for who in shown)
