@@ -1,0 +1,191 @@
+"""Work that is done in pieces: the size of a piece changes nothing, also where it does not divide what there is.
+
+Sums, moments and refits are the same numbers. Draws come from the generator in another order, so of them the count is
+checked and that no piece is repeated; their law has tests of its own.
+"""
+
+import ast
+import importlib
+import pkgutil
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import lmmlib
+from lmmlib import basis, batch, bootstrap, boundary, clone_prediction, eb, pieces, prediction_errors, random_effects
+from lmmlib.basis import Basis, Sums, triangle
+from lmmlib.responses import Responses
+
+FORMULA = "lead ~ week + (week | child)"
+# A constant of such a name that is something else.
+OTHER = {("clone_prediction", "ROOM")}
+
+
+def rng(seed=1):
+    return np.random.default_rng(seed)
+
+
+def numbers_of(result) -> dict:
+    return {f.name: v for f in fields(result) if isinstance(v := getattr(result, f.name), np.ndarray | float)}
+
+
+def sums(many):
+    design = lmmlib.build_design(FORMULA, many)
+    of = Sums.of(design.y, design.X, design.Z, design.group, design.n_groups)
+    beta0 = Basis.of(design.y, design.X, design.Z).beta0
+    return numbers_of(of) | {"Rx": np.abs(triangle(design.X)), "beta0": beta0}
+
+
+def many_fits(many):
+    design = lmmlib.build_design(FORMULA, many)
+    return numbers_of(lmmlib.fit_many(design, lmmlib.fit_design(design).simulate(rng(), 7), "REML"))
+
+
+def sums_of_groups(many):
+    cross = lmmlib.cross_products(lmmlib.build_design(FORMULA, many))
+    return numbers_of(pieces.pieces(cross, Responses.of_cross(cross), np.array([[[0.8, 0], [0.1, 0.5]]])))
+
+
+def moments(many):
+    drawn = lmmlib.sample(FORMULA, many, draws=11, chains=2, warmup=5, seed=1)
+    return {"moments": drawn.random_effects().to_numpy()}
+
+
+def effects(many):
+    b = lmmlib.sample(FORMULA, many, draws=11, chains=1, warmup=5, seed=1).b()
+    return b[0, :, 0, 0]
+
+
+def mixture(many):
+    return {"b": eb.laird_louis(lmmlib.fit(FORMULA, many), 11, rng()).b.to_numpy()}
+
+
+def clone_mixture(many):
+    cloned = lmmlib.clone("lead ~ week + (1 | child)", many, (1, 400), draws=40, chains=10, warmup=100, seed=1)
+    found = cloned.predict(11, rng())
+    return {"b": found.b.to_numpy(), "cov": found.cov}
+
+
+def refitted(many):
+    fits = bootstrap.parametric_bootstrap(lmmlib.fit(FORMULA, many), 11, rng())
+    return fits.loglik
+
+
+def null_draws(many):
+    cross = lmmlib.fit("lead ~ week + (1 | child)", many).cross
+    return boundary.exact_null(cross, "REML", 2011, rng())
+
+
+def errors(many):
+    of_beta, of_b, failed = prediction_errors.bootstrap_errors(lmmlib.fit(FORMULA, many), [0, 3], 11, rng())
+    assert (of_b.shape[:2], failed) == ((11, 2), 0)
+    return of_beta[:, 0]
+
+
+def limits(many):
+    fit, new = lmmlib.fit(FORMULA, many), many.iloc[:5]
+    return fit.predict(new, interval="prediction", method="bootstrap", size=11, rng=rng())["mean"].to_numpy()
+
+
+# (module, constant): what is done in pieces of that size, and a size that does not divide it.
+SAME = {
+    ("basis", "CHUNK"): (sums, 9),
+    ("batch", "ROOM"): (many_fits, 500),
+    ("pieces", "BLOCK"): (sums_of_groups, 37),
+    ("random_effects", "BLOCK"): (moments, 4 * 20 * 3),
+    ("eb", "CHUNK"): (mixture, 4),
+    ("clone_prediction", "CHUNK"): (clone_mixture, 4),
+}
+# The same for draws: how many there are.
+COUNTED = {
+    ("bootstrap", "CHUNK"): (refitted, 4, 11),
+    ("boundary", "CHUNK"): (null_draws, 500, 2011),
+    ("random_effects", "BLOCK"): (effects, 4 * 20 * 3, 11),
+    ("prediction_errors", "CHUNK"): (errors, 4, 11),
+    ("prediction_errors", "ROOM"): (errors, 4 * 170, 11),
+}
+
+
+def test_every_size_of_pieces_is_here():
+    found = set()
+    for module in pkgutil.iter_modules(lmmlib.__path__):
+        names = vars(importlib.import_module(f"lmmlib.{module.name}"))
+        found |= {(module.name, name) for name in ("CHUNK", "BLOCK", "ROOM") if name in names}
+    assert found - OTHER == set(SAME) | set(COUNTED)
+
+
+def test_a_range_with_a_step_is_one_of_these():
+    """Work in pieces is a range with a step; one that is new belongs into the tables above."""
+    found = set()
+    for path in Path(lmmlib.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "range" and len(node.args) == 3:
+                found.add((path.stem, ast.unparse(node.args[2])))
+    pieces_of_work = {("basis", "size"), ("batch", "chunk"), ("bootstrap", "CHUNK"), ("boundary", "CHUNK")}
+    pieces_of_work |= {("pieces", "size"), ("random_effects", "size")}
+    assert found == pieces_of_work | {("random_effects", "thin")}
+
+
+def with_size(monkeypatch, key, size):
+    module, name = key
+    monkeypatch.setattr(importlib.import_module(f"lmmlib.{module}"), name, size)
+    if module == "basis":
+        monkeypatch.setattr(basis.chunks, "__defaults__", (size,))
+
+
+@pytest.mark.parametrize("key", SAME, ids=".".join)
+def test_the_same_numbers_in_pieces(key, many, monkeypatch):
+    work, size = SAME[key]
+    calls = counted(monkeypatch, key)
+    whole, once = work(many), calls()
+    with_size(monkeypatch, key, size)
+    apart = work(many)
+    assert calls() > 2 * once, "it was done in one piece"
+    for name, value in whole.items():
+        scale = np.abs(value).max(initial=0)
+        assert_allclose(apart[name], value, rtol=1e-6 if key[0] == "batch" else 1e-9, atol=1e-9 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("key", COUNTED, ids=".".join)
+def test_as_many_draws_as_were_asked_for(key, many, monkeypatch):
+    work, size, count = COUNTED[key]
+    calls = counted(monkeypatch, key)
+    with_size(monkeypatch, key, size)
+    drawn = work(many)
+    assert calls() > 1, "it was done in one piece"
+    assert len(drawn) == count and np.isfinite(drawn).all()
+    positive = drawn[drawn != 0]
+    assert len(np.unique(positive)) == len(positive), "a piece is repeated"
+
+
+def counted(monkeypatch, key):
+    """Counts the calls of the function that does one piece."""
+    inner = {
+        "basis": (basis.np, "bincount"),
+        "batch": (batch, "solve"),
+        "pieces": (pieces, "_of"),
+        "random_effects": (random_effects, "inverse_lower"),
+        "eb": (eb, "batched_effects"),
+        "clone_prediction": (clone_prediction, "batched_effects"),
+        "bootstrap": (bootstrap, "fit_many"),
+        "boundary": (boundary, "_suprema"),
+        "prediction_errors": (prediction_errors, "batched_effects"),
+    }
+    module, name = inner[key[0]]
+    plain, calls = getattr(module, name), []
+
+    def counting(*args, **kwargs):
+        calls.append(1)
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, counting)
+    return lambda: len(calls)
+
+
+def test_rows_of_a_prediction_in_pieces(many, monkeypatch):
+    whole = limits(many)
+    monkeypatch.setattr(prediction_errors, "ROOM", 2 * 11)  # two of five rows at a time
+    assert_allclose(limits(many), whole, rtol=1e-12)
