@@ -1,5 +1,7 @@
 """Wald, Satterthwaite and Kenward-Roger: exact special cases, bad contrasts, boundary D."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -8,7 +10,7 @@ from scipy.stats import f, norm, t, ttest_1samp
 
 import lmmlib
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.inference import _moments_match, curvature
+from lmmlib.inference import _moments_match, _satterthwaite, curvature
 
 
 def balanced(n, m=4, seed=11):
@@ -211,6 +213,32 @@ def test_a_null_that_contradicts_a_dependence_is_an_error(cross):
             lmmlib.wald(gls, L, null=null)
         with pytest.raises(ParameterError, match="of L have rank .*contradicts"):
             lmmlib.kenward_roger(cross, L, D, SIGMA2, null)
+
+
+@pytest.mark.parametrize("df", [None, 4])
+def test_rows_that_are_tested_together_have_the_limits_of_each_alone(cross, df):
+    result = lmmlib.gls(cross, D, SIGMA2)
+    rows = np.array([[1.0, 0.0], [1.0, 3.0]])
+    both = lmmlib.wald(result, rows, df=df)
+    for k, row in enumerate(rows):
+        one = lmmlib.wald(result, row, df=df)
+        for name in ("estimate", "se", "lower", "upper"):
+            assert_allclose(getattr(both, name)[k], getattr(one, name)[0], rtol=1e-12, err_msg=name)
+
+
+def test_a_direction_of_at_most_two_df_leaves_two_in_all():
+    """The pooled F has no mean then: independent directions of 1.5 and 40 df, and of 3 and 40 as the control."""
+
+    def pooled(first):
+        """2 var^2 / g'Ag is nu when g is var sqrt(2 / nu)."""
+        variances, P = np.array([1.0, 2.0]), np.zeros((2, 2, 2))
+        for k, nu in enumerate((first, 40.0)):
+            P[k, k, k] = np.sqrt(2 / nu) / variances[k]
+        return _satterthwaite(SimpleNamespace(Phi=np.diag(variances), P=P), np.eye(2), np.eye(2))
+
+    assert pooled(1.5) == pooled(2.0) == 2.0
+    E = 3 / 1 + 40 / 38
+    assert pooled(3.0) == pytest.approx(2 * E / (E - 2), rel=1e-12)
 
 
 def test_scale_and_rows_of_l_do_not_matter(cross):

@@ -1,12 +1,15 @@
 """Overdispersion is seen, Poisson counts are not accused, and effective parameters are those of the hat matrix."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
+from lmmlib import poisson_dispersion
 from lmmlib.errors import ParameterError
-from lmmlib.poisson_dispersion import effective_parameters
+from lmmlib.poisson_dispersion import Dispersion, effective_parameters
 from lmmlib.poisson_fit import fit_poisson, fit_poisson_design
 from tests.unit.counts import design
 
@@ -58,6 +61,17 @@ def test_by_simulation():
     assert worse.overdispersion(99, np.random.default_rng(1)).p == pytest.approx(0.01)
     with pytest.raises(ParameterError, match="rng must be"):
         fit.overdispersion(99)
+
+
+def test_simulated_z_and_p_by_hand(monkeypatch):
+    """The sample standard deviation of the simulated ratios, and the data's own ratio counted in p."""
+    own, simulated = 1.05, [1.0, 0.8, 1.1]
+    ratios = iter([own, *simulated])
+    monkeypatch.setattr(poisson_dispersion, "_pearson", lambda fit: Dispersion(1.0, 1.0, next(ratios), 0.0, 0.0))
+    fit = SimpleNamespace(simulate=lambda rng, size: np.zeros((2, size)), refit=lambda y: None)
+    d = poisson_dispersion.overdispersion(fit, 3, np.random.default_rng(1))
+    assert_allclose([d.ratio, d.p], [own, (1 + 1) / (1 + 3)], rtol=1e-14)
+    assert_allclose(d.z, (own - np.mean(simulated)) / np.std(simulated, ddof=1), rtol=1e-12)
 
 
 def test_repr():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmmlib import posterior
+from lmmlib import clone, posterior
 from lmmlib.errors import ParameterError
 from lmmlib.gibbs import sample
 from lmmlib.posterior import readable
@@ -75,6 +75,33 @@ def test_arviz(drawn):
     b = drawn.b(groups=["c3"], thin=2)
     assert data.b.sel(group="c3").shape == b.shape[:2] + b.shape[3:]
     assert "b" not in drawn.to_arviz().posterior
+
+
+@pytest.mark.parametrize("thin", [3, 7, 66])
+def test_thinned_draws_are_the_same_ones_in_every_variable(drawn, thin):
+    """Also where it does not divide the 200 draws."""
+    data = drawn.to_arviz(b=True, thin=thin).posterior
+    whole = {"beta": drawn.beta, "D": drawn.D, "sigma2": drawn.sigma2}
+    assert set(data.data_vars) == {*whole, "b"}
+    for name, values in whole.items():
+        np.testing.assert_array_equal(data[name], values[:, ::thin], err_msg=name)
+    np.testing.assert_array_equal(data["b"], drawn.b(thin=thin))
+    assert data["b"].shape[1] == len(range(0, 200, thin))
+
+
+@pytest.mark.parametrize("run", [sample, clone])
+def test_a_thinned_run_keeps_every_so_many_sweeps_of_the_longer_one(frame, run):
+    """The same for every field that is kept."""
+
+    def drawn(draws, thin):
+        made = run("lead ~ week + (week | child)", frame, draws=draws, thin=thin, chains=2, warmup=20, seed=1, **more)
+        return made.source.draws[3] if run is clone else made
+
+    more = {"n_clones": (3,)} if run is clone else {}
+    whole, thinned = drawn(28, 1), drawn(4, 7)
+    for name in ("beta", "D", "sigma2"):
+        kept = getattr(whole, name)[:, 6::7]
+        np.testing.assert_allclose(getattr(thinned, name), kept, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def test_arviz_without_random_effects(frame):

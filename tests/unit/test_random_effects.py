@@ -1,6 +1,7 @@
 """Random effects of the draws: their moments and draws against dense conditional distributions."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lmmlib
@@ -40,6 +41,18 @@ def test_moments_do_not_depend_on_the_blocks(drawn, monkeypatch):
     whole = drawn.random_effects()
     monkeypatch.setattr(random_effects, "BLOCK", 200)
     np.testing.assert_allclose(drawn.random_effects(), whole, rtol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1.0, 2e6])
+def test_effects_far_from_zero_keep_their_sd(size):
+    """So far from zero that squares less squared means would lose all digits: 200 rows each, so sigma^2/200."""
+    rng = np.random.default_rng(1)
+    g = np.repeat(np.arange(8), 200)
+    y = size * rng.standard_normal(8)[g] + rng.standard_normal(len(g))
+    drawn = sample("y ~ 0 + (1 | g)", pd.DataFrame({"y": y, "g": g}), draws=200, chains=2, warmup=100, seed=1)
+    sd = drawn.random_effects()["sd"]
+    # What the shrinkage takes off, and how sigma2 varies over the draws, are below a hundredth.
+    np.testing.assert_allclose(sd, np.sqrt(drawn.sigma2.mean() / 200), rtol=1e-2)
 
 
 def test_draws_follow_the_conditional_distribution(drawn):

@@ -1,0 +1,154 @@
+"""The same seed gives the same draws, and another seed others: every function that takes one."""
+
+import importlib
+import inspect
+import pkgutil
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lmmlib
+from lmmlib import bootstrap, boundary, clone_prediction, components, eb, gibbs, intervals, poisson_dispersion, predict
+from lmmlib.cloning import clone_design
+
+RANDOM = {"rng", "seed", "random_state"}
+# Steps that the functions below put together: they take the generator, never a seed.
+STEPS = {
+    *("bootstrap.refits", "bootstrap.checked_rng", "chains.advance", "chains.beta_and_effects", "chains.start"),
+    *("chains.sweep", "cloning.run", "conditionals.draw_D", "conditionals.draw_beta", "conditionals.draw_effects"),
+    *("conditionals.draw_sigma2", "draws.responses", "entries.bartlett", "entries.inverse_wishart_factor"),
+    *("gibbs.generator", "intervals.bootstrap_draws", "noncentred.draw_rates_D", "noncentred.redraw_D"),
+    *("noncentred.standardised_effects", "prediction_errors.bootstrap_errors", "prediction_errors.bootstrap_interval"),
+    *("ridge.slide", "scales.Scale.draw_rates"),
+}
+
+
+@pytest.fixture(scope="module")
+def dyestuff():
+    return lmmlib.load("dyestuff")
+
+
+@pytest.fixture(scope="module")
+def null(dyestuff):
+    return lmmlib.fit("Yield ~ 1 + (0 | Batch)", dyestuff, "ML")
+
+
+@pytest.fixture(scope="module")
+def fit(dyestuff):
+    return lmmlib.fit("Yield ~ 1 + (1 | Batch)", dyestuff, "ML")
+
+
+@pytest.fixture(scope="module")
+def cloned():
+    frame = lmmlib.simulate.recipe("neyman-scott-m2")
+    return lmmlib.clone("y ~ 1 + (1 | group)", frame, (25, 1000), draws=100, seed=1)
+
+
+@pytest.fixture(scope="module")
+def poisson():
+    return lmmlib.fit_poisson("count ~ 1 + (1 | site)", lmmlib.simulate.recipe("counts-4x2"))
+
+
+def rng(seed):
+    return np.random.default_rng(seed)
+
+
+FORMULA = "Yield ~ 1 + (1 | Batch)"
+BRIEF = {"draws": 6, "chains": 2, "warmup": 3}
+NEW = pd.DataFrame({"Batch": ["A", "new"]})
+WALD = {"method": "bootstrap", "size": 6}
+KINDS = {
+    "bootstrap.parametric_bootstrap": lambda s, fit: bootstrap.parametric_bootstrap(fit, 6, rng(s)).loglik,
+    "boundary.exact_null": lambda s, fit: boundary.exact_null(fit.cross, "ML", 40, rng(s)),
+    "clone_prediction.predict": lambda s, cloned: clone_prediction.predict(cloned, 6, rng(s)).b,
+    "clone_prediction.predict_data_twice": lambda s, cloned: clone_prediction.predict_data_twice(cloned, 6, rng(s)).b,
+    "cloned.Cloned.predict": lambda s, cloned: cloned.predict(6, rng(s)).b,
+    "cloning.clone": lambda s, dyestuff: lmmlib.clone(FORMULA, dyestuff, (1, 5), seed=s, **BRIEF).draws(),
+    "cloning.clone_design": lambda s, fit: clone_design(fit.design, (1, 5), seed=s, **BRIEF).draws(),
+    "cloning_pymc.clone_pymc": lambda s: by_pymc(s),
+    "compare.compare": lambda s, null, fit: lmmlib.compare(null, fit, "bootstrap", 6, rng(s)).draws,
+    "components.variance_components": lambda s, fit: components.variance_components(fit, **WALD, rng=rng(s))["upper"],
+    "eb.laird_louis": lambda s, fit: eb.laird_louis(fit, 6, rng(s)).b,
+    "fit.Fit.confint": lambda s, fit: fit.confint(**WALD, rng=rng(s))["upper"],
+    "fit.Fit.predict": lambda s, fit: fit.predict(NEW, **WALD, rng=rng(s))["se"],
+    "fit.Fit.simulate": lambda s, fit: fit.simulate(rng(s)),
+    "fit.Fit.variance_components": lambda s, fit: fit.variance_components(**WALD, rng=rng(s))["upper"],
+    "gibbs.sample": lambda s, dyestuff: gibbs.sample(FORMULA, dyestuff, seed=s, **BRIEF).frame(),
+    "gibbs.sample_design": lambda s, fit: gibbs.sample_design(fit.design, seed=s, **BRIEF).b(),
+    "intervals.confint": lambda s, fit: intervals.confint(fit, **WALD, rng=rng(s))["upper"],
+    "poisson_dispersion.overdispersion": lambda s, poisson: poisson_dispersion.overdispersion(poisson, 6, rng(s)).z,
+    "poisson_result.PoissonFit.overdispersion": lambda s, poisson: poisson.overdispersion(6, rng(s)).z,
+    "poisson_result.PoissonFit.simulate": lambda s, poisson: poisson.simulate(rng(s), 4),
+    "predict.predict": lambda s, fit: predict.predict(fit, NEW, **WALD, rng=rng(s))["se"],
+    "priors.HalfCauchy.draw": lambda s: lmmlib.HalfCauchy(2.0).draw(rng(s), 4),
+    "priors.HuangWand.draw": lambda s: lmmlib.HuangWand(2.0, [1.0, 2.0]).draw(rng(s), 4),
+    "priors.InverseGamma.draw": lambda s: lmmlib.InverseGamma(2.0, 1.0).draw(rng(s), 4),
+    "priors.InverseWishart.draw": lambda s: lmmlib.InverseWishart(4.0, np.eye(2)).draw(rng(s), 4),
+    "priors.Normal.draw": lambda s: lmmlib.Normal([0.0], [[1.0]]).draw(rng(s), 4),
+    "simulate.counts": lambda s: lmmlib.simulate.counts(rng(s), n_groups=4, n_i=2, mu=1.0, sigma=1.0)["count"],
+    "simulate.growth_curves": lambda s: lmmlib.simulate.growth_curves(
+        rng(s), n_groups=3, times=(0, 1), beta=[1.0, 1.0], D=np.eye(2), sigma2=1.0
+    )["y"],
+    "simulate.lmm": lambda s, fit: lmmlib.simulate.lmm(fit.design, [1.0], [[1.0]], 1.0, rng(s)),
+    "simulate.neyman_scott": lambda s: lmmlib.simulate.neyman_scott(
+        rng(s), n_groups=4, n_i=2, mu=1.0, sigma2=1.0, tau2=1.0
+    )["y"],
+}
+
+
+def by_pymc(seed):
+    """The seed that reaches the sampler, which is replaced: compiling takes long, and test_cloning_pymc does it."""
+    pm, nutpie = pytest.importorskip("pymc"), pytest.importorskip("nutpie")
+
+    def model(data, n_clones):
+        with pm.Model() as m:
+            mu = pm.Normal("mu", 0, 10)
+            pm.Normal("y", mu, 1, observed=data["y"])
+        return m
+
+    def sampler(compiled, draws, tune, chains, cores, seed, progress_bar):
+        return SimpleNamespace(posterior={"mu": pd.DataFrame(rng(seed).standard_normal((chains, draws)))})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nutpie, "compile_pymc_model", lambda model: None)
+        patch.setattr(nutpie, "sample", sampler)
+        return lmmlib.clone_pymc(model, {"y": np.arange(5.0)}, (1,), draws=20, seed=seed, progress=False).draws()
+
+
+def takers():
+    """Names of all functions and methods of lmmlib that take a seed or a generator, found by introspection."""
+    for module in pkgutil.iter_modules(lmmlib.__path__):
+        for name, value in vars(importlib.import_module(f"lmmlib.{module.name}")).items():
+            if getattr(value, "__module__", None) != f"lmmlib.{module.name}":
+                continue
+            methods = {f"{name}.{k}": f for k, f in vars(value).items()} if inspect.isclass(value) else {name: value}
+            for label, function in methods.items():
+                if not inspect.isfunction(function) or label.split(".")[-1].startswith("_"):
+                    continue
+                if RANDOM & set(inspect.signature(function).parameters):
+                    yield f"{module.name}.{label}"
+
+
+def test_every_function_that_takes_a_seed_is_here():
+    assert set(takers()) - STEPS == set(KINDS)
+    assert set(takers()) >= STEPS
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.filterwarnings("ignore::lmmlib.clone_prediction.DataTwiceWarning")
+def test_a_seed_fixes_the_draws_and_another_gives_others(name, request):
+    draw = KINDS[name]
+    inputs = {k: request.getfixturevalue(k) for k in list(inspect.signature(draw).parameters)[1:]}
+    one, two, other = (np.asarray(draw(seed, **inputs), float) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", lmmlib.simulate.RECIPES)
+def test_the_seed_of_a_recipe_is_that_of_its_data(name):
+    recipe = lmmlib.simulate.RECIPES[name]
+    made = recipe.function(rng(recipe.seed), **recipe.parameters)
+    pd.testing.assert_frame_equal(lmmlib.simulate.recipe(name), made)
+    assert not made.equals(recipe.function(rng(recipe.seed + 1), **recipe.parameters))
