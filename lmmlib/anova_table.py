@@ -11,6 +11,7 @@ import pandas as pd
 
 from lmmlib import contrasts
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.expressions import unmask
 
 if TYPE_CHECKING:
     from lmmlib.design import CrossProducts, Design
@@ -131,7 +132,9 @@ def _terms(spec) -> tuple[list[Term], list[Column]]:
                 columns.append(Column({name: code for name, code in parts if name not in widths}, numeric))
         names = {str(factor) for factor in entry.term.factors} - {"1"}
         place = np.arange(first, len(columns))
-        terms.append(Term(str(entry.term), place, frozenset(names - set(widths)), frozenset(names & set(widths))))
+        terms.append(
+            Term(unmask(str(entry.term)), place, frozenset(names - set(widths)), frozenset(names & set(widths)))
+        )
     return terms, columns
 
 
@@ -155,7 +158,8 @@ def _widths(spec) -> dict[str, int]:
         cells = sum(np.prod([len(_codes(spec, f, known)) for f in s.factors], dtype=int) for s in entry.scoped_terms)
         width = len(entry.columns) // cells if cells else 1
         if len(new) > 1 and width > 1:
-            raise DesignError(f"the columns of {entry.term} cannot be told apart without main effects; add {new[0]}")
+            term, one = unmask(str(entry.term)), unmask(new[0])
+            raise DesignError(f"the columns of {term} cannot be told apart without main effects; add {one}")
         widths |= dict.fromkeys(new, width)
     return widths
 

@@ -86,7 +86,7 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
     fit0 : Fit or PoissonFit
         The smaller model; for no random effects at all fit ``(0 | g)``.
     fit1 : Fit or PoissonFit
-        The larger model, by the same method on the same rows; counts with the same offset.
+        The larger model, by the same method on the same rows, with the same weights and offset.
     method : {"auto", "chi-square", "chi-bar-square", "exact", "bootstrap"}
         "auto" is chi-square in the interior and chi-bar-square on the boundary.
     size : int

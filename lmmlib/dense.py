@@ -22,19 +22,20 @@ def big_Z(design: Design) -> np.ndarray:
 
 
 def V(design: Design, D, sigma2: float) -> np.ndarray:
-    r"""Marginal covariance of all observations, (N, N): :math:`V = Z(I_n \otimes D)Z' + \sigma^2 I`.
+    r"""Marginal covariance of all observations, (N, N): :math:`V = Z(I_n \otimes D)Z' + \sigma^2 I`, or, with weights,
+    the variances of the residuals on the diagonal.
 
     Equation :eq:`marginal-covariance` of the book.
     """
     Z = big_Z(design)
     D = np.reshape(np.asarray(D, float), (len(design.z_names), len(design.z_names)))
-    return Z @ np.kron(np.eye(design.n_groups), D) @ Z.T + sigma2 * np.eye(design.n_obs)
+    return Z @ np.kron(np.eye(design.n_groups), D) @ Z.T + sigma2 * np.diag(design.residual_variances)
 
 
 def loglik(design: Design, beta, D, sigma2: float) -> float:
     r"""Marginal log-likelihood, equation :eq:`marginal-loglik` of the book, as printed."""
     Vy = V(design, D, sigma2)
-    r = design.y - design.X @ np.asarray(beta, float)
+    r = design.centred(design.y) - design.X @ np.asarray(beta, float)
     return float(-0.5 * (design.n_obs * np.log(2 * np.pi) + np.linalg.slogdet(Vy)[1] + r @ np.linalg.inv(Vy) @ r))
 
 
@@ -42,7 +43,7 @@ def gls(design: Design, D, sigma2: float) -> tuple[np.ndarray, np.ndarray]:
     r"""GLS estimate and its covariance, equations :eq:`gls-estimator` and :eq:`gls-covariance`, as printed."""
     W = np.linalg.inv(V(design, D, sigma2))
     cov = np.linalg.inv(design.X.T @ W @ design.X)
-    return cov @ design.X.T @ W @ design.y, cov
+    return cov @ design.X.T @ W @ design.centred(design.y), cov
 
 
 def profile_loglik(design: Design, D, sigma2: float) -> float:
@@ -67,7 +68,7 @@ def V_derivatives(design: Design) -> list[np.ndarray]:
             E = np.zeros((q, q))
             E[a, b] = E[b, a] = 1.0
             out.append(Z @ np.kron(np.eye(design.n_groups), E) @ Z.T)
-    return [*out, np.eye(design.n_obs)]
+    return [*out, np.diag(design.residual_variances)]
 
 
 def projection(design: Design, D, sigma2: float) -> np.ndarray:
@@ -85,20 +86,21 @@ def information_variance(design: Design, D, sigma2: float, method: str = "REML",
     expected = np.array([[0.5 * np.trace(A @ r @ A @ s) for s in dV] for r in dV])
     if kind == "expected":
         return expected
-    Py = P @ design.y
+    Py = P @ design.centred(design.y)
     return np.array([[Py @ r @ P @ s @ Py for s in dV] for r in dV]) - expected
 
 
 def score_variance(design: Design, D, sigma2: float, method: str = "REML") -> np.ndarray:
     r"""Score of (vech D, sigma2) with beta profiled out, as printed beside :eq:`information-variance`."""
     P, W = projection(design, D, sigma2), np.linalg.inv(V(design, D, sigma2))
-    A, Py = P if method == "REML" else W, P @ design.y
+    A, Py = P if method == "REML" else W, P @ design.centred(design.y)
     return np.array([0.5 * (Py @ r @ Py - np.trace(A @ r)) for r in V_derivatives(design)])
 
 
 def ols_covariance(design: Design, D, sigma2: float) -> np.ndarray:
     r"""True covariance of ordinary least squares, equation :eq:`ols-covariance` of the book, as printed."""
-    H = np.linalg.inv(design.X.T @ design.X) @ design.X.T
+    XtW = design.X.T / design.residual_variances
+    H = np.linalg.inv(XtW @ design.X) @ XtW
     return H @ V(design, D, sigma2) @ H.T
 
 
@@ -106,7 +108,7 @@ def sandwich(design: Design, beta, D, sigma2: float) -> np.ndarray:
     r"""Cluster-robust covariance, equation :eq:`sandwich` of the book, as printed."""
     W = np.linalg.inv(V(design, D, sigma2))
     C = np.linalg.inv(design.X.T @ W @ design.X)
-    r = design.y - design.X @ np.asarray(beta, float)
+    r = design.centred(design.y) - design.X @ np.asarray(beta, float)
     meat = np.zeros_like(C)
     for i in range(design.n_groups):
         rows = design.rows(i)
@@ -145,11 +147,13 @@ def henderson(design: Design, D, sigma2: float) -> tuple[np.ndarray, np.ndarray,
     Returns beta (p,), b (n_groups, q) and the inverse of the matrix of the system times sigma2, (p + n q, p + n q): the
     covariance of the errors of beta and of all b, group after group. A singular D has no inverse: DesignError.
     """
-    X, Z, p, D = design.X, big_Z(design), design.X.shape[1], np.asarray(D, float)
+    root = np.sqrt(1 / design.residual_variances)
+    X, Z, p, D = root[:, None] * design.X, root[:, None] * big_Z(design), design.X.shape[1], np.asarray(D, float)
     sd = np.sqrt(np.diag(D))
     if not (sd > 0).all() or np.linalg.matrix_rank(D / np.outer(sd, sd), tol=1e-10) < len(D):
         raise DesignError("D is singular, and these equations hold its inverse; lmmlib.henderson.henderson needs none")
+    y = root * design.centred(design.y)
     precision = sigma2 * np.kron(np.eye(design.n_groups), np.linalg.inv(D))
     C = np.block([[X.T @ X, X.T @ Z], [Z.T @ X, Z.T @ Z + precision]])
-    solution = np.linalg.solve(C, np.concatenate([X.T @ design.y, Z.T @ design.y]))
+    solution = np.linalg.solve(C, np.concatenate([X.T @ y, Z.T @ y]))
     return solution[:p], solution[p:].reshape(design.n_groups, -1), sigma2 * np.linalg.inv(C)

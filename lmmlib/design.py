@@ -16,7 +16,7 @@ import numpy as np
 
 from lmmlib.basis import Basis, Sums, dependence, divide
 from lmmlib.errors import DataError, DesignError
-from lmmlib.frames import check_size, group_codes
+from lmmlib.frames import check_size, checked_known, group_codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,12 @@ class Design:
         Rows left out because of missing values (``missing="drop"``).
     columns : dict
         The data frame's columns behind ``y``, ``X`` and ``Z``, each with its categories, or None for numbers.
+    weights : (n_obs,) array or None
+        Known precisions: the residual variance of a row is sigma2 over its weight. See :mod:`lmmlib.known`.
+    offset : (n_obs,) array or None
+        A known part of the mean.
+    weights_column, offset_column : str or None
+        The columns that they come from, if they are columns.
     """
 
     y: np.ndarray
@@ -59,15 +65,21 @@ class Design:
     columns: dict = field(default_factory=dict, repr=False)
     x_spec: object = field(default=None, repr=False)
     z_spec: object = field(default=None, repr=False)
+    weights: np.ndarray | None = None
+    offset: np.ndarray | None = None
+    weights_column: str | None = None
+    offset_column: str | None = None
 
     @classmethod
-    def from_arrays(cls, y, X, Z, group, *, x_names=None, z_names=None, diagonal=False) -> Design:
-        """Design from arrays; ``group`` may hold any labels, in any order.
+    def from_arrays(
+        cls, y, X, Z, group, *, x_names=None, z_names=None, diagonal=False, weights=None, offset=None
+    ) -> Design:
+        """Design from arrays; ``group`` may hold any labels, in any order; ``weights`` and ``offset`` are (N,) arrays.
 
         Raises
         ------
         DataError
-            If the lengths differ, there are no rows, or a value is not finite.
+            If the lengths differ, there are no rows, a value is not finite, or a weight is not above zero.
         DesignError
             If two columns have one name.
         """
@@ -88,6 +100,8 @@ class Design:
                 raise DataError(f"{name} must name {columns} columns; got {', '.join(map(str, given))}")
             check_names(list(given or ()))
         codes, names = group_codes(group)
+        known = {"weights": weights, "offset": offset}
+        known = {name: checked_known(name, v, len(y)) for name, v in known.items() if v is not None}
         return cls(
             y=y,
             X=X,
@@ -97,6 +111,7 @@ class Design:
             x_names=tuple(x_names or (f"x{j}" for j in range(X.shape[1]))),
             z_names=tuple(z_names or (f"z{j}" for j in range(Z.shape[1]))),
             diagonal=diagonal,
+            **known,
         )
 
     @property
@@ -138,7 +153,26 @@ class Design:
 
     def take(self, rows) -> Design:
         """The design of some rows only; groups without rows remain, with ``n_i`` = 0."""
-        return replace(self, y=self.y[rows], X=self.X[rows], Z=self.Z[rows], group=self.group[rows])
+        known = {k: v[rows] for k in ("weights", "offset") if (v := getattr(self, k)) is not None}
+        return replace(self, y=self.y[rows], X=self.X[rows], Z=self.Z[rows], group=self.group[rows], **known)
+
+    @property
+    def residual_variances(self) -> np.ndarray:
+        """Of each row in units of sigma2, (n_obs,): one over its weight, or one."""
+        return np.ones(self.n_obs) if self.weights is None else 1 / self.weights
+
+    def centred(self, y) -> np.ndarray:
+        """Responses (n_obs,) or (n_obs, B) less the offset."""
+        return y if self.offset is None else (y.T - self.offset).T
+
+    def standard_rows(self, y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """y less the offset, X and Z with rows times the root of the weight, so that all have the variance sigma2."""
+        y = self.centred(y)
+        if self.weights is None:
+            return y, self.X, self.Z
+        root = np.sqrt(self.weights)
+        X = self.X * root[:, None]
+        return (y.T * root).T, X, X if self.Z is self.X else self.Z * root[:, None]
 
     def __repr__(self) -> str:
         dropped = f", {self.n_dropped} rows dropped" if self.n_dropped else ""
@@ -177,6 +211,8 @@ class CrossProducts:
         How the working basis relates to the columns of the formula.
     n_i : (n_groups,) array
         Observations in each group.
+    log_weights : float
+        Sum of the logarithms of the weights of the rows, zero without weights.
     """
 
     work: Sums
@@ -186,6 +222,7 @@ class CrossProducts:
     x_names: tuple[str, ...]
     z_names: tuple[str, ...]
     diagonal: bool = False
+    log_weights: float = 0.0
 
     @property
     def n_obs(self) -> int:
@@ -289,7 +326,8 @@ class CrossProducts:
         n_i = np.zeros(len(names), int)
         n_i[[place[name] for name in self.group_names]] += self.n_i
         n_i[[place[name] for name in other.group_names]] += other.n_i
-        return replace(self, work=mine + theirs, n_i=n_i, group_names=names)
+        total = self.log_weights + other.log_weights
+        return replace(self, work=mine + theirs, n_i=n_i, group_names=names, log_weights=total)
 
     def __repr__(self) -> str:
         return (
@@ -317,6 +355,9 @@ def cross_products(design: Design) -> CrossProducts:
     CrossProducts
         Additive over chunks of rows.
     """
-    basis = Basis.of(design.y, design.X, design.Z)
-    work = Sums.of(design.y, design.X, design.Z, design.group, design.n_groups, basis)
-    return CrossProducts(work, basis, design.n_i, design.group_names, design.x_names, design.z_names, design.diagonal)
+    y, X, Z = design.standard_rows(design.y)
+    basis = Basis.of(y, X, Z)
+    work = Sums.of(y, X, Z, design.group, design.n_groups, basis)
+    names = design.group_names, design.x_names, design.z_names
+    log_weights = 0.0 if design.weights is None else float(np.log(design.weights).sum())
+    return CrossProducts(work, basis, design.n_i, *names, design.diagonal, log_weights)

@@ -169,17 +169,21 @@ class Fit:
         coverage: float = 0.95,
         size: int = 1000,
         rng: np.random.Generator | None = None,
+        weights=None,
+        offset=None,
     ) -> pd.DataFrame:
         """:func:`lmmlib.predict.predict`: predictions for new rows, with confidence or prediction intervals."""
         from lmmlib import predict
 
-        return predict.predict(self, newdata, level, new_groups, interval, method, coverage, size, rng)
+        return predict.predict(self, newdata, level, new_groups, interval, method, coverage, size, rng, weights, offset)
 
     def __repr__(self) -> str:
         return self.summary()
 
 
-def fit(formula: str, data: pd.DataFrame, method: str = "REML", missing: str = "error") -> Fit:
+def fit(
+    formula: str, data: pd.DataFrame, method: str = "REML", missing: str = "error", weights=None, offset=None
+) -> Fit:
     r"""Fit a linear mixed model by REML or maximum likelihood.
 
     The maximum of :eq:`restricted-loglik` or :eq:`profile-loglik` over all positive semidefinite D and all sigma2.
@@ -191,6 +195,10 @@ def fit(formula: str, data: pd.DataFrame, method: str = "REML", missing: str = "
     data : DataFrame
     method : {"REML", "ML"}
     missing : {"error", "drop"}
+    weights : str, Series or (n_obs,) array, optional
+        A column of the data or values: known precisions, the residual variance of a row being sigma2 over its weight.
+    offset : str, Series or (n_obs,) array, optional
+        A column of the data or values: a known part of the mean.
 
     Returns
     -------
@@ -203,7 +211,7 @@ def fit(formula: str, data: pd.DataFrame, method: str = "REML", missing: str = "
     DesignError
         If there is no random term, columns of X are dependent, or the rows do not identify D and sigma2.
     """
-    return fit_design(build_design(formula, data, missing), method)
+    return fit_design(build_design(formula, data, missing, weights, offset), method)
 
 
 def fit_design(design: Design, method: str = "REML") -> Fit:

@@ -21,6 +21,7 @@ from lmmlib.errors import DataError, FormulaError
 from lmmlib.evaluation import matrix, names_in, plain
 from lmmlib.expressions import columns_of, mask, masked, single_column, unmask
 from lmmlib.frames import check_frame, check_size, checked_rows, group_codes, is_text
+from lmmlib.known import known_design
 from lmmlib.syntax import Parts, parse
 
 # (a + b)^k has a number of terms that grows with the power of k.
@@ -85,7 +86,7 @@ def _side(text: str) -> Side:
     return Side(terms, frozenset(names), frozenset(coded))
 
 
-def build_design(formula: str, data: pd.DataFrame, missing: str = "error") -> Design:
+def build_design(formula: str, data: pd.DataFrame, missing: str = "error", weights=None, offset=None) -> Design:
     """Design of a mixed model from an lme4 formula and a data frame.
 
     Equation :eq:`lmm` of the book. Categorical columns are coded by treatment contrasts, the first level
@@ -99,6 +100,10 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error") -> De
         One row per observation, in any order.
     missing : {"error", "drop"}
         What to do with rows in which a column that the formula uses is missing.
+    weights : str, Series or (n_obs,) array, optional
+        A column of the data or values: known precisions, the residual variance of a row being sigma2 over its weight.
+    offset : str, Series or (n_obs,) array, optional
+        A column of the data or values: a known part of the mean.
 
     Returns
     -------
@@ -113,6 +118,8 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error") -> De
     DataError
         If a column is missing, or holds missing values, infinities, or text among numbers; names column and row.
     """
+    if weights is not None or offset is not None:
+        return known_design(build_design, formula, data, missing, weights, offset)
     parts, (response, fixed, *random) = read(formula)
     check_frame(data)
     variables = set().union(*(side.columns for side in (response, fixed, *random)))

@@ -190,3 +190,27 @@ def group_codes(labels) -> tuple[np.ndarray, tuple]:
     if (codes < 0).any():
         raise DataError(f"the group is missing in row {int(np.argmin(codes))} (rows count from 0)")
     return codes, tuple(names.tolist())
+
+
+def known_numbers(name: str, given, n_rows: int) -> np.ndarray:
+    """Weights or an offset as (n_rows,) floats, NaN where missing."""
+    if np.shape(given) != (n_rows,):
+        raise DataError(f"{name} must have one value for each of the {n_rows} rows; got shape {np.shape(given)}")
+    try:
+        # Through a Series, which knows pandas' missing values.
+        return pd.Series(given).to_numpy(float, na_value=np.nan)
+    except (TypeError, ValueError):
+        raise DataError(f"{name} must be real numbers, one for each row") from None
+
+
+def checked_known(name: str, given, n_rows: int, rows=slice(None)) -> np.ndarray:
+    """The same, after a check that these rows are finite and, if they are weights, above zero."""
+    values, low, must = known_numbers(name, given, n_rows), -LARGEST, "an offset is a finite number"
+    if name == "weights":
+        low, must = 1 / LARGEST, "a weight is a finite number above zero: leave rows of no weight out"
+    wrong = np.zeros(n_rows, bool)
+    wrong[rows] = ~((values >= low) & (values <= LARGEST))[rows]
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(f"{name} is {values[row]:g} in row {row} (rows count from 0), and {must}")
+    return values

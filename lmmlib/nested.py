@@ -31,6 +31,10 @@ def same_data(fit0: Fit, fit1: Fit) -> None:
             f"the fits are not of the same responses ({a.response!r}, {a.n_obs} rows, and {b.response!r}, {b.n_obs} "
             "rows, or in another order); fit both on one frame"
         )
+    for name in ("weights", "offset"):
+        one, other = getattr(a, name), getattr(b, name)
+        if (one is None) != (other is None) or one is not None and not np.array_equal(one, other):
+            raise ParameterError(f"the fits have different {name}; use the same in both")
     # The same groups under other numbers: each pair of codes occurs together or not at all.
     pairs = len(np.unique(np.column_stack([a.group, b.group]), axis=0))
     if (len(a.z_names) and len(b.z_names)) and not pairs == a.n_groups == b.n_groups:

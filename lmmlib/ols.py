@@ -2,7 +2,7 @@ r"""Ordinary least squares, its true covariance under the mixed model, and the c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -112,10 +112,11 @@ def sandwich(design: Design, beta, D, sigma2: float, correction: str = "none") -
         raise ParameterError(f"correction must be 'none' or 'groups'; got {correction!r}")
     if design.n_groups < 2:
         raise DesignError("a cluster-robust covariance needs at least two groups")
-    residual = design.y - design.X @ checked_beta(beta, design.x_names)
-    cross = cross_products(design.with_response(residual))
+    y, X, _ = design.standard_rows(design.y)
+    residual = y - X @ checked_beta(beta, design.x_names)
+    cross = cross_products(replace(design, y=design.y - design.X @ beta))
     w, weighted, index = cross.work, weigh(cross, D, sigma2), cross.patterns[1]
-    work = divide(design.X, cross.basis.Rx)
+    work = divide(X, cross.basis.Rx)
     Ztr = w.Zty + w.ZtX @ (cross.basis.Rx @ cross.basis.beta0)
     scores = np.array([np.bincount(design.group, c * residual, design.n_groups) for c in work.T])
     scores = scores.reshape(-1, design.n_groups).T

@@ -142,7 +142,7 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray) -> Pieces:
         beta,
         total[:, p, p] - (explained**2).sum(axis=1),
         R_inverse,
-        logdet @ count,
+        logdet @ count - cross.log_weights,
         2 * np.log(np.diagonal(R, axis1=1, axis2=2)).sum(axis=1) + 2 * np.log(np.abs(np.diag(cross.basis.Rx))).sum(),
         (A @ count).transpose(2, 0, 1),
         G,

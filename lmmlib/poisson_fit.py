@@ -13,7 +13,7 @@ from lmmlib.batch import ZERO
 from lmmlib.design import Design
 from lmmlib.deviance import theta_coordinates
 from lmmlib.draws import semidefinite_cholesky
-from lmmlib.errors import DataError, ParameterError
+from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.formula import build_design
 from lmmlib.poisson import Counts
 from lmmlib.poisson_checks import checked_counts, checked_offset, notes, offset_of, require_estimable
@@ -113,6 +113,8 @@ def fit_poisson_design(
         raise ParameterError(
             f"n_quadrature={n_quadrature!r} is for method='aghq'; Laplace's approximation has one node"
         )
+    if design.weights is not None or design.offset is not None:
+        raise DesignError("counts take no weights, and their offset is offset= of this function, not of the design")
     checked_counts(design)
     require_estimable(design)
     offset = None if offset is None else checked_offset(offset, design.n_obs)

@@ -19,6 +19,7 @@ from scipy.stats import norm
 from lmmlib.blup import random_effects
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.formula import fixed_matrix, random_matrix
+from lmmlib.known import of_new_rows
 from lmmlib.parameters import numbers
 from lmmlib.prediction_errors import NewRows, bootstrap_interval, error_variance
 
@@ -43,6 +44,8 @@ def predict(
     coverage: float = 0.95,
     size: int = 1000,
     rng: np.random.Generator | None = None,
+    weights=None,
+    offset=None,
 ) -> pd.DataFrame:
     r"""Predictions for new rows, with intervals for their means or for new observations.
 
@@ -66,7 +69,7 @@ def predict(
         What to do, at the conditional level, with groups that the fit has not seen.
     interval : {"confidence", "prediction"}, optional
         For :math:`x'\beta + z'b_i` (conditional) or :math:`x'\beta` (population); or for a new observation, which adds
-        sigma2, and at the level of the population the :math:`z'Dz` of a group that is not known.
+        sigma2 (over its weight), and at the level of the population the :math:`z'Dz` of a group that is not known.
     method : {"plugin", "corrected", "bootstrap"}
         Errors for known D and sigma2; corrected for their estimation, by REML's information also for ML fits; or from
         ``size`` simulated data sets. The limits of the first two are normal quantiles, so for x'beta with few groups
@@ -78,6 +81,10 @@ def predict(
         Simulated data sets of the bootstrap.
     rng : Generator
         For the bootstrap.
+    weights : str, Series or array, optional
+        Of the new rows, for prediction intervals: by default the column that the fit had.
+    offset : str, Series or array, optional
+        Of the new rows: by default the column that the fit had; a fit with an array as offset needs it here.
 
     Returns
     -------
@@ -110,8 +117,11 @@ def predict(
     own = np.zeros(len(mean))  # the part of the error that is independent of the data
     if interval == "prediction" or level == "conditional":
         own += np.where(rows.group < 0, np.einsum("ra,ab,rb->r", rows.Z, D, rows.Z), 0.0)
+    shift = of_new_rows(fit.design, "offset", offset, newdata)
+    mean = mean if shift is None else mean + shift
     if interval == "prediction":
-        own += sigma2
+        known = of_new_rows(fit.design, "weights", weights, newdata)
+        own += sigma2 if known is None else sigma2 / known
     failed = None
     if method == "bootstrap":
         se, ends, failed = bootstrap_interval(fit, rows, own, coverage, size, rng)

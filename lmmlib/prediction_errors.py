@@ -6,7 +6,7 @@ The bootstrap knows the random effects of the data that it simulates, and so the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,13 +15,14 @@ from lmmlib.basis import chunks, divide
 from lmmlib.batch import ROOM, Fits, fit_many
 from lmmlib.bootstrap import CHUNK, checked_rng
 from lmmlib.design import CrossProducts
-from lmmlib.draws import responses, semidefinite_cholesky
+from lmmlib.draws import semidefinite_cholesky
 from lmmlib.errors import DesignError
 from lmmlib.inference import curvature
 from lmmlib.information import d_directions
 from lmmlib.parameters import checked_count
 from lmmlib.progress import progress_bar
 from lmmlib.responses import Responses
+from lmmlib.simulate import lmm
 from lmmlib.weighted import weigh
 
 if TYPE_CHECKING:
@@ -196,10 +197,11 @@ def _simulated(fit: Fit, size: int, rng) -> Iterator[tuple[np.ndarray, np.ndarra
     """Chunks of random effects (many, n_groups, q) and responses (n_obs, many) that have them."""
     design, q = fit.design, len(fit.D)
     L, none = semidefinite_cholesky(fit.D.to_numpy()), np.zeros((0, 0))
+    no_effects = replace(design, Z=design.Z[:, :0])
     for part in chunks(size, max(1, min(CHUNK, ROOM // (design.n_obs + design.n_groups * q * q)))):
         many = len(range(*part.indices(size)))
         b = rng.standard_normal((many, design.n_groups, q)) @ L.T
-        Y = responses(rng, design.X, design.Z[:, :0], design.group, 0, fit.beta, none, fit.sigma2, many)
+        Y = lmm(no_effects, fit.beta, none, fit.sigma2, rng, many)
         for k in range(q):
             Y += design.Z[:, k, None] * b[:, design.group, k].T
         yield b, Y

@@ -14,6 +14,8 @@ def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, level: 
 
     .. math:: X_i\hat\beta + Z_i\hat b_i \;\text{(conditional)}, \qquad X_i\hat\beta \;\text{(population)}
 
+    and the offset if there is one.
+
     Parameters
     ----------
     design : Design
@@ -30,6 +32,7 @@ def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, level: 
     """
     _checked("level", level, ("conditional", "population"))
     mean = design.X @ beta
+    mean = mean if design.offset is None else mean + design.offset
     if level == "population":
         return mean
     b = random_effects(cross, beta, D, sigma2)
@@ -41,7 +44,8 @@ def residuals(
 ) -> np.ndarray:
     r"""Response less fitted value, (n_obs,), as it is or scaled.
 
-    Scaled conditional residuals are divided by sigma, as lme4 prints them. Scaled population residuals are
+    Scaled conditional residuals are divided by sigma (and times the root of the
+    weight), as lme4 prints them. Scaled population residuals are
     :math:`C_i^{-1}(y_i - X_i\hat\beta)` with :math:`V_i = C_iC_i'` (Cholesky): under the model uncorrelated with
     variance 1, up to the estimation of the parameters.
 
@@ -64,7 +68,9 @@ def residuals(
     raw = design.y - fitted(design, cross, beta, D, sigma2, level)
     if kind == "response":
         return raw
-    return raw / np.sqrt(sigma2) if level == "conditional" else _whitened(design, raw, D, sigma2)
+    if level == "population":
+        return _whitened(design, raw, D, sigma2)
+    return raw / np.sqrt(sigma2 * design.residual_variances)
 
 
 def _whitened(design: Design, raw, D, sigma2: float) -> np.ndarray:
@@ -73,7 +79,8 @@ def _whitened(design: Design, raw, D, sigma2: float) -> np.ndarray:
     for size in np.unique(design.n_i[design.n_i > 0]):
         rows = order[first[:-1][design.n_i == size][:, None] + np.arange(size)]
         Z = design.Z[rows]
-        C = np.linalg.cholesky(Z @ D @ np.swapaxes(Z, 1, 2) + sigma2 * np.eye(size))
+        noise = sigma2 * design.residual_variances[rows][:, :, None] * np.eye(size)
+        C = np.linalg.cholesky(Z @ D @ np.swapaxes(Z, 1, 2) + noise)
         out[rows] = np.linalg.solve(C, raw[rows][..., None])[..., 0]
     return out
 

@@ -44,7 +44,8 @@ class Responses:
     @classmethod
     def of_columns(cls, cross: CrossProducts, design: Design, Y: np.ndarray) -> Responses:
         """The columns of Y (n_obs, B) in place of the response of the design."""
-        X, Z = divide(design.X, cross.basis.Rx), divide(design.Z, cross.basis.Rz)
+        Y, X, Z = design.standard_rows(Y)
+        X, Z = divide(X, cross.basis.Rx), divide(Z, cross.basis.Rz)
         beta0 = X.T @ Y / len(Y)
         Y = Y - X @ beta0
         q, p = Z.shape[1], X.shape[1]

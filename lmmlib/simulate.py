@@ -167,7 +167,8 @@ def lmm(design: Design, beta, D, sigma2: float, rng: np.random.Generator, size: 
         If a parameter is outside its domain or of the wrong shape; names it.
     """
     count = 1 if size is None else checked_count("size", size)
-    y = responses(rng, design.X, design.Z, design.group, design.n_groups, beta, D, sigma2, count)
+    known = None if design.weights is None else design.residual_variances, design.offset
+    y = responses(rng, design.X, design.Z, design.group, design.n_groups, beta, D, sigma2, count, *known)
     return y[:, 0] if size is None else y
 
 

@@ -76,5 +76,5 @@ def weigh(cross: CrossProducts, D, sigma2) -> Weighted:
         XtVy=(w.Xty - np.einsum("gqa,gq->a", HX, Hy)) / sigma2,
         ytVy=(w.yty - float(np.sum(Hy**2))) / sigma2,
         half=half,
-        logdet=float(logdet),
+        logdet=float(logdet) - cross.log_weights,
     )

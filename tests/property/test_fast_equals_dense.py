@@ -36,7 +36,7 @@ class Model:
 
 @st.composite
 def models(draw, definite=False, diagonal=st.booleans(), least_groups=1):
-    """A mixed model: groups of 1 to 7 rows in a random order, q 1-3, p 1-4, D of any rank from 0 to q."""
+    """A mixed model: groups of 1 to 7 rows in a random order, q 1-3, p 1-4, D of any rank, weights, an offset."""
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     q, p = draw(st.integers(1, 3)), draw(st.integers(1, 4))
     sizes = draw(st.lists(st.integers(1, 7), min_size=least_groups, max_size=6))
@@ -60,9 +60,10 @@ def models(draw, definite=False, diagonal=st.booleans(), least_groups=1):
         D = np.diag([float(k < rank) * (0.2 + a**2) for k, a in enumerate(A[0])])
     else:
         D = A[:, :rank] @ A[:, :rank].T + (0.2 * np.eye(q) if definite else 0.0)
-    design = lmmlib.Design.from_arrays(
-        X @ rng.normal(size=p) + 2 * rng.normal(size=N), X, Z, labels, diagonal=is_diagonal
-    ).take(shuffled)
+    known = {"weights": rng.uniform(0.1, 10, N)} if draw(st.booleans()) else {}
+    known |= {"offset": 10 * rng.normal(size=N)} if draw(st.booleans()) else {}
+    y = X @ rng.normal(size=p) + 2 * rng.normal(size=N) + known.get("offset", 0.0)
+    design = lmmlib.Design.from_arrays(y, X, Z, labels, diagonal=is_diagonal, **known).take(shuffled)
     return Model(design, D, draw(st.sampled_from([0.3, 1.0, 5.0])), rank)
 
 
@@ -93,7 +94,7 @@ def test_estimates_and_their_covariances(m):
     close(result.cov, cov)
     close(lmmlib.ols_covariance(cross, *args), dense.ols_covariance(design, *args))
     close(lmmlib.information_beta(cross, *args), np.linalg.inv(cov))
-    residual = design.y - design.X @ np.ones(len(beta))
+    residual = design.centred(design.y) - design.X @ np.ones(len(beta))
     score = design.X.T @ np.linalg.solve(dense.V(design, *args), residual)
     close(lmmlib.score_beta(cross, np.ones(len(beta)), *args), score)
     if design.n_groups > 1:
@@ -107,7 +108,8 @@ def test_ols_is_gls_without_random_effects(m):
     same = lmmlib.gls(m.cross, zero, result.sigma2)
     close(result.beta, same.beta)
     close(result.cov, same.cov)
-    beta, rss, _, _ = np.linalg.lstsq(m.design.X, m.design.y, rcond=None)
+    y, X, _ = m.design.standard_rows(m.design.y)
+    beta, rss, _, _ = np.linalg.lstsq(X, y, rcond=None)
     close(result.beta, beta)
     assert_allclose(result.rss, rss[0], rtol=1e-9)
 
@@ -160,11 +162,16 @@ def test_precision_and_determinant(m, i):
 @given(models())
 def test_cross_products_are_those_of_the_columns(m):
     cross, d = m.cross, m.design
-    close(cross.XtX, d.X.T @ d.X, 1e-13)
-    close(cross.Xty, d.X.T @ d.y, 1e-12)
-    assert_allclose(cross.yty, d.y @ d.y, rtol=1e-12)
+    y_all, X_all, Z_all = d.standard_rows(d.y)
+    root = np.ones(d.n_obs) if d.weights is None else np.sqrt(d.weights)
+    assert_allclose(y_all, root * (d.y - (0 if d.offset is None else d.offset)), rtol=1e-12)
+    assert_allclose(np.c_[X_all, Z_all], root[:, None] * np.c_[d.X, d.Z], rtol=1e-14)
+    assert_allclose(cross.log_weights, 2 * np.log(root).sum(), atol=1e-12)
+    close(cross.XtX, X_all.T @ X_all, 1e-13)
+    close(cross.Xty, X_all.T @ y_all, 1e-12)
+    assert_allclose(cross.yty, y_all @ y_all, rtol=1e-12)
     for i in range(d.n_groups):
-        y, X, Z = d.group_rows(i)
+        y, X, Z = (part[d.rows(i)] for part in (y_all, X_all, Z_all))
         close(cross.ZtZ[i], Z.T @ Z, 1e-12)
         close(cross.ZtX[i], Z.T @ X, 1e-12)
         close(cross.Zty[i], Z.T @ y, 1e-11)
