@@ -1,6 +1,6 @@
 """A mixed model with random numbers, in the notation of the book: nothing here comes from lmmlib but the Design."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -165,3 +165,29 @@ def within(n, m):
 def between(n, m):
     """The matrix of m sum_i (mean_i - mean)^2."""
     return np.eye(n * m) - 1 / (n * m) - within(n, m)
+
+
+def error_covariance(m, C, C0):
+    """Covariance of the error C y - X_0 beta - C0 b for CX = X_0: a linear map of the independent b and epsilon."""
+    G = np.kron(np.eye(m.n), m.D)
+    of_b = C @ m.Zbig - C0
+    return of_b @ G @ of_b.T + m.sigma2 * C @ C.T
+
+
+def blup_matrix(m, X0, Z0):
+    """The matrix of X_0 betahat + Z_0 bhat."""
+    GZW = np.kron(np.eye(m.n), m.D) @ m.Zbig.T @ m.W
+    K = m.Phi @ m.X.T @ m.W
+    return X0 @ K + Z0 @ GZW @ (np.eye(m.N) - m.X @ K)
+
+
+def effects(m, i):
+    """The matrix that picks b_i from all b."""
+    return np.eye(m.n * m.q)[i * m.q : (i + 1) * m.q]
+
+
+def at_estimates(m, method="REML"):
+    """(lmmlib's fit, the model with the estimates as its D and sigma2)."""
+    fitted = lmmlib.fit_design(m.design, method=method)
+    assert fitted.converged and not fitted.is_singular
+    return fitted, replace(m, D=fitted.D.to_numpy(), sigma2=fitted.sigma2)

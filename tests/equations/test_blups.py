@@ -8,26 +8,7 @@ from scipy.linalg import block_diag, null_space
 import lmmlib
 from lmmlib.blup import conditional_covariance, random_effects
 from lmmlib.henderson import henderson
-from tests.equations.models import Model, least_eigenvalue, log_normal
-
-
-def error_covariance(m, C, C0):
-    """Covariance of the error C y - X_0 beta - C0 b for CX = X_0: a linear map of the independent b and epsilon."""
-    G = np.kron(np.eye(m.n), m.D)
-    of_b = C @ m.Zbig - C0
-    return of_b @ G @ of_b.T + m.sigma2 * C @ C.T
-
-
-def blup_matrix(m, X0, Z0):
-    """The matrix of X_0 betahat + Z_0 bhat."""
-    GZW = np.kron(np.eye(m.n), m.D) @ m.Zbig.T @ m.W
-    K = m.Phi @ m.X.T @ m.W
-    return X0 @ K + Z0 @ GZW @ (np.eye(m.N) - m.X @ K)
-
-
-def effects(m, i):
-    """The matrix that picks b_i from all b."""
-    return np.eye(m.n * m.q)[i * m.q : (i + 1) * m.q]
+from tests.equations.models import Model, blup_matrix, effects, error_covariance, least_eigenvalue, log_normal
 
 
 def test_joint_normal(m):
@@ -235,8 +216,8 @@ def test_mse_decomposition(m):
     with_residuals = ((best @ m.Zbig - effects(m, i)) @ G @ m.Zbig.T + m.sigma2 * best) @ M
     assert_allclose(with_residuals, 0, atol=1e-10)
     rng = np.random.default_rng(1)
-    b = rng.normal(size=(60_000, m.n * m.q)) @ np.linalg.cholesky(G).T
-    y = b @ m.Zbig.T + np.sqrt(m.sigma2) * rng.normal(size=(60_000, m.N))
+    b = rng.normal(size=(30_000, m.n * m.q)) @ np.linalg.cholesky(G).T
+    y = b @ m.Zbig.T + np.sqrt(m.sigma2) * rng.normal(size=(30_000, m.N))
     large = (np.einsum("ra,ab,rb->r", y, M, y) > np.trace(M @ m.V))[:, None]
     prediction = np.where(large, y @ other.T, y @ best.T)
     error, extra = prediction - b @ effects(m, i).T, prediction - y @ best.T
@@ -244,7 +225,7 @@ def test_mse_decomposition(m):
     S = m.D @ Z.T @ np.linalg.inv(V)
     printed = m.D - S @ Z @ m.D + S @ X @ m.Phi @ X.T @ S.T + extra.T @ extra / len(y)
     size = np.sqrt(np.outer(np.diag(printed), np.diag(printed)))
-    assert_allclose(error.T @ error / len(y) / size, printed / size, atol=0.03)
+    assert_allclose(error.T @ error / len(y) / size, printed / size, atol=0.04)
 
 
 def test_difference(m):
