@@ -133,7 +133,7 @@ def _terms(spec) -> tuple[list[Term], list[Column]]:
         names = {str(factor) for factor in entry.term.factors} - {"1"}
         place = np.arange(first, len(columns))
         terms.append(
-            Term(unmask(str(entry.term)), place, frozenset(names - set(widths)), frozenset(names & set(widths)))
+            Term(unmask(str(entry.term), ""), place, frozenset(names - set(widths)), frozenset(names & set(widths)))
         )
     return terms, columns
 

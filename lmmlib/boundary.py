@@ -147,12 +147,13 @@ def _distinct(values: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.bincount(place, values * times) / count, count
 
 
-def exact_null(cross: CrossProducts, method: str, size: int, rng: np.random.Generator) -> np.ndarray:
+def exact_null(cross: CrossProducts, method: str, size: int, rng: np.random.Generator, n_fixed: int = 0) -> np.ndarray:
     r"""Draws from the exact law of the likelihood ratio of one variance, when it is zero.
 
-    .. math:: \sup_{\lambda\ge0}\Big\{m\log\frac{\sum_sw_s^2}{\sum_sw_s^2/(1 + \lambda\mu_s)}
+    .. math:: \sup_{\lambda\ge0}\Big\{m\log\frac{u + \sum_sw_s^2}{\sum_sw_s^2/(1 + \lambda\mu_s)}
         - \sum_s\log(1 + \lambda\xi_s)\Big\}
 
+    with u = 0, or, if fixed effects are tested together with the variance, chi-square with as many degrees of freedom.
     Equation :eq:`lrt-spectral` of the book; Crainiceanu and Ruppert (2004). The :math:`\mu_s` are the eigenvalues of
     :math:`Z'MZ`; for ML m = N and the :math:`\xi_s` are those of Z'Z, for REML m = N - p and they are the
     :math:`\mu_s`. The supremum is refined to rounding error.
@@ -164,11 +165,13 @@ def exact_null(cross: CrossProducts, method: str, size: int, rng: np.random.Gene
     method : {"REML", "ML"}
     size : int
     rng : Generator
+    n_fixed : int
+        Fixed effects that the hypothesis leaves out too, for ML only.
 
     Returns
     -------
     (size,) array
-        Exactly zero where the estimated variance is.
+        Without fixed effects exactly zero where the estimated variance is.
 
     Raises
     ------
@@ -192,13 +195,15 @@ def exact_null(cross: CrossProducts, method: str, size: int, rng: np.random.Gene
         chunk = min(CHUNK, size - first)
         w2 = rng.chisquare(many, (chunk, len(mu)))
         rest = rng.chisquare(N - p - many.sum(), chunk)
-        draws.append(_suprema(w2, rest, mu * scale, xi * scale, many_xi, m))
+        u = rng.chisquare(n_fixed, chunk) if n_fixed else 0.0
+        draws.append(_suprema(w2, rest, u, mu * scale, xi * scale, many_xi, m))
     return np.concatenate(draws)
 
 
-def _suprema(w2, rest, mu, xi, many_xi, m) -> np.ndarray:
+def _suprema(w2, rest, u, mu, xi, many_xi, m) -> np.ndarray:
     """The best gain over all ratios, for each row of w2: the best of a grid, then golden sections around it."""
-    total = w2.sum(axis=1) + rest
+    left_over = w2.sum(axis=1) + rest
+    total = left_over + u
 
     def gain(ratio):
         """At one ratio for each draw."""
@@ -215,6 +220,7 @@ def _suprema(w2, rest, mu, xi, many_xi, m) -> np.ndarray:
         up = gain(left) < gain(right)
         a, b = np.where(up, left, a), np.where(up, b, right)
     fine = gain((a + b) / 2)
-    # The gain starts at zero with this slope: downwards, and with no better point of the grid, the maximum is at zero.
-    slope = m * (w2 @ mu) / total - (many_xi * xi).sum()
-    return np.where((best == 0) & (slope <= 0), 0.0, np.maximum(np.maximum(fine, coarse.max(axis=1)), 0.0))
+    # The gain starts with this slope: downwards, and with no better point of the grid, the maximum is at zero.
+    slope = m * (w2 @ mu) / left_over - (many_xi * xi).sum()
+    start = m * np.log(total / left_over)
+    return np.where((best == 0) & (slope <= 0), start, np.maximum(np.maximum(fine, coarse.max(axis=1)), start))

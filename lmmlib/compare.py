@@ -3,7 +3,7 @@ r"""Comparisons of fitted models: likelihood ratio tests with the right referenc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.stats import chi2
 
 from lmmlib.bootstrap import refits
 from lmmlib.boundary import chi_bar_square_sf, exact_null, variance_weights
+from lmmlib.design import cross_products
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.nested import is_diagonal, matches, nested_fixed, nested_random, of_counts, same_data
 from lmmlib.rounding import fixed
@@ -79,7 +80,9 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
     Equation :eq:`lrt` of the book. Fixed effects: chi-square, by ML only. A random column more: the chi-bar-square
     :eq:`chi-bar-square`, half on q and half on q + 1 degrees of freedom (Stram and Lee 1994); for a diagonal D up to
     three new columns, with weights from the information. Both hold if the other variances are not zero. One variance
-    alone: also the exact law :eq:`lrt-spectral`. Anything: the bootstrap :eq:`bootstrap-p`.
+    alone, by ML also together with fixed effects: the exact law :eq:`lrt-spectral`. One variance of several that are
+    uncorrelated, by REML: the law that would be exact were the other random effects known and taken out, an
+    approximation (Greven et al. 2008). Anything: the bootstrap :eq:`bootstrap-p`.
 
     Parameters
     ----------
@@ -88,7 +91,8 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
     fit1 : Fit or PoissonFit
         The larger model, by the same method on the same rows, with the same weights and offset.
     method : {"auto", "chi-square", "chi-bar-square", "exact", "bootstrap"}
-        "auto" is chi-square in the interior and chi-bar-square on the boundary.
+        "auto" is chi-square in the interior and chi-bar-square on the boundary. "exact" says in its ``reference``
+        whether the law is exact or approximate.
     size : int
         Number of draws of "exact" and "bootstrap".
     rng : Generator, optional
@@ -131,14 +135,7 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
     if method == "chi-bar-square":
         return _chi_bar_square(fit0, fit1, statistic, boundary, df_fixed, given)
     if method == "exact":
-        if len(fit0.D) or len(fit1.D) != 1 or df_fixed:
-            raise DesignError(
-                "the exact law is for one random column against none, (0 | g), with the same fixed effects; "
-                "use method='bootstrap'"
-            )
-        draws = exact_null(fit1.cross, fit1.method, size, rng)
-        name = "exact law of the RLRT" if fit1.method == "REML" else "exact law of the LRT"
-        return Comparison(**_simulated(statistic, draws, name, method, given, 0))
+        return _spectral(fit0, fit1, statistic, df_fixed, given, size, rng)
     small, large = refits(fit0, [fit0, fit1], size, rng)
     failed = small.failed | large.failed
     draws = _ratio(fit0, fit1, small.criterion, large.criterion)
@@ -147,6 +144,27 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
     if not len(draws):
         raise DesignError(f"no simulated data set could be fitted: {large.reason[0]}")
     return Comparison(**_simulated(statistic, draws, "parametric bootstrap", method, given, int(failed.sum())))
+
+
+def _spectral(fit0: Fit, fit1: Fit, statistic: float, df_fixed: int, given, size: int, rng) -> Comparison:
+    """The exact law, or for one of several variances the approximation by that of a model with this one alone."""
+    law = "exact law of the RLRT" if fit1.method == "REML" else "exact law of the LRT"
+    if not len(fit0.D) and len(fit1.D) == 1:
+        draws = exact_null(fit1.cross, fit1.method, size, rng, df_fixed)
+        return Comparison(**_simulated(statistic, draws, law, "exact", given, 0))
+    if not is_diagonal(fit1) or len(fit1.D) - len(fit0.D) != 1 or df_fixed or fit1.method != "REML":
+        raise DesignError(
+            "the exact law is for one random column against none, (0 | g), and its approximation for one more of "
+            "several that are uncorrelated, (x || g), by REML and with the same fixed effects; use method='bootstrap'"
+        )
+    place, _ = matches(fit0.design.Z, fit1.design.Z)
+    (new,) = set(range(len(fit1.D))) - set(place)
+    Z, names = fit1.design.Z[:, [new]], (fit1.design.z_names[new],)
+    alone = cross_products(replace(fit1.design, Z=Z, z_names=names, diagonal=False))
+    law = f"approximate law of the RLRT of {names[0]}"
+    test = _simulated(statistic, exact_null(alone, "REML", size, rng), law, "exact", given, 0)
+    test["note"] = f"the law is exact when the other random effects are known, and {names[0]} is the only one estimated"
+    return Comparison(**test)
 
 
 def _simulated(statistic, draws, reference, method, given, n_failed) -> dict:

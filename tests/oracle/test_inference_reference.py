@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
@@ -40,6 +41,27 @@ def test_exact_law_of_the_dyestuff():
     assert_allclose(ours.statistic, theirs["stat"], atol=2e-8)
     se = np.hypot(ours.mcse, np.sqrt(theirs["p"] / theirs["nsim"]))
     assert abs(ours.p - theirs["p"]) < 4 * se
+
+
+RLRSIM = json.loads((Path(__file__).parents[1] / "reference/inference/rlrsim.json").read_text())
+
+
+@pytest.mark.parametrize("row", RLRSIM["tests"], ids=lambda r: r["set"])
+def test_exact_laws_of_rlrsim(row):
+    """A variance together with fixed effects, and one of two variances (there, as here, an approximation)."""
+    data = pd.DataFrame(RLRSIM["data"][row["set"]])
+    small, large = (lmmlib.fit(row[k], data, row["method"]) for k in ("small", "large"))
+    ours = lmmlib.compare(small, large, "exact", size=40_000, rng=np.random.default_rng(4))
+    assert_allclose(ours.statistic, row["statistic"], atol=1e-6)
+    # Theirs is the maximum over a grid, and p the share of draws beyond the statistic.
+    se = np.sqrt(row["p"] * (1 - row["p"]) * (1 / 40_000 + 1 / row["nsim"]))
+    assert abs(ours.p - row["p"]) < 4 * se
+    for level in (0.9, 0.99):
+        tail = np.mean(ours.draws > row[f"q{100 * level:.0f}"])
+        assert abs(tail - (1 - level)) < 4 * np.sqrt(level * (1 - level) * (1 / 40_000 + 1 / row["nsim"]))
+    approximate = len(small.D) > 0
+    assert ours.reference.startswith("approximate law of the RLRT of" if approximate else "exact law of the LRT")
+    assert ("the other random effects are known" in ours.note) == approximate
 
 
 def test_bootstrap_of_the_dental_slope():

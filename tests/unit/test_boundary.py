@@ -1,5 +1,7 @@
 """Chi-bar-square tails, and the exact law against an F distribution and against brute force."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -62,6 +64,24 @@ def test_balanced_law_is_that_of_an_f_statistic(balanced, method, zero):
         assert abs(tail - (1 - level)) < 4 * np.sqrt(level * (1 - level) / 20_000)
 
 
+@pytest.mark.parametrize("n_fixed", [1, 2])
+def test_a_variance_together_with_fixed_effects(unbalanced, n_fixed):
+    """Against simulated fits."""
+    rng = np.random.default_rng(2)
+    large = replace(unbalanced, X=np.column_stack([unbalanced.X, rng.standard_normal(32)]), x_names=("a", "b", "c"))
+    kept = 3 - n_fixed
+    small = replace(large, X=large.X[:, :kept], x_names=large.x_names[:kept], Z=np.zeros((32, 0)), z_names=())
+    draws = exact_null(lmmlib.cross_products(large), "ML", 4000, rng, n_fixed)
+    Y = rng.standard_normal((32, 4000))
+    fits = [lmmlib.fit_many(d, Y, "ML") for d in (small, large)]
+    simulated = fits[0].criterion - fits[1].criterion
+    assert kstest(draws, simulated).pvalue > 1e-3
+    # Negative controls: the variance alone, and the fixed effects alone.
+    assert kstest(exact_null(lmmlib.cross_products(large), "ML", 4000, rng), simulated).pvalue < 1e-6
+    n = 32 * np.log1p(n_fixed * f.ppf(np.linspace(0.001, 0.999, 4000), n_fixed, 29) / 29)
+    assert kstest(n, simulated).pvalue < 1e-3
+
+
 def _response_with(F):
     """Six groups of five with a given F."""
     import pandas as pd
@@ -77,8 +97,6 @@ def test_unbalanced_law_is_that_of_simulated_fits(unbalanced, method):
     cross = lmmlib.cross_products(unbalanced)
     draws = exact_null(cross, method, 4000, np.random.default_rng(2))
     Y = np.random.default_rng(3).standard_normal((32, 4000))
-    from dataclasses import replace
-
     null = replace(unbalanced, Z=np.zeros((32, 0)), z_names=())
     small, large = (lmmlib.fit_many(d, Y, method) for d in (null, unbalanced))
     simulated = np.maximum(small.criterion - large.criterion, 0)
