@@ -17,6 +17,7 @@ import numpy as np
 from lmmlib.basis import Basis, Sums, dependence, divide
 from lmmlib.errors import DataError, DesignError
 from lmmlib.frames import check_size, checked_known, group_codes
+from lmmlib.minque import Grams
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,6 +296,11 @@ class CrossProducts:
     def n_patterns(self) -> int:
         """Number of distinct Z_i'Z_i: one for a balanced design."""
         return len(self.patterns[0])
+
+    @cached_property
+    def grams(self) -> Grams:
+        """Inner products of the derivatives of V by D and sigma2."""
+        return Grams(self.work, *self.patterns, self.n_obs)
 
     @cached_property
     def _dependence(self) -> str | None:

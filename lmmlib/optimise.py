@@ -9,7 +9,7 @@ import numpy as np
 
 from lmmlib.design import CrossProducts
 from lmmlib.deviance import Deviance, d_coordinates, deviance, theta_coordinates
-from lmmlib.pieces import pieces
+from lmmlib.minque import coordinates
 from lmmlib.responses import Responses
 
 # Half the Newton decrement is what the deviance still has to fall. Below this share of the deviance, its rounding
@@ -68,17 +68,15 @@ def start(cross: CrossProducts, data: Responses) -> np.ndarray:
     (B, k) array
         In the working basis.
     """
-    q, many = len(cross.z_names), len(data)
-    s = pieces(cross, data, np.zeros((1, q, q)))
+    q, p, many = len(cross.z_names), len(cross.x_names), len(data)
     E = d_coordinates(cross)
-    k, P = len(E), np.einsum("rab,axby->rxy", E, s.CC[0])
-    expected = np.empty((k + 1, k + 1))  # the same for all responses
-    expected[:k, :k] = np.einsum("rab,bcda,scd->rs", E, s.AA[0] - 2 * s.AG[0], E) + np.einsum("rxy,sxy->rs", P, P)
-    expected[:k, k] = expected[k, :k] = np.einsum("rab,ab->r", E, s.A[0] - s.G[0])
-    expected[k, k] = cross.n_obs - len(cross.x_names)
-    observed = np.column_stack([np.einsum("rab,zab->zr", E, s.uu), s.r2])
-    alpha = np.linalg.lstsq((expected + expected.T) / 2, observed.T, rcond=None)[0].T
-    sigma2 = np.maximum(alpha[:, k], 0.05 * s.r2 / cross.n_obs)
+    k, to_E = len(E), coordinates(E)
+    beta = np.linalg.solve(data.WtW[:, :p, :p], data.WtW[:, :p, p, None])[..., 0]
+    u = data.entries[:, p] - np.einsum("axzg,zx->azg", data.entries[:, :p], beta)
+    r2 = data.WtW[:, p, p] - np.einsum("zx,zx->z", data.WtW[:, :p, p], beta)
+    observed = np.column_stack([np.einsum("rab,azg,bzg->zr", E, u, u, optimize=True), r2])
+    alpha = np.linalg.lstsq(to_E.T @ cross.grams.taken @ to_E, observed.T, rcond=None)[0].T
+    sigma2 = np.maximum(alpha[:, k], 0.05 * r2 / cross.n_obs)
     relative = alpha[:, :k] / np.where(sigma2 > 0, sigma2, 1.0)[:, None]
     if cross.diagonal:
         return np.sqrt(np.maximum(relative, LEAST_START))
