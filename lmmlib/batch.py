@@ -11,8 +11,9 @@ from scipy.linalg import solve_triangular
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.deviance import Deviance, theta_coordinates
 from lmmlib.draws import semidefinite_cholesky
-from lmmlib.errors import DataError, DesignError, ParameterError
+from lmmlib.errors import DataError, ParameterError
 from lmmlib.frames import LARGEST
+from lmmlib.identify import require_identified
 from lmmlib.information import checked_method
 from lmmlib.optimise import Step, minimise
 from lmmlib.parameters import numbers
@@ -138,7 +139,7 @@ def fit_many(design: Design, Y, method: str = "REML") -> Fits:
     if Y.ndim != 2 or Y.shape[0] != design.n_obs:
         raise DataError(f"Y must be ({design.n_obs}, B), one response a column; got shape {Y.shape}")
     cross = cross_products(design)
-    require_identified(cross)
+    require_identified(cross, design.grouping)
     q, p = len(cross.z_names), len(cross.x_names)
     good = (np.abs(Y) <= LARGEST).all(axis=0)
     chunk = max(1, ROOM // max(cross.n_obs, cross.n_groups * max(q, 1) * (p + q + 1)))
@@ -243,26 +244,3 @@ def _estimates(cross: CrossProducts, data: Responses, best: Deviance, method: st
         converged=np.ones(many, bool),
         reason=("",) * many,
     )
-
-
-def require_identified(cross: CrossProducts) -> None:
-    """Raise unless the rows can tell D and sigma2 apart."""
-    cross.require_full_rank()
-    q, p = len(cross.z_names), len(cross.x_names)
-    if cross.n_obs <= p + (q > 0):
-        raise DesignError(f"{cross.n_obs} rows are too few for {p} fixed effects and the variances; leave columns out")
-    if not q:
-        return
-    ZtZ = cross.work.ZtZ.sum(axis=0) / cross.n_obs
-    if np.linalg.eigvalsh(ZtZ).min() < 1e-12:
-        raise DesignError(
-            f"the random columns {', '.join(cross.z_names)} are linearly dependent over all rows, so D is not "
-            "identified; leave one out"
-        )
-    patterns, index = cross.patterns
-    ranks = np.linalg.matrix_rank(patterns, hermitian=True)[index]
-    if cross.n_obs <= ranks.sum():
-        raise DesignError(
-            f"{cross.n_obs} rows in {cross.n_groups} groups are no more than the random effects ({q} in each group "
-            f"that has enough rows): sigma2 and D cannot be told apart; use fewer random columns"
-        )

@@ -6,10 +6,10 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.stats import chi2
 
-from lmmlib.batch import require_identified
 from lmmlib.bootstrap import checked_rng
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.identify import require_identified
 from lmmlib.information import checked_method, information_variance
 from lmmlib.parameters import checked_count
 

@@ -15,7 +15,6 @@ import pandas as pd
 from scipy.linalg import solve_triangular
 
 from lmmlib.basis import Basis, Sums, divide
-from lmmlib.batch import require_identified
 from lmmlib.design import CrossProducts, Design
 from lmmlib.errors import DataError, DesignError, FormulaError, LmmError, NoRowsError, ParameterError
 from lmmlib.evaluation import matrix, names_in
@@ -302,6 +301,11 @@ def fit_sums(coding: Coding, cross: CrossProducts, method: str = "REML") -> Fit:
             f"the coding has the columns {coding.x_names} and {coding.z_names}, the sums have {cross.x_names} and "
             f"{cross.z_names}: the sums were made with another coding"
         )
-    require_identified(cross)  # names dependent columns, at which the factors of _orthonormal would stop
+    cross.require_full_rank()  # names dependent columns, at which the factors of _orthonormal would stop
+    if np.linalg.eigvalsh(cross.work.ZtZ.sum(axis=0) / cross.n_obs).min(initial=1) < 1e-12:
+        raise DesignError(
+            f"the random columns {', '.join(cross.z_names)} are linearly dependent over all rows, and sums need "
+            "independent ones; leave one out"
+        )
     kept = {f.name: coding.__dict__[f.name] for f in fields(Coding)} | {"group_names": cross.group_names}
     return fit_cross(Coding(**kept), _orthonormal(cross), method)

@@ -24,6 +24,7 @@ from lmmlib.errors import DesignError, ParameterError
 from lmmlib.formula import build_design
 from lmmlib.gaussian_clones import Gaussian, improper_clones, result
 from lmmlib.gibbs import MAX_MEMORY, generator, memory, require_memory
+from lmmlib.identify import require_allowed
 from lmmlib.noncentred import redraw_D
 from lmmlib.parameters import checked_count
 from lmmlib.posterior import Draws, readable
@@ -49,6 +50,8 @@ def clone(
     missing: str = "error",
     progress: bool | None = None,
     max_memory: float = MAX_MEMORY,
+    *,
+    unidentified: str = "error",
 ) -> Cloned:
     r"""Maximum likelihood, not REML, of a mixed model by data cloning.
 
@@ -78,6 +81,8 @@ def clone(
     progress : bool, optional
     max_memory : float
         Bytes that the draws for one K may take.
+    unidentified : {"error", "allow"}
+        Whether to go on when the data do not tell D and sigma2 apart, so that no number of clones will.
 
     Returns
     -------
@@ -88,6 +93,8 @@ def clone(
     ------
     FormulaError, DataError
         As :func:`lmmlib.build_design`.
+    DesignError
+        If the data, once the fixed effects are taken out, do not identify D and sigma2.
     ParameterError
         If a number is out of range, or the posterior is improper for every K; says which, and why.
     """
@@ -96,7 +103,9 @@ def clone(
         raise DesignError(
             "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"
         )
-    return clone_design(design, n_clones, priors, draws, chains, warmup, thin, seed, progress, max_memory)
+    return clone_design(
+        design, n_clones, priors, draws, chains, warmup, thin, seed, progress, max_memory, unidentified=unidentified
+    )
 
 
 def clone_design(
@@ -110,6 +119,8 @@ def clone_design(
     seed: int | np.random.Generator | None = None,
     progress: bool | None = None,
     max_memory: float = MAX_MEMORY,
+    *,
+    unidentified: str = "error",
 ) -> Cloned:
     """:func:`clone` for a design that is there already; its parameters."""
     K_all, rng = checked_clones(n_clones), generator(seed)
@@ -118,6 +129,7 @@ def clone_design(
     if not isinstance(priors, Priors | None):
         raise ParameterError(f"priors must be lmmlib.Priors(beta=..., sigma=..., D=...); got {priors!r}")
     cross = cross_products(design)
+    require_allowed(cross, design.grouping, unidentified)
     priors = (priors or Priors()).resolved(cross)
     improper = improper_clones(cross, priors, K_all)
     kept, flat = {}, ridges(cross)

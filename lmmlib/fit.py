@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from lmmlib import anova_table, blup, contrasts, residuals, simulate
-from lmmlib.batch import require_identified, solve
+from lmmlib.batch import solve
 from lmmlib.blup import Blups
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.errors import DesignError
 from lmmlib.formula import build_design
+from lmmlib.identify import require_identified
 from lmmlib.inference import Wald
 from lmmlib.information import checked_method
 from lmmlib.optimise import Step
@@ -249,7 +250,7 @@ def fit_cross(design: Design, cross: CrossProducts, method: str = "REML") -> Fit
     -------
     Fit
     """
-    require_identified(cross)
+    require_identified(cross, design.grouping)
     fits, log = solve(cross, Responses.of_cross(cross), method)
     if not np.isfinite(fits.loglik[0]):
         raise DesignError(f"{fits.reason[0]}; is {design.response!r} the response that you mean?")

@@ -21,6 +21,7 @@ from lmmlib.conditionals import Model
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.formula import build_design
+from lmmlib.identify import require_allowed
 from lmmlib.parameters import checked_count
 from lmmlib.posterior import Draws, Run, readable
 from lmmlib.priors import Priors
@@ -46,6 +47,8 @@ def sample(
     missing: str = "error",
     progress: bool | None = None,
     max_memory: float = MAX_MEMORY,
+    *,
+    unidentified: str = "error",
 ) -> Draws:
     r"""Draws from the posterior distribution of a mixed model, by Gibbs sampling.
 
@@ -79,6 +82,9 @@ def sample(
     max_memory : float
         Bytes that the run may take.
 
+    unidentified : {"error", "allow"}
+        Whether to go on when the data do not tell D and sigma2 apart, so that the priors alone decide.
+
     Returns
     -------
     Draws
@@ -87,6 +93,8 @@ def sample(
     ------
     FormulaError, DataError
         As :func:`lmmlib.build_design`.
+    DesignError
+        If the data, once the fixed effects are taken out, do not identify D and sigma2.
     ParameterError
         If the posterior is improper, centring is impossible, or the draws would not fit into memory; says which.
     """
@@ -96,7 +104,18 @@ def sample(
             "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"
         )
     return sample_design(
-        design, priors, draws, chains, warmup, thin, parametrisation, blocked, seed, progress, max_memory
+        design,
+        priors,
+        draws,
+        chains,
+        warmup,
+        thin,
+        parametrisation,
+        blocked,
+        seed,
+        progress,
+        max_memory,
+        unidentified=unidentified,
     )
 
 
@@ -112,6 +131,8 @@ def sample_design(
     seed: int | np.random.Generator | None = None,
     progress: bool | None = None,
     max_memory: float = MAX_MEMORY,
+    *,
+    unidentified: str = "error",
 ) -> Draws:
     """:func:`sample` for a design that is there already; its parameters."""
     plan, rng = Plan.of(parametrisation, blocked), generator(seed)
@@ -121,6 +142,7 @@ def sample_design(
     cross = cross_products(design)
     if not isinstance(priors, Priors | None):
         raise ParameterError(f"priors must be lmmlib.Priors(beta=..., sigma=..., D=...); got {priors!r}")
+    require_allowed(cross, design.grouping, unidentified)
     priors = (priors or Priors()).resolved(cross)
     require_proper(cross, priors)
     model = model_of(cross, priors)

@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from lmmlib.design import CrossProducts
-from lmmlib.errors import DesignError
+from lmmlib.errors import DesignError, ParameterError
 from lmmlib.information import d_directions, variance_names
 from lmmlib.minque import Grams, coordinates, vech
 
@@ -95,29 +95,47 @@ def require_identified(cross: CrossProducts, grouping: str = "", sigma2: bool = 
         Names the column, or the entries of D, with what is likely to be the reason and what helps.
     """
     cross.require_full_rank()
-    q, p = len(cross.z_names), len(cross.x_names)
-    if cross.n_obs <= p:
-        raise DesignError(f"{cross.n_obs} rows are too few for {p} fixed effects and a variance; leave columns out")
+    require_seen(cross, grouping, sigma2)
+
+
+def require_allowed(cross: CrossProducts, grouping: str, unidentified: str) -> None:
+    """:func:`require_seen` for samplers, which can do without: what the data do not say, the priors do.
+
+    Raises
+    ------
+    ParameterError
+        If ``unidentified`` is not "error" or "allow".
+    DesignError
+        If it is "error", as :func:`require_seen`.
+    """
+    if unidentified not in ("error", "allow"):
+        raise ParameterError(f"unidentified is 'error' or 'allow'; got {unidentified!r}")
+    if unidentified == "error":
+        try:
+            require_seen(cross, grouping)
+        except DesignError as error:
+            raise DesignError(f"{error}. To see what the priors alone make of it, pass unidentified='allow'") from None
+
+
+def require_seen(cross: CrossProducts, grouping: str = "", sigma2: bool = True) -> None:
+    """The half of :func:`require_identified` that concerns D and sigma2."""
     found = unseen(cross, sigma2=sigma2)
     if not len(found):
         return
     names, said = _in_words(cross, found)
-    raise DesignError(
-        f"the data do not identify {_listed(names)}: what the fixed effects leave of them {said}. "
-        f"{_reason(cross, grouping)}"
-    )
+    raise DesignError(f"the data do not identify {_listed(names)}: {said}. {_reason(cross, grouping, sigma2)}")
 
 
 def _in_words(cross: CrossProducts, found: np.ndarray) -> tuple[list[str], str]:
     """Names of the parameters that are not identified, and how they change without being seen."""
-    names, E = variance_names(cross), d_directions(cross)
+    names, E = variance_names(cross), d_directions(cross, working=True)
     if not cross.diagonal:  # from entries of D in the working basis to those of the formula
         inverse = np.linalg.inv(cross.basis.Rz)
-        D = inverse @ np.einsum("de,eab->dab", found[:, : len(E)], d_directions(cross, working=True)) @ inverse.T
+        D = inverse @ np.einsum("de,eab->dab", found[:, : len(E)], E) @ inverse.T
         found = np.column_stack([*(D[:, a, b] for a, b in vech(len(cross.z_names))), found[:, len(E) :]])
-    unit = np.sqrt(np.diag(cross.grams.plain))
-    length = np.linalg.norm(unit[:, None] * coordinates(E), axis=0)[: found.shape[1]]
-    length = np.where(length > 0, length, 1.0)
+    size = np.linalg.norm(cross.basis.Rz, axis=0)  # root mean squares of the columns of Z
+    pairs = zip(range(len(size)), range(len(size)), strict=True) if cross.diagonal else vech(len(size))
+    length = np.array([size[a] * size[b] or 1.0 for a, b in pairs] + [1.0])[: found.shape[1]]
     rows = _reduced(found * length)
     rows = np.where(np.abs(rows) > NAMED * np.abs(rows).max(axis=1, keepdims=True), rows / length, 0.0)
     alone, together = [], []
@@ -126,9 +144,10 @@ def _in_words(cross: CrossProducts, found: np.ndarray) -> tuple[list[str], str]:
         parts = [f"{names[first]} changes by 1", *(f"{names[r]} by {row[r] / row[first]:.4g}" for r in others)]
         together += [_listed(parts)] if others else []
         alone += [] if others else [names[first]]
-    said = [f"does not depend on {_listed(alone)}"] if alone else []
-    said += [f"has the same variance when {', or when '.join(together)}"] if together else []
-    return [names[r] for r in np.flatnonzero(rows.any(axis=0))], ", and ".join(said)
+    of = "what the fixed effects leave of the data"
+    said = [f"{of} does not depend on {'it' if rows.any(axis=0).sum() == 1 else _listed(alone)}"] if alone else []
+    said += [f"{of} has the same variance when {', or when '.join(together)}"] if together else []
+    return [names[r] for r in np.flatnonzero(rows.any(axis=0))], "; and ".join(said)
 
 
 def _reduced(rows: np.ndarray) -> np.ndarray:
@@ -148,13 +167,18 @@ def _reduced(rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _reason(cross: CrossProducts, grouping: str) -> str:
+def _reason(cross: CrossProducts, grouping: str, sigma2: bool) -> str:
     """What is likely to be the reason, and what helps."""
     z, of = cross.z_names, f"of {grouping!r} " if grouping else ""
+    alone = f"the model without random effects is (0 | {grouping or 'g'})"
+    if cross.n_obs <= len(cross.x_names):
+        return (
+            f"{cross.n_obs} rows are too few for {len(cross.x_names)} fixed effects and a variance; leave columns out"
+        )
     if cross.n_groups == 1:
-        return f"There is a single group {of}({cross.group_names[0]!r}), which says nothing of how groups vary: " + ALONE
-    if (cross.n_i <= 1).all():
-        return f"Each group {of}has one row, so that random effects and residuals are one thing: " + ALONE
+        return f"There is a single group {of}({cross.group_names[0]!r}), which says nothing of how groups vary; {alone}"
+    if sigma2 and (cross.n_i <= 1).all():
+        return f"Each group {of}has one row, so that random effects and residuals are one thing; {alone}"
     Rz = cross.basis.Rz
     if not cross.diagonal and np.linalg.eigvalsh(cross.work.ZtZ.sum(axis=0)).min() < SEEN * cross.n_obs:
         return f"The random columns {_listed(z)} are linearly dependent over all rows; leave one out"
@@ -168,18 +192,15 @@ def _reason(cross: CrossProducts, grouping: str) -> str:
     follows = [name for a, name in enumerate(z) if _follows(cross, a)]
     if follows and cross.n_i.max() >= len(z):
         return (
-            f"In each group {of}{follows[-1]} is a combination of the other random columns, as a covariate is that does "
-            f"not vary within groups; leave {follows[-1]} out of the random term"
+            f"In each group {of}{follows[-1]} is a combination of the other random columns, as a covariate is that "
+            f"does not vary within groups; leave {follows[-1]} out of the random term"
         )
     few, many = cross.n_i[cross.n_i > 0].min(), cross.n_i.max()
     other = "" if cross.diagonal or len(unseen(replace(cross, diagonal=True))) else ", or make D diagonal with ||"
     return (
-        f"The {few if few == many else f'{few} to {many}'} rows of a group {of}are too few, or too much alike from "
-        f"group to group, for {len(z)} random columns; leave one out{other}"
+        f"Groups {of}with n_i = {few if few == many else f'{few} to {many}'} are too small, or too much alike, for "
+        f"{len(z)} random columns; leave one out{other}"
     )
-
-
-ALONE = "without the random term this is a regression, lmmlib.ols"
 
 
 def _left(cross: CrossProducts, columns: np.ndarray) -> np.ndarray:
@@ -191,11 +212,11 @@ def _left(cross: CrossProducts, columns: np.ndarray) -> np.ndarray:
 
 def _follows(cross: CrossProducts, a: int) -> bool:
     """True if in each group the random column ``a`` is a combination of the others."""
-    gram = cross.basis.Rz.T @ cross.patterns[0] @ cross.basis.Rz
-    o = np.arange(len(cross.z_names)) != a
-    weights = np.linalg.pinv(gram[:, o][:, :, o], rcond=NO_CHANGE, hermitian=True) @ gram[:, o, a, None]
-    left = gram[:, a, a] - np.einsum("po,po->p", gram[:, o, a], weights[..., 0])
-    return bool((left <= SEEN * gram[:, a, a]).all())
+    Rz, A = cross.basis.Rz, cross.patterns[0]
+    others = np.linalg.qr(np.delete(Rz, a, axis=1))[0]
+    along, square = others.T @ A @ Rz[:, a], A @ Rz[:, a] @ Rz[:, a]
+    weights = np.linalg.pinv(others.T @ A @ others, rcond=NO_CHANGE, hermitian=True) @ along[..., None]
+    return bool((square - np.einsum("po,po->p", along, weights[..., 0]) <= SEEN * square).all())
 
 
 def _listed(names: list[str]) -> str:

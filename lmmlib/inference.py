@@ -11,6 +11,7 @@ from scipy.stats import chi2, f, norm, t
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gls import Estimate
+from lmmlib.identify import require_identified
 from lmmlib.information import Directions, _information, directions
 from lmmlib.parameters import checked_df, checked_level, numbers
 from lmmlib.rounding import fixed
@@ -161,7 +162,7 @@ def _work_rows(cross: CrossProducts, L: np.ndarray) -> np.ndarray:
     return solve_triangular(cross.basis.Rx, L.T, trans="T").T
 
 
-def _variance_of_parameters(d: Directions, kind: str) -> np.ndarray:
+def _variance_of_parameters(cross: CrossProducts, d: Directions, kind: str) -> np.ndarray:
     information = _information(d, "REML", kind)
     scale = np.sqrt(np.abs(np.diag(information)))
     # A diagonal of rounding errors beside what ML would know means that the fixed effects leave nothing to see.
@@ -169,10 +170,11 @@ def _variance_of_parameters(d: Directions, kind: str) -> np.ndarray:
         not (np.diag(information) > 1e-10 * np.diag(d.trace2)).all()
         or np.linalg.eigvalsh(information / np.outer(scale, scale)).min() < 1e-10
     ):
-        why = "the data do not identify D and sigma2; use fewer random columns or fixed effects between groups"
+        require_identified(cross)
+        why = "D is beyond the digits of its information; use fewer random columns or fixed effects between groups"
         if kind == "observed":
             why = (
-                "they are no interior REML optimum, or the data do not identify them; "
+                "they are no interior REML optimum; "
                 "satterthwaite with kind='expected' and contrasts of a fit with df='kenward-roger' need less"
             )
         raise DesignError(f"the {kind} information on the variance parameters is not positive definite here: {why}")
@@ -202,7 +204,7 @@ def curvature(cross: CrossProducts, D, sigma2: float, kind: str) -> Curvature:
     if kind not in {"observed", "expected"}:
         raise ParameterError(f"kind is 'observed' or 'expected'; got {kind!r}")
     d = directions(cross, D, sigma2, working=True)
-    return Curvature(cross, d, _variance_of_parameters(d, kind))
+    return Curvature(cross, d, _variance_of_parameters(cross, d, kind))
 
 
 def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observed") -> float:

@@ -18,6 +18,8 @@ from lmmlib.basis import Sums, chunks
 BLOCK = 200_000
 # A direction of X, scaled column by column, that is rounding alone.
 NOTHING = 1e-10
+# And a square of a column of X that is: of one that depends on others the working basis keeps what rounding left.
+NO_SQUARE = 1e-18
 
 
 def vech(q: int) -> list[tuple[int, int]]:
@@ -37,8 +39,8 @@ def coordinates(E: np.ndarray) -> np.ndarray:
 class Grams:
     r"""Inner products (k, k) of the derivatives of V by vech D, in the working basis, and by sigma2.
 
-    ``plain``: :math:`\operatorname{tr}(\dot V_r\dot V_s)`; ``taken``: :math:`\operatorname{tr}(M\dot V_rM\dot V_s)`, what
-    the fixed effects leave of it.
+    ``plain``: :math:`\operatorname{tr}(\dot V_r\dot V_s)`; ``taken``, what the fixed effects leave of it:
+    :math:`\operatorname{tr}(M\dot V_rM\dot V_s)`.
     """
 
     def __init__(self, work: Sums, patterns: np.ndarray, index: np.ndarray, n_obs: int):
@@ -51,8 +53,8 @@ class Grams:
     def at(self, ratio: float) -> Grams:
         r"""The same with :math:`\operatorname{tr}(P\dot V_rP\dot V_s)` at :math:`V = I + \text{ratio}\,ZZ'`.
 
-        With :math:`P = V^{-1} - V^{-1}X(X'V^{-1}X)^{-1}X'V^{-1}`. The last direction is V in place of sigma2: as PVP = P,
-        all has the form that it has at I, with the columns weighted by V.
+        With :math:`P = V^{-1} - V^{-1}X(X'V^{-1}X)^{-1}X'V^{-1}`. The last direction is V in place of sigma2: as
+        PVP = P, all has the form that it has at I, with the columns weighted by V.
         """
         work, A = self.work, self.patterns
         T = np.linalg.inv(np.eye(A.shape[1]) + ratio * A)
@@ -106,8 +108,8 @@ class Grams:
 
 def _whitening(gram: np.ndarray) -> np.ndarray:
     """H with H'X'XH = I, and as many columns as X has rank."""
-    length = np.sqrt(np.diag(gram))
-    unit = 1 / np.where(length > 0, length, 1.0)
+    squares = np.diag(gram)
+    unit = np.where(squares > NO_SQUARE * squares.max(initial=0), squares, np.inf) ** -0.5
     values, vectors = np.linalg.eigh(gram * np.outer(unit, unit))
     seen = values > NOTHING
     return unit[:, None] * vectors[:, seen] / np.sqrt(values[seen])

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linprog
 
-from lmmlib.basis import dependence, divide, triangle
-from lmmlib.design import Design
+from lmmlib.basis import divide, triangle
+from lmmlib.design import Design, cross_products
 from lmmlib.errors import DataError, DesignError
+from lmmlib.identify import require_identified
 
 # Whole numbers up to here are exact as floats.
 LARGEST_COUNT = 2**53
@@ -107,35 +108,18 @@ def require_estimable(design: Design) -> None:
     Raises
     ------
     DesignError
-        No random term, one group, an empty group, dependent columns, too few rows, or separation.
+        No random term, an empty group, dependent columns, entries of D that are not identified, or separation.
     """
-    p, q = len(design.x_names), len(design.z_names)
-    if not q and design.grouping == "all":
+    if not design.z_names and design.grouping == "all":
         raise DesignError(
             "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"
         )
     if (design.n_i == 0).any():
         empty = design.group_names[int(np.argmin(design.n_i))]
         raise DesignError(f"the group {empty!r} has no rows; leave it out")
-    if q and design.n_groups < 2:
-        raise DesignError(
-            f"{design.grouping!r} has the single group {design.group_names[0]!r}, which says nothing of how groups vary"
-        )
-    if design.n_obs <= p:
-        raise DesignError(f"{design.n_obs} rows are too few for {p} fixed effects; leave columns out")
-    Rx = triangle(design.X)
-    X = divide(design.X, Rx)
-    text = dependence(Rx, X.T @ X / design.n_obs, design.x_names)
-    if text is not None:
-        raise DesignError(text)
-    if q:
-        Z = X if design.Z is design.X else divide(design.Z, triangle(design.Z))
-        if np.linalg.eigvalsh(Z.T @ Z).min() < 1e-12 * design.n_obs:
-            raise DesignError(
-                f"the random columns {', '.join(design.z_names)} are linearly dependent over all rows, so D is not "
-                "identified; leave one out"
-            )
-    _require_overlap(design, X)
+    cross = cross_products(design)
+    require_identified(cross, design.grouping, sigma2=False)
+    _require_overlap(design, divide(design.X, cross.basis.Rx))
 
 
 def _require_overlap(design: Design, X: np.ndarray) -> None:

@@ -16,12 +16,10 @@ import numpy as np
 
 from lmmlib.conditionals import Model, State
 from lmmlib.design import CrossProducts
+from lmmlib.identify import unseen
 from lmmlib.information import d_directions
 from lmmlib.noncentred import draw_rates_D, entries_of, log_prior, lower
 from lmmlib.scales import Scale
-
-# An eigenvalue of the matrix of inner products, as a share of the largest, that is zero up to rounding.
-NO_CHANGE = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,20 +44,9 @@ def ridges(cross: CrossProducts) -> list[Ridge]:
     -------
     list of Ridge
     """
-    patterns, index = cross.patterns
     E = d_directions(cross, working=True)
-    if not len(E):
-        return []
-    count = np.bincount(index, minlength=len(patterns))
-    EG = np.einsum("rab,pbc->rpac", E, patterns)
-    gram = np.empty((len(E) + 1,) * 2)
-    gram[:-1, :-1] = np.einsum("rpab,spba,p->rs", EG, EG, count)
-    gram[:-1, -1] = gram[-1, :-1] = np.einsum("rpaa,p->r", EG, count)
-    gram[-1, -1] = cross.n_obs
-    unit = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
-    values, vectors = np.linalg.eigh(gram / np.outer(unit, unit))
     found = []
-    for c in (vectors[:, values < NO_CHANGE * len(values)] / unit[:, None]).T:
+    for c in unseen(cross, fixed=False) if len(E) else ():
         c = c / np.abs(c).max() * (-1 if c[-1] < 0 else 1)
         found.append(Ridge(np.einsum("r,rab->ab", c[:-1], E), float(c[-1]), c[:-1] if cross.diagonal else None))
     return found

@@ -179,6 +179,7 @@ def test_repeated_eigenvalues_are_found_without_the_full_matrix(sizes):
 def test_no_residual_beyond_the_groups():
     w, g = np.tile([0.0, 1.0], 4), np.repeat(np.arange(4), 2)
     X = np.column_stack([np.ones(8), w[:, None] * (g[:, None] == np.arange(4))])
-    cross = lmmlib.cross_products(lmmlib.Design.from_arrays(np.arange(8.0), X, np.ones((8, 1)), g))
-    with pytest.raises(DesignError, match="0 residual"):
-        exact_null(cross, "REML", 5, np.random.default_rng(1))
+    for z, words in ((1.0 + g, "0 residual"), (np.ones(8), r"do not identify D\[z0, z0\] and sigma2")):
+        cross = lmmlib.cross_products(lmmlib.Design.from_arrays(np.arange(8.0), X, z[:, None], g))
+        with pytest.raises(DesignError, match=words):
+            exact_null(cross, "REML", 5, np.random.default_rng(1))

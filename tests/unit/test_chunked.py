@@ -55,7 +55,7 @@ def agree(ours, full, tol=1e-8):
         "np.log(lead) ~ week + (1 | id)",
         "lead ~ treatment + (0 | id)",
         "lead ~ 0 + (week | id)",
-        "lead ~ week * treatment + (week * treatment - treatment | id)",
+        "lead ~ week * treatment + (week * treatment - treatment - week:treatment | id)",
     ],
 )
 def test_fit_is_that_of_all_rows(tlc, formula, method):

@@ -112,11 +112,12 @@ def test_chains_stuck_on_a_ridge_have_not_converged(monkeypatch):
     A short run, in which the spread of each chain falls with K.
     """
     frame = lmmlib.simulate.recipe("neyman-scott-m1")
-    known = clone("y ~ 1 + (1 | group)", frame, (1, 10), seed=6)
+    known = clone("y ~ 1 + (1 | group)", frame, (1, 10), seed=6, unidentified="allow")
     assert known.verdicts().loc["sigma2", "verdict"] == "not estimable"
     monkeypatch.setattr("lmmlib.cloning.ridges", lambda cross: [])
     monkeypatch.setattr("lmmlib.cloning.EVERY", 10**9)
-    stuck = clone("y ~ 1 + (1 | group)", frame, (1, 10), draws=200, chains=3, warmup=50, seed=6)
+    short = {"draws": 200, "chains": 3, "warmup": 50, "seed": 6}
+    stuck = clone("y ~ 1 + (1 | group)", frame, (1, 10), **short, unidentified="allow")
     verdicts = stuck.verdicts()
     assert verdicts.loc["sigma2", "verdict"] == "not converged" and verdicts.loc["sigma2", "r_hat"] > 1.2
     assert len(ridges(known.source.cross)) == 1

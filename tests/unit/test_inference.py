@@ -272,7 +272,7 @@ def test_variances_that_the_data_do_not_identify():
     for group in (range(24), np.zeros(24)):
         cross = lmmlib.cross_products(lmmlib.Design.from_arrays(d.y, d.X, d.X[:, :1], group))
         for call in (lmmlib.satterthwaite, lmmlib.kenward_roger):
-            with pytest.raises(DesignError, match="not positive definite"):
+            with pytest.raises(DesignError, match="do not identify"):
                 call(cross, [0, 1], 1.0, 1.0)
 
 

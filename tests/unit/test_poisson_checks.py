@@ -88,7 +88,7 @@ def test_separation_is_what_the_fit_would_run_away_from(frame):
         ("y ~ x", "no random term"),
         ("y ~ x + I(2 * x) + (1 | g)", r"'I\(2 \* x\)' of the fixed effects is a linear combination"),
         ("y ~ x + (x + I(2 * x) | g)", "random columns .* linearly dependent"),
-        ("y ~ x + (1 | one)", "single group 1"),
+        ("y ~ x + (1 | one)", r"single group of 'one' \(1\)"),
     ],
 )
 def test_designs_that_are_not_identified(frame, formula, message):
