@@ -2,7 +2,7 @@ r"""Analysis-of-variance tables of a fit: which hypothesis on the fixed effects 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import pandas as pd
 from lmmlib import contrasts
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.expressions import unmask
+from lmmlib.formula import lme4_names
 
 if TYPE_CHECKING:
     from lmmlib.design import CrossProducts, Design
@@ -60,18 +61,22 @@ def anova(fit: Fit, type: int = 3, df=None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row for each term but the intercept: ``num_df``, ``den_df``, ``F``, ``p``.
+        A row for each term but the intercept: ``num_df``, ``den_df``, ``F``, ``p``; no F for a term without columns.
 
     Raises
     ------
     ParameterError
         If type or df is unknown.
     DesignError
-        If the design was made from arrays, so that its columns belong to no terms.
+        If the design was made from arrays, so that its columns belong to no terms, or, for type 3, columns of the
+        formula were left out.
     """
     df, rows = contrasts.checked_df(fit, df), hypotheses(fit.design, fit.cross, type)
     shared, table = contrasts.shared_curvature(fit, df), {}
     for name, L in rows.items():
+        if not len(L):
+            table[name] = [0, np.nan, np.nan, np.nan]
+            continue
         w = contrasts.joint_test(fit, L, df, shared, 0.0, 0.95)
         F = w.statistic if w.is_f else w.statistic**2
         table[name] = [w.df[0] if w.is_f else 1, w.df[-1], F, w.p]
@@ -104,18 +109,22 @@ def hypotheses(design: Design, cross: CrossProducts, type: int = 3) -> dict[str,
     ParameterError
         If the type is unknown.
     DesignError
-        If the design was made from arrays.
+        If the design was made from arrays, or columns were left out and the type is 3.
     """
     if isinstance(type, bool) or type not in TYPES:
         raise ParameterError(f"type is 1, 2 or 3; got {type!r}")
     if design.x_spec is None:
         raise DesignError("the design was made from arrays, so its columns belong to no terms; use Fit.contrast")
     terms, columns = _terms(design.x_spec)
-    if len(columns) != len(design.x_names):
+    names = lme4_names(design.x_spec)
+    kept = [names.index(name) for name in design.x_names]
+    if type == 3 and len(kept) < len(names):
+        left_out = [name for name in names if name not in design.x_names]
         raise DesignError(
-            f"the formula of {', '.join(term.name for term in terms)} has {len(columns)} columns and the fit "
-            f"{len(design.x_names)}; columns that were left out have no table: use Fit.contrast"
+            f"the columns {', '.join(left_out)} were left out, so that not all hypotheses of type 3 are about "
+            "coefficients that there are; use type=1, type=2, or Fit.contrast"
         )
+    terms = [replace(term, place=np.flatnonzero(np.isin(kept, term.place))) for term in terms]
     rows = _estimable(terms, columns) if type == 3 else _sequential(terms, cross, type)
     return {term.name: L for term, L in zip(terms, rows, strict=True) if term.categories or term.numbers}
 

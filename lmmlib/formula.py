@@ -157,14 +157,14 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error", weigh
                 f"uncorrelated random effects (||) of {wide[0]}, which stands for several columns, depend on its "
                 f"coding; in {formula!r} write its columns as numbers, one term each, or use a single bar"
             )
-        z_names = _lme4_names(z_spec)
+        z_names = lme4_names(z_spec)
     return Design(
         y=y,
         X=X,
         Z=Z,
         group=group,
         group_names=names,
-        x_names=_lme4_names(x_spec),
+        x_names=lme4_names(x_spec),
         z_names=z_names,
         response=parts.response,
         grouping=parts.group or "all",
@@ -264,7 +264,7 @@ def _unknown_column(name: str, columns, formula: str) -> str:
 _PARTS = re.compile(r"(?<![^:])(_q[0-9a-f]+_)(?=$|[:\[])|(?<=[\w)])\[(?:T\.)?([^\]]*)\]|(_q[0-9a-f]+_)")
 
 
-def _lme4_names(spec: ModelSpec) -> tuple[str, ...]:
+def lme4_names(spec: ModelSpec) -> tuple[str, ...]:
     """lme4's names of the columns: "(Intercept)", and categories without formulaic's brackets."""
 
     def part(match: re.Match) -> str:

@@ -42,7 +42,7 @@ def _head(fit: Fit) -> list[str]:
     lines = [
         f"Linear mixed model fit by {'REML' if reml else 'maximum likelihood'}: {fit.formula}",
         f"{'REML criterion' if reml else 'deviance'} {fixed(fit.criterion, 4)}, "
-        f"{fit.n_obs} observations in {fit.n_groups} groups",
+        f"{fit.n_obs} observations in {fit.n_groups} groups{_known(fit)}",
     ]
     try:
         low, *middle, high = np.quantile(fit.residuals(kind="scaled"), [0, 0.25, 0.5, 0.75, 1])
@@ -50,6 +50,13 @@ def _head(fit: Fit) -> list[str]:
         return lines
     quartiles = " ".join(fixed(r, 4) for r in middle)
     return [*lines, f"scaled residuals: min {fixed(low, 4)}, quartiles {quartiles}, max {fixed(high, 4)}"]
+
+
+def _known(fit: Fit) -> str:
+    """Weights and offset, by their columns if they have any."""
+    d = fit.design
+    known = [("weights", d.weights, d.weights_column), ("offset", d.offset, d.offset_column)]
+    return "".join(f", {name} {column or 'given'}" for name, values, column in known if values is not None)
 
 
 def _random(fit: Fit, width: int) -> list[str]:

@@ -1,5 +1,7 @@
 """Tables of terms: against sums of squares, unweighted means and other codings of the same model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -119,6 +121,32 @@ def test_units_do_not_matter(frame):
 def test_type_is_known(frame, type):
     with pytest.raises(ParameterError, match="type is 1, 2 or 3; got"):
         lmmlib.fit("y ~ a + (1 | g)", frame).anova(type)
+
+
+def test_columns_that_were_left_out(frame):
+    """The model without the cell (w, q): types 1 and 2 of the columns that there are; a term may have none."""
+    d = lmmlib.build_design("y ~ a * b + x + (1 | g)", frame)
+
+    def without(*names):
+        keep = [k for k, name in enumerate(d.x_names) if name not in names]
+        left = replace(d, X=d.X[:, keep], x_names=tuple(d.x_names[k] for k in keep))
+        return lmmlib.fit_design(left)
+
+    part, none = without("aw:bq"), without("aw:bq", "av:bq")
+    for type in (1, 2):
+        assert part.anova(type)["num_df"].tolist() == [2, 1, 1, 1]
+        assert_allclose(part.anova(type).loc["a:b", "F"], part.contrast({"av:bq": 1}).statistic ** 2, rtol=1e-8)
+        assert none.anova(type)["num_df"].tolist() == [2, 1, 1, 0] and none.anova(type).loc["a:b"].isna().sum() == 3
+        main = lmmlib.fit("y ~ a + b + x + (1 | g)", frame).anova(type)
+        assert_allclose(none.anova(type).drop("a:b"), main, rtol=1e-7)
+    with pytest.raises(DesignError, match="columns aw:bq were left out.*type=1, type=2"):
+        part.anova()
+
+
+def test_names_in_backticks(frame):
+    other = lmmlib.fit("y ~ `the a` * x + (1 | g)", frame.rename(columns={"a": "the a"})).anova()
+    assert list(other.index) == ["the a", "x", "the a:x"]
+    assert_allclose(other, lmmlib.fit("y ~ a * x + (1 | g)", frame).anova(), rtol=1e-9)
 
 
 def test_arrays_have_no_terms(frame):

@@ -66,6 +66,10 @@ def test_methods_that_do_not_fit(dental):
         lmmlib.compare(small, large, "F")
     with pytest.raises(DesignError, match="one random column against none"):
         lmmlib.compare(small, large, "exact", rng=np.random.default_rng(1))
+    apart = fit("(age || Subject)", dental), fit("(age || Subject)", dental, "age + Sex")
+    for pair in ((small, apart[0]), (small, apart[1]), (fit("(0 | Subject)", dental), apart[0])):
+        with pytest.raises(DesignError, match="its approximation for one more of several .* by REML"):
+            lmmlib.compare(*pair, "exact", rng=np.random.default_rng(1))
     with pytest.raises(ParameterError, match="rng"):
         lmmlib.compare(small, large, "bootstrap")
     with pytest.raises(DesignError, match="on the boundary"):

@@ -42,6 +42,11 @@ def test_lme4_has_the_same_fits(row, frame):
     assert_allclose(f.predict(frame.head(5))["mean"], row["fitted"][:5], rtol=1e-4)
 
 
+def test_the_summary_names_them(fitted, frame):
+    assert "33 observations in 9 groups, weights w, offset o\n" in fitted.summary()
+    assert ", weights given\n" in lmmlib.fit(FORMULA, frame, weights=frame["w"]).summary()
+
+
 def test_residuals(fitted, frame):
     D, d = fitted.D.to_numpy(), fitted.design
     V = dense.V(d, D, fitted.sigma2)
