@@ -69,8 +69,6 @@ def test_bootstrap_of_the_dental_slope():
     row = next(r for r in REFERENCE["slope_vs_intercept"] if r["id"] == "orthodont_ml")
     ours = lmmlib.compare(*fits(row), "bootstrap", size=2000, rng=np.random.default_rng(2))
     assert abs(ours.p - theirs["p_boot"]) < 4 * np.hypot(ours.mcse, theirs["mc_se"])
-    # Quantiles of 2000 draws each: their standard error is about 0.25 at 95 %.
-    assert abs(np.quantile(ours.draws, 0.95) - theirs["quantiles"]["95%"]) < 1.0
 
 
 def test_interaction_of_age_and_sex():
