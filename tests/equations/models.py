@@ -149,6 +149,13 @@ def derivative(f, x, h=1e-3):
     return np.stack(columns, axis=-1)
 
 
+def second_derivative(f, x, h=2e-3):
+    """Second derivatives of a number by the coordinates of x, from four points each."""
+    steps, k, signs = h * np.eye(len(x)), range(len(x)), [(1, 1), (1, -1), (-1, 1), (-1, -1)]
+    half = [[sum(i * j * f(x + i * steps[a] + j * steps[b]) for i, j in signs) if a <= b else 0 for b in k] for a in k]
+    return (np.array(half) + np.triu(half, 1).T) / (4 * h**2)
+
+
 def least_eigenvalue(A):
     return np.linalg.eigvalsh((A + A.T) / 2).min()
 

@@ -23,6 +23,7 @@ from tests.equations.models import (
     least_eigenvalue,
     log_normal,
     one_way_covariance,
+    second_derivative,
     within,
 )
 
@@ -243,12 +244,11 @@ def test_kass_steffey(rng):
         one = at(a)
         return one.loglik(one.betahat, one.V) + 0.5 * np.linalg.slogdet(one.Phi)[1]
 
-    h = 0.02 * np.abs(m.D).min() ** 0.5
-    W = np.linalg.inv(-derivative(lambda a: derivative(restricted, a, h=h / 3), m.alpha, h=h / 3))
+    W = np.linalg.inv(-second_derivative(restricted, m.alpha, h=2e-3 * np.sqrt(np.diag(m.D).min())))
     ours = eb.kass_steffey(fitted).cov
     for i in (0, 3):
         slopes = derivative(lambda a, i=i: given_alpha(at(a), i)[0], m.alpha)
-        assert_allclose(ours[i], given_alpha(m, i)[1] + slopes @ W @ slopes.T, rtol=1e-4, atol=1e-7)
+        assert_allclose(ours[i], given_alpha(m, i)[1] + slopes @ W @ slopes.T, rtol=5e-4, atol=1e-6)
 
 
 def test_laird_louis(rng):
@@ -345,8 +345,8 @@ def test_proper(n, k):
 
 def risks(k, sigma2, size, shrink):
     """E|shrink(|y|^2) y - theta|^2 for |theta| = size, integrated along theta and across it."""
-    u = np.linspace(-9, 9, 721) * np.sqrt(sigma2) + size
-    across = np.linspace(1e-4, 9, 720) * np.sqrt(sigma2)
+    u = np.linspace(-8, 8, 361) * np.sqrt(sigma2) + size
+    across = np.linspace(1e-4, 9, 360) * np.sqrt(sigma2)
     density = norm(size, np.sqrt(sigma2)).pdf(u)[:, None] * chi(k - 1, scale=np.sqrt(sigma2)).pdf(across)
     square = u[:, None] ** 2 + across**2
     f = shrink(square)

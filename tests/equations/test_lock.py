@@ -1,5 +1,8 @@
 """The mathematics of the book is the one that equations.csv locks; and made-up books that break each rule."""
 
+import ast
+from pathlib import Path
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -22,6 +25,21 @@ def test_the_book_is_as_locked(tool, book):
 def test_twins_exist(tool, book):
     lines = tool.read()
     assert tool.twin_problems(lines, book[1], tool.collect(lines)) == []
+
+
+def docstrings(file):
+    """{name: docstring} of the functions of a file."""
+    functions = [node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
+    return {node.name: ast.get_docstring(node) or "" for node in functions}
+
+
+def test_each_twin_says_whose_it_is(tool):
+    said = {f"tests/equations/{file.name}": docstrings(file) for file in Path(__file__).parent.glob("test_*.py")}
+    for line in tool.read():
+        assert "to be written" not in line.reason
+        file, _, name = line.twin.partition("::")
+        if file in said:
+            assert f"`{line.label}`" in said[file][name], line
 
 
 def test_glossary_says_what_the_equations_say(tool, book):

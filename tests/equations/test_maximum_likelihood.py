@@ -324,7 +324,7 @@ def test_lrt_spectral(rng):
             ratio = (w**2).sum() / (w**2 / (1 + lam * mu)).sum()
             return size * np.log(ratio) - np.log(1 + lam * determinant).sum()
 
-        best = max(gain(x) for x in np.linspace(-12, 8, 20_001))
+        best = -minimize_scalar(lambda x, gain=gain: -gain(x), bounds=(-12, 8), method="bounded").fun
         fitted = lmmlib.fit_design(design, method=method)
         likelihood = lmmlib.profile_loglik if method == "ML" else lmmlib.restricted_loglik
         null = likelihood(fitted.cross, [[0.0]], W / size)
