@@ -5,9 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-
-# Closed forms on data of size 10 to 2000; the stored optimum is rounded to 16 digits.
-EXACT = 1e-11
+from tests.tolerances import CLOSED_FORM
 
 ONE_WAY = ["dyestuff_reml", "tlc_week_reml", "tlc_week_treat_reml", "orthodont_ri_reml", "sleepstudy_ri_reml"]
 CURVES = ["orthodont_age_reml", "sleepstudy_slope_reml", "tlc_placebo_slope_reml"]
@@ -17,8 +15,8 @@ CURVES = ["orthodont_age_reml", "sleepstudy_slope_reml", "tlc_placebo_slope_reml
 def test_anova_estimates_are_reml_when_balanced(case, name):
     fit = case(name)
     ours = lmmlib.anova_estimates(fit.design)
-    assert_allclose(ours.D, fit.D, rtol=EXACT)
-    assert_allclose(ours.sigma2, fit.sigma2, rtol=EXACT)
+    assert_allclose(ours.D, fit.D, rtol=CLOSED_FORM)
+    assert_allclose(ours.sigma2, fit.sigma2, rtol=CLOSED_FORM)
     assert ours.is_valid
 
 
@@ -29,24 +27,24 @@ def test_anova_estimates_are_the_mean_squares_of_a_one_way_table(case):
     msw = by_batch.var().mean()
     msb = 5 * by_batch.mean().var()
     ours = lmmlib.anova_estimates(case("dyestuff_reml").design)
-    assert_allclose(ours.sigma2, msw, rtol=EXACT)
-    assert_allclose(ours.D[0, 0], (msb - msw) / 5, rtol=EXACT)
+    assert_allclose(ours.sigma2, msw, rtol=CLOSED_FORM)
+    assert_allclose(ours.D[0, 0], (msb - msw) / 5, rtol=CLOSED_FORM)
 
 
 @pytest.mark.parametrize("name", CURVES)
 def test_two_stage_estimates_are_reml_when_balanced(case, name):
     fit = case(name)
     ours = lmmlib.two_stage_estimates(fit.design)
-    assert_allclose(ours.D, fit.D, rtol=EXACT, atol=EXACT * np.abs(fit.D).max())
-    assert_allclose(ours.sigma2, fit.sigma2, rtol=EXACT)
+    assert_allclose(ours.D, fit.D, rtol=CLOSED_FORM, atol=CLOSED_FORM * np.abs(fit.D).max())
+    assert_allclose(ours.sigma2, fit.sigma2, rtol=CLOSED_FORM)
     assert ours.is_valid
 
 
 def test_two_stage_and_anova_agree_on_a_random_intercept(case):
     design = case("dyestuff_reml").design
     one, other = lmmlib.two_stage_estimates(design), lmmlib.anova_estimates(design)
-    assert_allclose(one.D, other.D, rtol=EXACT)
-    assert_allclose(one.sigma2, other.sigma2, rtol=EXACT)
+    assert_allclose(one.D, other.D, rtol=CLOSED_FORM)
+    assert_allclose(one.sigma2, other.sigma2, rtol=CLOSED_FORM)
 
 
 def per_block(design):
@@ -68,7 +66,7 @@ def test_planting_moment_estimate_is_no_covariance(planting):
     D = np.cov(b, rowvar=False) - mean_square * np.linalg.inv(X.T @ X)
     # The per-block fits solve 3 x 3 systems with a condition number near 1e4.
     assert_allclose(ours.D, D, rtol=1e-8)
-    assert_allclose(ours.sigma2, mean_square, rtol=EXACT)
+    assert_allclose(ours.sigma2, mean_square, rtol=CLOSED_FORM)
     assert not ours.is_valid
     eigenvalues = np.linalg.eigvalsh(ours.D)
     assert [f"{v:.{k}f}" for v, k in zip(eigenvalues, (3, 5, 4), strict=True)] == ["-1.435", "-0.00013", "0.0200"]
@@ -90,7 +88,7 @@ def test_planting_mean_curve_and_its_wrong_variance(planting, reference):
     assert_allclose(result.cov, cov, rtol=1e-10)
     rss = 5 * blocks["residual_mean_square"].sum()
     assert f"{rss / 80:.4f}" == "0.4924"
-    assert_allclose(lmmlib.two_stage_estimates(planting).sigma2, rss / 50, rtol=EXACT)
+    assert_allclose(lmmlib.two_stage_estimates(planting).sigma2, rss / 50, rtol=CLOSED_FORM)
 
 
 def test_planting_curves_are_hardly_different(planting):

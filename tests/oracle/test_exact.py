@@ -11,15 +11,7 @@ from scipy.stats import multivariate_normal
 import lmmlib
 from lmmlib import dense
 from lmmlib.information import variance_names
-
-# Doubles carry 16 digits; sums over at most 400 rows and the rounding of the stored D and sigma2 leave 13 of
-# a log-likelihood of size 1e3.
-LOGLIK = 1e-10
-# Estimates and standard errors: smooth in D and sigma2, which are stored with 16 digits.
-RELATIVE = 1e-11
-# lme4 stops with variance parameters 2e-7 off (xtol_abs 1e-13 on a flat criterion). REML covariances and their
-# df inherit that error.
-LME4 = 1e-6
+from tests.tolerances import CLOSED_FORM, LME4, LME4_TAIL, LOGLIK
 
 
 def names(design):
@@ -67,10 +59,10 @@ def test_likelihood_is_that_of_a_normal_vector(fit):
 
 def test_estimates_and_standard_errors(fit):
     result = lmmlib.gls(fit.cross, fit.D, fit.sigma2)
-    assert_allclose(result.beta, fit.exact["fixef"], rtol=RELATIVE)
-    assert_allclose(result.se, fit.exact["se"], rtol=RELATIVE)
+    assert_allclose(result.beta, fit.exact["fixef"], rtol=CLOSED_FORM)
+    assert_allclose(result.se, fit.exact["se"], rtol=CLOSED_FORM)
     # Off-diagonal entries may be small beside the diagonal, so they are compared at its scale.
-    assert_allclose(result.cov, fit.exact["vcov_fixef"], rtol=RELATIVE, atol=RELATIVE * result.se.max() ** 2)
+    assert_allclose(result.cov, fit.exact["vcov_fixef"], rtol=CLOSED_FORM, atol=CLOSED_FORM * result.se.max() ** 2)
 
 
 def test_scores_vanish_at_the_optimum(fit):
@@ -145,7 +137,7 @@ def test_kenward_roger(reml_fit):
         assert_allclose(result.statistic, result.scale * beta[j] ** 2 / result.cov[j, j], rtol=1e-10)
         assert_allclose(result.statistic, lme4["t"][name] ** 2, rtol=LME4)
         # A p-value of a t statistic of 20 amplifies the statistic's error twentyfold.
-        assert_allclose(result.p, lme4["p"][name], rtol=1e-4)
+        assert_allclose(result.p, lme4["p"][name], rtol=LME4_TAIL)
 
 
 def test_anova_of_the_growth_model(case, stored):

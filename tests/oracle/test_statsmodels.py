@@ -10,9 +10,8 @@ from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 import lmmlib
 from lmmlib import dense
 from lmmlib.formula import fixed_matrix
+from tests.tolerances import CLOSED_FORM
 
-# Both sides use QR or Cholesky on columns with a condition number near 10: 12 digits are left of 16.
-SAME = 1e-11
 D = np.array([[612.0, 9.6], [9.6, 35.0]])
 SIGMA2 = 655.0
 
@@ -36,23 +35,23 @@ def cross(design):
 
 def test_ols_is_lm(design, cross):
     ours, theirs = lmmlib.ols(cross), sm.OLS(design.y, design.X).fit()
-    assert_allclose(ours.beta, theirs.params, rtol=SAME)
-    assert_allclose(ours.cov, theirs.cov_params(), rtol=SAME)
-    assert_allclose([ours.rss, ours.sigma2, ours.df], [theirs.ssr, theirs.scale, theirs.df_resid], rtol=SAME)
+    assert_allclose(ours.beta, theirs.params, rtol=CLOSED_FORM)
+    assert_allclose(ours.cov, theirs.cov_params(), rtol=CLOSED_FORM)
+    assert_allclose([ours.rss, ours.sigma2, ours.df], [theirs.ssr, theirs.scale, theirs.df_resid], rtol=CLOSED_FORM)
 
 
 def test_wald_of_ols(design, cross):
     ours, theirs = lmmlib.ols(cross), sm.OLS(design.y, design.X).fit()
     slope = lmmlib.wald(ours, [0, 1], null=8.0)
     stored = theirs.t_test([[0, 1]], use_t=True)
-    assert_allclose([slope.estimate[0], slope.se[0]], [stored.effect[0], stored.sd[0, 0]], rtol=SAME)
-    assert_allclose(slope.statistic, (stored.effect[0] - 8) / stored.sd[0, 0], rtol=SAME)
-    assert_allclose([slope.lower[0], slope.upper[0]], stored.conf_int()[0], rtol=SAME)
+    assert_allclose([slope.estimate[0], slope.se[0]], [stored.effect[0], stored.sd[0, 0]], rtol=CLOSED_FORM)
+    assert_allclose(slope.statistic, (stored.effect[0] - 8) / stored.sd[0, 0], rtol=CLOSED_FORM)
+    assert_allclose([slope.lower[0], slope.upper[0]], stored.conf_int()[0], rtol=CLOSED_FORM)
     both = lmmlib.wald(ours, np.eye(2), null=[260, 8])
     stored = theirs.f_test((np.eye(2), [260, 8]))
     assert_allclose([both.statistic, both.p], [stored.fvalue, stored.pvalue], rtol=1e-9)
     assert both.df == (2, theirs.df_resid)
-    assert_allclose(both.p, f_distribution.sf(both.statistic, *both.df), rtol=SAME)
+    assert_allclose(both.p, f_distribution.sf(both.statistic, *both.df), rtol=CLOSED_FORM)
 
 
 def test_wald_without_df_is_z_and_chi_square(design, cross):
@@ -60,7 +59,7 @@ def test_wald_without_df_is_z_and_chi_square(design, cross):
     theirs = sm.GLS(design.y, design.X, dense.V(design, D, SIGMA2)).fit(cov_type="fixed scale", use_t=False)
     one, stored = lmmlib.wald(ours, [0, 1]), theirs.t_test([[0, 1]])
     assert_allclose([one.statistic, one.p], [stored.statistic[0, 0], stored.pvalue], rtol=1e-9)
-    assert_allclose([one.lower[0], one.upper[0]], stored.conf_int()[0], rtol=SAME)
+    assert_allclose([one.lower[0], one.upper[0]], stored.conf_int()[0], rtol=CLOSED_FORM)
     both, stored = lmmlib.wald(ours, np.eye(2), null=[260, 8]), theirs.wald_test((np.eye(2), [260, 8]), scalar=True)
     assert_allclose(2 * both.statistic, stored.statistic, rtol=1e-9)
     assert_allclose(both.p, stored.pvalue, rtol=1e-8)
@@ -69,7 +68,7 @@ def test_wald_without_df_is_z_and_chi_square(design, cross):
 def test_gls_with_the_dense_covariance(design, cross):
     ours = lmmlib.gls(cross, D, SIGMA2)
     theirs = sm.GLS(design.y, design.X, dense.V(design, D, SIGMA2)).fit(cov_type="fixed scale")
-    assert_allclose(ours.beta, theirs.params, rtol=SAME)
+    assert_allclose(ours.beta, theirs.params, rtol=CLOSED_FORM)
     # "fixed scale" is the covariance (X'V^-1 X)^-1 with V taken as known.
     assert_allclose(ours.cov, theirs.cov_params(), rtol=1e-10)
 
@@ -112,4 +111,4 @@ def test_predicted_means_and_bands(sleep, cross, design):
     ours = lmmlib.predict_mean(lmmlib.ols(cross), X_new, level=0.9)
     theirs = sm.OLS(design.y, design.X).fit().get_prediction(X_new).summary_frame(alpha=0.1)
     stored = theirs[["mean", "mean_se", "mean_ci_lower", "mean_ci_upper"]]
-    assert_allclose(ours[["mean", "se", "lower", "upper"]], stored, rtol=SAME)
+    assert_allclose(ours[["mean", "se", "lower", "upper"]], stored, rtol=CLOSED_FORM)

@@ -9,11 +9,8 @@ from numpy.testing import assert_allclose
 import lmmlib
 from lmmlib import Design, cross_products
 from lmmlib.errors import DesignError
+from tests.tolerances import LIKELIHOOD, SUMS
 
-# Merging changes the basis of a chunk, which costs the digits of its condition number; chunks of two or three
-# rows are nearly singular, so 9 digits are asked of sums and 8 of log-likelihoods.
-SUMS = 1e-9
-LIKELIHOOD = 1e-8
 D = np.array([[1.3, 0.2], [0.2, 0.7]])
 
 
