@@ -24,7 +24,7 @@ LOCK = CHAPTERS / "equations.csv"
 COMMAND = "make lock-equations LABEL={}"
 PROVED = ("theorem", "proposition", "lemma", "corollary", "definition", "remark", "axiom", "conjecture", "property")
 FENCE = re.compile(r"^\s*(`{3,}|:{3,})(.*)$")
-OPENING = re.compile(r"\{prf:(" + "|".join(PROVED) + r")\}\s*(.*)")
+OPENING = re.compile(r"\{(?:prf:(" + "|".join(PROVED) + r")|math)\}\s*(.*)")
 DISPLAY = re.compile(r"\$\$(.*?)\$\$(?:[ \t]*\(([\w.-]+)\)[ \t]*$)?", re.DOTALL | re.MULTILINE)
 WORD = re.compile(r"\{(?:term|index)\}`([^`<]*?)\s*(?:<[^`]*>)?`")
 
@@ -64,7 +64,7 @@ def equations(text):
 
 
 def directives(text):
-    """The labelled ``prf`` directives of a text, with backticks or with colons around them."""
+    """The labelled ``prf`` and ``math`` directives of a text, with backticks or with colons around them."""
     open_fences, found = [], []
     for line in text.splitlines():
         fence = FENCE.match(line)
@@ -85,8 +85,9 @@ def statement(opening, body):
     if not named or label is None:
         return []
     kept = [line for line in body if not re.match(r"\s*:\w+:", line)]
-    source = "\n".join([named[2], *kept]).strip("\n")
-    return [Statement(label, named[1], re.sub(r"(\$\$)[ \t]*\([\w.-]+\)[ \t]*$", r"\1", source, flags=re.MULTILINE))]
+    # An equation with a label has a line of its own: one change asks for one command.
+    source = DISPLAY.sub(lambda one: f"$$ ({one[2]})" if one[2] else one[0], "\n".join([named[2], *kept]))
+    return [Statement(label, named[1] or "equation", source.strip("\n"))]
 
 
 def texts(notebook):
@@ -225,6 +226,18 @@ def collect(lines, root=CHAPTERS.parent):
     return {f"{file}::{name}" for file in there for name in tests_in(root / file)}
 
 
+def shown(twin, notebooks, root=CHAPTERS.parent):
+    """The source of a twin, for a person to compare."""
+    if twin.startswith("cell:"):
+        return cells(notebooks)[twin.removeprefix("cell:")][0][1].source
+    file, *path = twin.split("::")
+    text = (root / file).read_text(encoding="utf-8")
+    inside = ast.parse(text)
+    for name in path:
+        inside = next(node for node in inside.body if getattr(node, "name", None) == name)
+    return ast.get_source_segment(text, inside)
+
+
 def passes(twin, notebooks, root=CHAPTERS.parent):
     """Run the twin; a cell with nbval, together with its whole notebook."""
     if not twin.startswith("cell:"):
@@ -253,6 +266,8 @@ def lock(label, twin="", reason="", path=LOCK, chapters=CHAPTERS, run=passes):
     if line.twin and not run(line.twin, notebooks):
         print(f"The twin {line.twin} fails: nothing is locked.", file=sys.stderr)
         return False
+    if line.twin:
+        print(f"\n{shown(line.twin, notebooks)}\n")
     lines[label] = replace(line, kind=one.kind, checksum=checksum(one.source))
     write(lines.values(), path)
     print(f"Locked with {line.twin or 'the reason: ' + line.reason}. Does the twin compute what now stands above?")

@@ -1,6 +1,7 @@
 """The mathematics of the book is the one that equations.csv locks; and made-up books that break each rule."""
 
 import ast
+import re
 from pathlib import Path
 
 import nbformat
@@ -20,6 +21,15 @@ def book(tool):
 
 def test_the_book_is_as_locked(tool, book):
     assert tool.differences(tool.statements(book[0]), tool.read()) == []
+
+
+def test_every_equation_that_is_referred_to_is_locked(tool, book):
+    """No way of writing an equation escapes the parser: whatever a page or a docstring refers to has a line."""
+    lmmlib = (tool.CHAPTERS.parent / "lmmlib").glob("*.py")
+    texts = [text for cells in book[0].values() for text in cells] + [file.read_text("utf-8") for file in lmmlib]
+    named = {label for text in texts for label in re.findall(r"(?:\{eq\}|:eq:)`([\w.-]+)`", text)}
+    assert len(named) > 100
+    assert named - {line.label for line in tool.read()} == set()
 
 
 def test_twins_exist(tool, book):
@@ -104,14 +114,20 @@ def test_a_changed_statement_is_named(tool, locked, change, label):
         [line.checksum for line in lines if line.label == label] for lines in (locked(), locked(**change))
     )
     assert old != new and old in found[0] and new in found[0]
-    # The ICC stands inside the theorem, whose line is asked for too.
-    assert [text.split(":")[0] for text in found] == ([label] if label != "icc" else ["icc", "thm-gauss-markov"])
+    # The ICC stands inside the theorem, whose own line is not asked for.
+    assert [text.split(":")[0] for text in found] == [label]
 
 
 def test_layout_fences_and_marks_of_the_glossary_do_not_matter(tool, locked):
     assert problems(tool, locked(), fence=":::") == []
     assert problems(tool, locked(), restricted=RESTRICTED.replace(" ", "\n ").replace("- ", "-")) == []
     assert problems(tool, locked(), theorem="{term}`For <far>` every {index}`$c$ <c>`" + THEOREM[13:]) == []
+
+
+@pytest.mark.parametrize("fence", ["```", ":::", "::::"])
+def test_a_math_directive_is_an_equation(tool, fence):
+    (one,) = tool.statements({"a": [f"{fence}{{math}}\n:label: pythagoras\na^2 + b^2 = c^2\n{fence}\n"]})
+    assert one == tool.Statement("pythagoras", "equation", "a^2 + b^2 = c^2")
 
 
 def test_spaces_that_mean_something_stay(tool):
@@ -188,9 +204,11 @@ def test_lock_renews_a_line_only_if_its_twin_passes(tool, on_disk, passes, capsy
         ran.append(twin)
         return passes
 
+    monkeypatch.setattr(tool, "shown", lambda twin, notebooks: "def test_x")
     done = tool.lock("restricted-loglik", path=on_disk, chapters=on_disk.parent, run=run)
     assert done == passes and ran == ["t.py::test_x"]
-    assert r"\ell_p(\alpha) +" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert r"\ell_p(\alpha) +" in out and ("def test_x" in out) == passes
     assert (on_disk.read_text() != before) == passes
     left = tool.differences(tool.statements(tool.book(on_disk.parent)[0]), tool.read(on_disk))
     assert (left == []) == passes
@@ -225,3 +243,4 @@ def test_the_real_runner_knows_pass_from_fail(tool, tmp_path, monkeypatch):
     assert found == {f"test_two.py::{name}" for name in ("test_good", "test_bad", "TestBox::test_inside")}
     assert tool.passes("test_two.py::test_good", {}, tmp_path)
     assert not tool.passes("test_two.py::test_bad", {}, tmp_path)
+    assert tool.shown("test_two.py::TestBox::test_inside", {}, tmp_path) == "def test_inside(self): pass"
