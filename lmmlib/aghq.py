@@ -106,7 +106,7 @@ def loglik(
     moved = (mean.slope[:, None] * s.du).sum(axis=(0, 2)) - (mean.slope_x[:, :, None] * Phi).sum(axis=(0, 1, 3))
     direct = np.concatenate(
         [
-            counts.X @ counts.y - mean.Xmu.sum(axis=1),
+            mean.score_x.sum(axis=1),
             np.einsum("kab,abn->k", coordinates, mean.score_u),
         ]
     )
@@ -116,12 +116,12 @@ def loglik(
 
 @dataclass(frozen=True, eq=False)
 class _Means:
-    """Weighted over the nodes: ``total`` (n,) of the weights; means of X'mu (p, n), of score u' (q, q, n), of the
+    """Weighted over the nodes: ``total`` (n,) of the weights; means of X'(y - mu) (p, n), of score u' (q, q, n), of the
     derivative of the joint density by u (q, n), and of x times that in coordinates of the nodes (q, q, n).
     """
 
     total: np.ndarray
-    Xmu: np.ndarray
+    score_x: np.ndarray
     score_u: np.ndarray
     slope: np.ndarray
     slope_x: np.ndarray
@@ -130,23 +130,23 @@ class _Means:
 def _means(c: Counts, beta: np.ndarray, L: np.ndarray, inner: Inner, nodes: Rule) -> _Means:
     (q, n), p = inner.u.shape, len(beta)
     density = Conditional.of(c, beta, L)
-    total, Xmu, score_u = np.zeros(n), np.zeros((p, n)), np.zeros((q, q, n))
+    total, score_x, score_u = np.zeros(n), np.zeros((p, n)), np.zeros((q, q, n))
     slope, slope_x = np.zeros((q, n)), np.zeros((q, q, n))
     for x, w in zip(nodes.nodes, nodes.weights, strict=True):
         u = inner.u + np.einsum("ban,b->an", inner.half, x)
         b = L @ u
         mu = np.exp(density.fixed + c.along(b))
-        sums = c.sums(np.concatenate([mu[None], mu * c.Z, mu * c.X]))
-        joint = density.base + (b * c.Zty).sum(axis=0) - sums[0] - (u * u).sum(axis=0) / 2
-        weight = w * np.exp(joint - inner.joint + x @ x / 2)
-        score = c.Zty - sums[1 : 1 + q]
+        left = c.y - mu
+        sums = c.sums(np.concatenate([mu[None], left * c.Z, left * c.X]))
+        weight = w * np.exp(density.joint(u, b, mu, sums[0]) - inner.joint + x @ x / 2)
+        score = sums[1 : 1 + q]
         along = L.T @ score - u
         total += weight
-        Xmu += weight * sums[1 + q :]
+        score_x += weight * sums[1 + q :]
         score_u += weight * score[:, None] * u
         slope += weight * along
         slope_x += weight * x[:, None, None] * product(inner.half, along[:, None])[:, 0]
-    return _Means(total, Xmu / total, score_u / total, slope / total, slope_x / total)
+    return _Means(total, score_x / total, score_u / total, slope / total, slope_x / total)
 
 
 def _both_sides(half: np.ndarray, dS: np.ndarray) -> np.ndarray:

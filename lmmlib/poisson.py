@@ -25,6 +25,9 @@ CLOSE = 1e-12
 # A start with a larger decrement than this is compared with that by least squares.
 NEAR = 1.0
 MAX_STEPS = 200
+# From this count on its log-density is taken by what the logarithms of count and mean differ, not as a difference of
+# two large numbers; and its constant by Stirling's series, which is exact there.
+LARGE = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,7 @@ class Counts:
             order=order,
             log_y=log_y,
             Zty=np.add.reduceat(y * Z, first, axis=-1),
-            constant=float((y * log_y - y - gammaln(y + 1)).sum()),
+            constant=float(_saturated(y, log_y).sum()),
             basis=Basis(Rx, Rz, np.zeros(len(X))),
             z_names=design.z_names,
             diagonal=design.diagonal,
@@ -95,6 +98,11 @@ class Counts:
         """Number of groups n."""
         return len(self.first)
 
+    @property
+    def large(self) -> bool:
+        """Whether some count is so large that differences of sums lose digits."""
+        return bool(self.y.max(initial=0.0) >= LARGE)
+
     def sums(self, rows: np.ndarray) -> np.ndarray:
         """Sums over the rows of each group: (..., N) to (..., n)."""
         return np.add.reduceat(rows, self.first, axis=-1)
@@ -110,6 +118,13 @@ class Counts:
     def square(self, packed: np.ndarray) -> np.ndarray:
         """Symmetric matrices (q, q, ...) from their entries in the order of ``ZZ``."""
         return packed[places(len(self.Z))]
+
+
+def _saturated(y: np.ndarray, log_y: np.ndarray) -> np.ndarray:
+    """y log y - y - log y! of every count."""
+    above = np.maximum(y, LARGE)
+    stirling = -0.5 * np.log(2 * np.pi * above) - 1 / (12 * above)
+    return np.where(y < LARGE, y * log_y - y - gammaln(y + 1), stirling)
 
 
 def pairs(q: int) -> list[tuple[int, int]]:
@@ -183,8 +198,18 @@ class Conditional:
         packed = c.sums(mu * c.powers)
         M = c.square(packed[1 + q :])
         half, logdet = inverse_cholesky(self.curvature(M))
-        joint = self.base + (b * c.Zty).sum(axis=0) - packed[0] - (u * u).sum(axis=0) / 2
-        return Inner(u, b, mu, c.Zty - packed[1 : 1 + q], M, half, logdet, joint)
+        # The residuals first, then their sums: as a difference of sums the score would lose the digits of large counts.
+        return Inner(u, b, mu, c.sums((c.y - mu) * c.Z), M, half, logdet, self.joint(u, b, mu, packed[0]))
+
+    def joint(self, u: np.ndarray, b: np.ndarray, mu: np.ndarray, total: np.ndarray) -> np.ndarray:
+        """Log-densities (n,) as :class:`Inner` has them, at means mu (N,) with sums (n,)."""
+        c = self.counts
+        if c.large:
+            gap = self.fixed + c.along(b) - c.log_y
+            of_counts = c.sums(np.where(c.y > 0, c.y * (gap - np.expm1(gap)), -mu))
+        else:
+            of_counts = self.base + (b * c.Zty).sum(axis=0) - total
+        return of_counts - (u * u).sum(axis=0) / 2
 
     def start(self) -> tuple[np.ndarray, np.ndarray]:
         """Least squares for the logarithms of the counts, near the modes (q, n); and their inverse Cholesky factors."""
@@ -227,6 +252,7 @@ def modes(counts: Counts, beta: np.ndarray, L: np.ndarray, u: np.ndarray | None 
     density = Conditional.of(counts, beta, L)
     now = _begin(density, u)
     last = False
+    close = CLOSE + 1e-27 * float(counts.y.sum())  # with large counts rounding keeps the decrement from falling further
     for _ in range(MAX_STEPS):
         slope = L.T @ now.score - now.u
         white = product(now.half, slope[:, None])
@@ -234,7 +260,7 @@ def modes(counts: Counts, beta: np.ndarray, L: np.ndarray, u: np.ndarray | None 
         largest = decrement.max(initial=0.0)
         if last or largest == 0:
             break
-        last = largest < CLOSE
+        last = largest < close
         now = _uphill(density, now, product(now.half.swapaxes(0, 1), white)[:, 0], decrement)
     return now
 

@@ -11,8 +11,8 @@ from lmmlib.design import Design, cross_products
 from lmmlib.errors import DataError, DesignError
 from lmmlib.identify import require_identified
 
-# Whole numbers up to here are exact as floats.
-LARGEST_COUNT = 2**53
+# Beyond, the logarithms of counts have too few digits for what Poisson variation adds.
+LARGEST_COUNT = 1e11
 # A linear predictor of this size is beyond what the exponential function can take.
 LARGEST_LOGARITHM = 700.0
 # Smallest share of a direction of X that the rows with counts above zero must see, in the working basis.
@@ -36,7 +36,10 @@ def checked_counts(design: Design) -> None:
             y != np.round(y),
             "for a rate model the count, with offset= the logarithm of the exposure; for a measurement use lmmlib.fit",
         ),
-        f"is above {LARGEST_COUNT}": (y > LARGEST_COUNT, "whole numbers beyond are not exact; use lmmlib.fit"),
+        f"is above {LARGEST_COUNT:g}": (
+            y > LARGEST_COUNT,
+            "Poisson variation of such counts is lost in rounding; use lmmlib.fit for their logarithms",
+        ),
     }
     for what, (wrong, remedy) in remedies.items():
         if wrong.any():

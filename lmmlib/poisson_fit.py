@@ -17,7 +17,7 @@ from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.formula import build_design
 from lmmlib.poisson import Counts
 from lmmlib.poisson_checks import checked_counts, checked_offset, notes, offset_of, require_estimable
-from lmmlib.poisson_intervals import covariance
+from lmmlib.poisson_intervals import FLAT, ROUGH, covariance
 from lmmlib.poisson_result import NODES, PoissonFit
 from lmmlib.poisson_search import Peak, is_singular, maximise
 
@@ -136,7 +136,7 @@ def _result(design: Design, counts: Counts, method: str, nodes: int, peak: Peak,
     D = half @ half.T * (np.eye(len(z)) if design.diagonal else 1.0)
     factor = semidefinite_cholesky(D[None])[0] if z else D
     upper = np.diag_indices(len(z)) if design.diagonal else np.triu_indices(len(z))
-    cov = covariance(peak.hessian)
+    cov = covariance(peak.hessian, p, ROUGH if method == "aghq" and not counts.large else FLAT)
     back = solve_triangular(Rx, np.eye(p)) if p else Rx
     return PoissonFit(
         formula=design.formula,

@@ -17,32 +17,66 @@ from lmmlib.parameters import checked_level
 if TYPE_CHECKING:
     from lmmlib.poisson_result import PoissonFit
 
-# Curvature, as a share of the largest, that is none.
-FLAT = 1e-9
+# Curvature, with each parameter in the unit in which its own is one, that is none; and what differences leave of none.
+FLAT, ROUGH = 1e-12, 1e-8
 
 
-def covariance(hessian: np.ndarray) -> np.ndarray:
+def curvature(hessian: np.ndarray, n_fixed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues (P,) and vectors (P, P) of minus the Hessian in units of its diagonal, and those units (P,).
+
+    Each parameter is measured in the unit in which its own curvature is one, so that neither large counts nor the
+    units of a column make a direction look flat. Of the parameters after the first ``n_fixed``, which are of one kind,
+    one without curvature beside the others keeps their unit.
+
+    Parameters
+    ----------
+    hessian : matrix of P rows
+    n_fixed : int
+
+    Returns
+    -------
+    tuple of arrays
+    """
+    size = np.diag(-hessian)
+    rest = size[n_fixed:].max(initial=0.0)
+    own = size > np.where(np.arange(len(size)) < n_fixed, 0.0, FLAT * rest)
+    unit = 1 / np.sqrt(np.where(own, size, rest or 1.0))
+    return *np.linalg.eigh(-hessian * np.outer(unit, unit)), unit
+
+
+def whitening(hessian: np.ndarray, size: float) -> np.ndarray:
+    r"""A matrix A (P, P) for which :math:`-A'HA` is ``size`` times a diagonal matrix of ones, negative where H rises."""
+    values, vectors, unit = curvature(hessian)
+    return unit[:, None] * vectors * np.sqrt(size / np.maximum(np.abs(values), FLAT))
+
+
+def covariance(hessian: np.ndarray, n_fixed: int = 0, flat: float = FLAT) -> np.ndarray:
     r"""Covariance of the estimates from the Hessian of the log-likelihood, (P, P).
 
     .. math:: \operatorname{Var}(\hat\psi) \approx (-H)^{-1}
 
     Turning the factor of a singular D changes nothing, so the Hessian may have directions without curvature, which are
-    left out. NaN if it is no maximum.
+    left out. NaN if it is no maximum, and for a fixed effect that changes in such a direction.
 
     Parameters
     ----------
     hessian : matrix of P rows
+    n_fixed : int
+        Fixed effects, which come first.
+    flat : float
+        Scale-free curvature below which a direction has none; more for a Hessian by differences.
 
     Returns
     -------
     (P, P) array
     """
-    values, vectors = np.linalg.eigh(-hessian)
-    floor = FLAT * values.max(initial=0.0)
-    if (values < -floor).any():
+    values, vectors, unit = curvature(hessian, n_fixed)
+    if not np.isfinite(values).all() or (values < -ROUGH).any():
         return np.full_like(hessian, np.nan)
-    inverse = np.where(values > floor, 1 / np.where(values > floor, values, 1.0), 0.0)
-    return (vectors * inverse) @ vectors.T
+    steep = values > flat
+    cov = (vectors[:, steep] / values[steep]) @ vectors[:, steep].T * np.outer(unit, unit)
+    lost = ((vectors[:, ~steep] ** 2).sum(axis=1) > 1e-6) & (np.arange(len(unit)) < n_fixed)
+    return np.where(lost[:, None] | lost, np.nan, cov)
 
 
 def without_curvature(hessian: np.ndarray) -> np.ndarray:
@@ -56,8 +90,8 @@ def without_curvature(hessian: np.ndarray) -> np.ndarray:
     -------
     (P,) array
     """
-    values, vectors = np.linalg.eigh(-hessian)
-    return (vectors[:, values <= FLAT * values.max(initial=0.0)] ** 2).sum(axis=1) > 1e-6
+    values, vectors, _ = curvature(hessian)
+    return (vectors[:, values <= ROUGH] ** 2).sum(axis=1) > 1e-6
 
 
 def coefficients(fit: PoissonFit, level: float = 0.95) -> pd.DataFrame:

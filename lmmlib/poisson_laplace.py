@@ -41,13 +41,13 @@ class Point:
 class Slopes:
     r"""First derivatives along the P parameters (beta, theta), the modes moving along.
 
-    ``Bu`` (q, k, n): :math:`B_ku_i`; ``Lambda`` is the sum of the :math:`\theta_kB_k`. ``cross`` (q, P, n): the
-    derivative by u and the parameter; ``du``, ``db`` (q, P, n): of the modes; ``N`` (q, p, n):
+    ``Bu`` (q, k, n): :math:`B_ku_i`; ``Lambda`` is the sum of the :math:`\theta_kB_k`. ``turned`` (q, k, n): the
+    score by :math:`B_k'`; ``du``, ``db`` (q, P, n): of the modes; ``N`` (q, p, n):
     :math:`Z_i'\operatorname{diag}(\mu_i)X_i`; ``dM``, ``dS`` (q, q, P, n); ``joint`` (P,): of the joint log-density.
     """
 
     Bu: np.ndarray
-    cross: np.ndarray
+    turned: np.ndarray
     du: np.ndarray
     db: np.ndarray
     N: np.ndarray
@@ -82,12 +82,14 @@ def slopes(counts: Counts, L: np.ndarray, coordinates: np.ndarray, inner: Inner)
     by_z = by_x if c.same else c.sums((mu * c.Z)[:, None] * c.powers[1:]).swapaxes(0, 1)
     N, ZZX, ZZZ = by_x[:q], by_x[q:], by_z[q:]
 
+    # What rounding leaves of the last step to the modes, which with large counts is much for the score.
+    rest = L @ solve(inner.half, L.T @ inner.score - inner.u)
+    score = inner.score - product(M, rest[:, None])[:, 0]
     Bu = turn(B.reshape(len(B) * q, q), inner.u).reshape(len(B), q, n).swapaxes(0, 1)
-    MBu = product(M, Bu)
+    turned = turn(B.swapaxes(1, 2).reshape(len(B) * q, q), score).reshape(len(B), q, n).swapaxes(0, 1)
     cross = np.empty((q, P, n))
     cross[:, :p] = -turn(L.T, N)
-    cross[:, p:] = turn(B.swapaxes(1, 2).reshape(len(B) * q, q), inner.score).reshape(len(B), q, n).swapaxes(0, 1)
-    cross[:, p:] -= turn(L.T, MBu)
+    cross[:, p:] = turned - turn(L.T, product(M, Bu))
     du = solve(inner.half, cross)
     db = turn(L, du)
     db[:, p:] += Bu
@@ -100,8 +102,9 @@ def slopes(counts: Counts, L: np.ndarray, coordinates: np.ndarray, inner: Inner)
     for k, Bk in enumerate(B):
         side = turn(Bk.T, ML.swapaxes(0, 1))
         dS[:, :, p + k] += side + side.swapaxes(0, 1)
-    joint = np.concatenate([c.X @ (c.y - mu), (inner.score[:, None] * Bu).sum(axis=(0, 2))])
-    return Slopes(Bu, cross, du, db, N, dM, dS, joint)
+    by_beta = c.X @ (c.y - mu) - (N * rest[:, None]).sum(axis=(0, 2))
+    joint = np.concatenate([by_beta, (score[:, None] * Bu).sum(axis=(0, 2))])
+    return Slopes(Bu, turned, du, db, N, dM, dS, joint)
 
 
 def loglik(counts: Counts, inner: Inner) -> float:
@@ -163,7 +166,7 @@ def hessian(counts: Counts, L: np.ndarray, coordinates: np.ndarray, inner: Inner
     -------
     (P, P) array
     """
-    return _of_joint(counts, inner, s) - _of_logdet(counts, L, coordinates, inner, s) / 2
+    return _of_joint(counts, L, inner, s) - _of_logdet(counts, L, coordinates, inner, s) / 2
 
 
 def _pairs_sum(A: np.ndarray, C: np.ndarray) -> np.ndarray:
@@ -172,14 +175,26 @@ def _pairs_sum(A: np.ndarray, C: np.ndarray) -> np.ndarray:
     return A @ C.T
 
 
-def _of_joint(c: Counts, inner: Inner, s: Slopes) -> np.ndarray:
-    p = len(c.X)
-    H = _pairs_sum(s.cross, s.du)
-    H[:p, :p] -= (inner.mu * c.X) @ c.X.T
-    mixed = _pairs_sum(s.N, s.Bu)
-    H[:p, p:] -= mixed
-    H[p:, :p] -= mixed.T
-    H[p:, p:] -= _pairs_sum(s.Bu, product(inner.M, s.Bu))
+def _of_joint(c: Counts, L: np.ndarray, inner: Inner, s: Slopes) -> np.ndarray:
+    r"""Second derivatives of the sum of the joint log-densities at the modes.
+
+    A column of X is split into :math:`Z_ig_i` and a rest r that the weights make orthogonal to it, so that nothing is
+    the small difference of two sums as large as the counts: what z explains has :math:`M(I + DM)^{-1}` as information.
+    """
+    p, (q, n) = len(c.X), inner.u.shape
+    ridge = inner.M + 1e-12 * np.einsum("aan->n", inner.M) * np.eye(q)[:, :, None]
+    share = np.linalg.solve(ridge.transpose(2, 0, 1), s.N.transpose(2, 0, 1)).transpose(1, 2, 0)
+    g = np.concatenate([share, s.Bu], axis=1)
+    rest = c.X - (c.Z[:, None] * c.spread(share)).sum(axis=0)
+    M = inner.M.transpose(2, 0, 1)
+    known = M @ np.linalg.inv(np.eye(q) + L @ L.T @ M)
+    back = solve(inner.half, turn(L.T, product(inner.M, g)))
+    H = -_pairs_sum(g, product(known.transpose(1, 2, 0), g))
+    H[:p, :p] -= (inner.mu * rest) @ rest.T
+    H[p:, p:] += _pairs_sum(s.turned, solve(inner.half, s.turned))
+    mixed = _pairs_sum(s.turned, back)
+    H[p:] -= mixed
+    H[:, p:] -= mixed.T
     return (H + H.T) / 2
 
 

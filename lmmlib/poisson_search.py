@@ -6,7 +6,7 @@ give one D, so theta needs no bounds and a singular optimum is an ordinary point
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from lmmlib.deviance import theta_coordinates
 from lmmlib.entries import product
 from lmmlib.optimise import LEAST_START, Optimum, Step, newton
 from lmmlib.poisson import Conditional, Counts, Inner, modes
+from lmmlib.poisson_intervals import whitening
 from lmmlib.poisson_laplace import Point, Slopes
 
 # Step of the central differences of the gradient, in the working basis where parameters are of order one: the errors by
@@ -44,6 +45,23 @@ class Objective:
         self.counts, self.B, self.p = counts, theta_coordinates(counts), len(counts.X)
         self.rule = aghq.rule(n_quadrature, len(counts.Z)) if method == "aghq" else None
         self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self.A: np.ndarray | None = None
+
+    def newton(self, psi: np.ndarray) -> Optimum:
+        """From psi, in parameters of like curvature if counts are large: no direction is then lost beside the others.
+
+        The steps of the optimum are those of psi, its best point with their derivatives.
+        """
+        hessian = self.derivatives(psi)[2] if self.counts.large and psi.size else np.full(1, np.nan)
+        if not np.isfinite(hessian).all():
+            return newton(self, psi[None])
+        A = self.A = whitening(hessian, self.counts.n_groups)
+        back = np.linalg.inv(A)
+        found = newton(self, (back @ psi)[None])
+        self.A, best = None, found.best
+        log = tuple(replace(step, theta=A @ step.theta) for step in found.log)
+        best = Point(best.theta @ A.T, best.value, best.gradient @ back, back.T @ best.hessian @ back)
+        return replace(found, best=best, log=log)
 
     def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """beta (p,) and L (q, q)."""
@@ -81,16 +99,21 @@ class Objective:
         return value, gradient, poisson_laplace.hessian(self.counts, L, self.B, inner, s)
 
     def _differences(self, psi: np.ndarray) -> np.ndarray:
-        """Central differences of the exact gradient."""
-        steps = DIFFERENCE * np.eye(len(psi))
-        H = np.array([(self.slope(psi + e)[1] - self.slope(psi - e)[1]) / (2 * DIFFERENCE) for e in steps])
-        return (H.reshape(len(psi), len(psi)) + H.reshape(len(psi), len(psi)).T) / 2
+        """Central differences of the exact gradient, along the parameters of the search."""
+        A = np.eye(len(psi)) if self.A is None else self.A
+        H = np.empty_like(A)
+        for row, e in zip(H, DIFFERENCE * A.T, strict=True):
+            row[:] = (self.slope(psi + e)[1] - self.slope(psi - e)[1]) @ A / (2 * DIFFERENCE)
+        back = np.linalg.inv(A)
+        return back.T @ (H + H.T) @ back / 2
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a step too long: no value
     def __call__(self, theta: np.ndarray, rows: np.ndarray) -> Point:
         if not len(theta):
             return Point(theta, np.zeros(0), theta, np.zeros((0, theta.shape[1], theta.shape[1])))
-        value, gradient, hessian = self.derivatives(theta[0])
+        value, gradient, hessian = self.derivatives(theta[0] if self.A is None else self.A @ theta[0])
+        if self.A is not None:
+            gradient, hessian = gradient @ self.A, self.A.T @ hessian @ self.A
         if not (np.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(hessian).all()):
             value, gradient, hessian = -np.inf, np.zeros_like(gradient), np.zeros_like(hessian)
         return Point(theta, np.array([-2 * value]), -2 * gradient[None], -2 * hessian[None])
@@ -157,7 +180,7 @@ def _second(objective: Objective, first: Optimum) -> Optimum:
     psi = first.best.theta[0].copy()
     psi[objective.p :] = np.sqrt(0.5) * np.einsum("kaa->k", objective.B)
     objective.last = None
-    other = newton(objective, psi[None])
+    other = objective.newton(psi)
     return other if other.converged[0] and other.best.value[0] < first.best.value[0] - 1e-8 else first
 
 
@@ -177,13 +200,13 @@ def maximise(counts: Counts, method: str = "laplace", n_quadrature: int = 1) -> 
     """
     objective = Objective(counts, "laplace", 1)
     begin = start(counts, objective.B)
-    optimum = newton(objective, begin[None])
+    optimum = objective.newton(begin)
     if len(counts.Z) > 1 and is_singular(objective.split(optimum.best.theta[0])[1]):
         optimum = _second(objective, optimum)
     if method == "aghq":
         by_laplace, objective = objective, Objective(counts, method, n_quadrature)
         objective.last = by_laplace.last
-        optimum = newton(objective, optimum.best.theta)
+        optimum = objective.newton(optimum.best.theta[0])
     best = optimum.best
     return Peak(
         best.theta[0],
