@@ -10,6 +10,7 @@ PyTensor is imported when :func:`marginal` is called; it comes with PyMC.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +22,17 @@ from lmmlib.laplace_graph import Compiled, compile_joint
 from lmmlib.optimise import newton
 from lmmlib.parameters import checked_count, checked_finite, numbers
 from lmmlib.poisson import CLOSE
-from lmmlib.poisson_intervals import covariance, without_curvature
+from lmmlib.poisson_intervals import ROUGH, covariance, whitening, without_curvature
 from lmmlib.poisson_laplace import Point
 from lmmlib.poisson_modes import Modes
 from lmmlib.rounding import fixed, significant
 
 MAX_STEPS = 200
-# Step of the central differences of the gradient, relative to the parameter or one, whichever is larger.
-DIFFERENCE = 1e-4
+# Step of the central differences of the gradient, in a working basis in which parameters are of order one; a column of
+# that basis grows by no more than LONGEST, and rounds of the search end when curvatures there are within ALIKE of one.
+DIFFERENCE, LONGEST, ALIKE, ROUNDS = 1e-4, 1e3, 10.0, 4
+# One standard error away the log-likelihood falls by one half; a fall below this is none.
+NO_FALL = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,8 @@ class MarginalFit:
         Estimates, shaped as the start.
     se : dict
         Standard errors of the same shapes, from the Hessian of the marginal log-likelihood. NaN for a parameter along
-        which it has no curvature, such as the logarithm of a standard deviation that tends to zero.
+        which it has no curvature, such as the logarithm of a standard deviation that tends to zero; of all parameters
+        if the fit has not converged.
     cov : DataFrame
         Covariance of all parameters, labelled ``name`` or ``name[0]``.
     loglik : float
@@ -50,6 +55,8 @@ class MarginalFit:
         Of the random effects, with the errors for known and for estimated parameters.
     converged : bool
     reason : str
+    flat : tuple of str
+        Parameters along which the likelihood has no curvature.
     """
 
     parameters: dict[str, Any]
@@ -59,6 +66,7 @@ class MarginalFit:
     modes: Modes
     converged: bool
     reason: str
+    flat: tuple[str, ...]
     hessian: np.ndarray = field(repr=False)
 
     def __repr__(self) -> str:
@@ -71,9 +79,9 @@ class MarginalFit:
         for name, value, s in zip(self.cov.index, values, se, strict=True):
             error = "-" if np.isnan(s) else significant(s, 5)
             lines.append(f"  {name:<{width}}  {significant(value, 5):>12}  {error:>10}")
-        for name in self.cov.index[np.isnan(se)]:
+        for name in self.flat:
             lines.append(f"the likelihood is flat along {name}, which may run to infinity: it has no standard error")
-        return "\n".join(lines if self.converged else [*lines, f"not converged: {self.reason}"])
+        return "\n".join(lines if self.converged else [*lines, f"not converged, so no standard errors: {self.reason}"])
 
 
 class Marginal:
@@ -88,7 +96,8 @@ class Marginal:
 
     def loglik(self, **parameters) -> float:
         """The marginal log-likelihood."""
-        return self._value(self._flat(parameters))[0]
+        psi = self._flat(parameters)
+        return float(self._compiled.outer(self._modes(psi)[0], psi)[0])
 
     def gradient(self, **parameters) -> dict[str, Any]:
         """Its exact gradient, shaped as the parameters."""
@@ -101,31 +110,94 @@ class Marginal:
     def fit(self) -> MarginalFit:
         r"""Maximise the marginal likelihood, from the start.
 
-        Newton's method with differences of the exact gradient as Hessian; the covariance is :math:`(-H)^{-1}`, and the
+        Newton's method with differences of the exact gradient as Hessian, in a working basis in which all curvatures
+        are alike, so that the units of the parameters and an origin far from the data do not matter; the covariance is :math:`(-H)^{-1}`, and the
         errors of the modes are those of equation :eq:`mode-variance`.
 
         Returns
         -------
         MarginalFit
         """
-        optimum = newton(self._objective, self._flat({})[None])
-        psi, hessian = optimum.best.theta[0], -optimum.best.hessian[0] / 2
-        cov, (b, H) = covariance(hessian), self._modes(psi)
+        psi, A = self._flat({}), None
+        for _ in range(ROUNDS):
+            A, start = self._basis(psi, A), psi
+            objective = _Objective(self, start, A)
+            optimum = newton(objective, np.zeros((1, len(psi))))
+            psi, H = start + A @ optimum.best.theta[0], -optimum.best.hessian[0] / 2
+            if optimum.converged[0] and _alike(H, self.n_groups):
+                break
+        converged = bool(optimum.converged[0])
+        if not converged and objective.undefined is not None:
+            raise objective.undefined
+        back, cov = np.linalg.inv(A), A @ covariance(H, flat=ROUGH) @ A.T
+        b, blocks = self._modes(psi)
         slopes = np.stack([self._compiled.cross(b, psi, e) for e in np.eye(len(psi))], axis=-1)
-        known, db = np.linalg.inv(H), np.linalg.solve(H, slopes)
+        known, db = np.linalg.inv(blocks), np.linalg.solve(blocks, slopes)
         table = pd.DataFrame(b, pd.RangeIndex(self.n_groups, name="group"), [f"b{k}" for k in range(self.q)])
-        names, flat = self._names(), without_curvature(hessian)
-        reported = np.where(flat[:, None] | flat, np.nan, cov)
+        loglik = float(-optimum.best.value[0] / 2)
+        names, flat = self._names(), self._flat_along(psi, cov, loglik) | without_curvature(H, A)
+        reported = np.where(flat[:, None] | flat | (not converged), np.nan, cov)
         return MarginalFit(
             parameters=self._shaped(psi),
             se=self._shaped(np.sqrt(np.diag(reported))),
             cov=pd.DataFrame(reported, names, names),
-            loglik=float(-optimum.best.value[0] / 2),
-            modes=Modes(table, known, known + db @ cov @ np.swapaxes(db, 1, 2)),
-            converged=bool(optimum.converged[0]),
+            loglik=loglik,
+            modes=Modes(table, known, known + db @ (cov if converged else reported) @ np.swapaxes(db, 1, 2)),
+            converged=converged,
             reason=optimum.reason[0],
-            hessian=hessian,
+            flat=tuple(np.array(names)[flat & converged]),
+            hessian=back.T @ H @ back,
         )
+
+    def _basis(self, psi: np.ndarray, A: np.ndarray | None = None) -> np.ndarray:
+        """Columns (P, P) along which the log-likelihood at psi has like curvatures, n_groups in size.
+
+        Differences along columns that are far from that are wrong by their length or by rounding; so they are taken
+        anew along the columns that they give, until those stay.
+        """
+        longest = LONGEST * np.maximum(np.abs(psi), 1.0)
+        A = np.diag(longest / LONGEST) if A is None else A
+        for _ in range(8):
+            with np.errstate(all="ignore"):
+                H = self._hessian(psi, A)
+            lost = ~np.isfinite(H).all(axis=1)
+            if lost.all() or not np.isfinite(H[~lost][:, ~lost]).all():
+                A = A / LONGEST
+                continue
+            if lost.any():
+                A = A * np.where(lost, 1 / LONGEST, 1.0)
+                continue
+            if _alike(H, self.n_groups):
+                break
+            A = A @ np.clip(whitening(H, self.n_groups), -LONGEST, LONGEST)
+            A = A / np.maximum((np.abs(A) / longest[:, None]).max(axis=0), 1.0)
+        return A
+
+    def _hessian(self, psi: np.ndarray, A: np.ndarray) -> np.ndarray:
+        """By the parameters of the working basis, from central differences of the gradient; NaN where it has none."""
+        H = np.full_like(A, np.nan)
+        for row, e in zip(H, DIFFERENCE * A.T, strict=True):
+            with suppress(DesignError):
+                row[:] = (self._value(psi + e)[1] - self._value(psi - e)[1]) @ A / (2 * DIFFERENCE)
+        return (H + H.T) / 2
+
+    @np.errstate(all="ignore")
+    def _flat_along(self, psi: np.ndarray, cov: np.ndarray, loglik: float) -> np.ndarray:
+        """Which parameters (P,) move by a standard error, the others following, without a fall of the likelihood."""
+        flat = ~(np.diag(cov) > 0)
+        for a in np.flatnonzero(~flat):
+            move = cov[:, a] / np.sqrt(cov[a, a])
+            flat[a] = any(self._fall(psi, side * move, loglik) < NO_FALL for side in (-1, 1))
+        return flat
+
+    def _fall(self, psi: np.ndarray, move: np.ndarray, loglik: float) -> float:
+        """By how much the log-likelihood falls with a move; from a shorter one where it is no number so far away."""
+        for share in 0.1 ** np.arange(8):
+            with suppress(DesignError):
+                fall = (loglik - self._value(psi + share * move)[0]) / share**2
+                if not np.isnan(fall):
+                    return fall
+        return np.inf
 
     def _names(self) -> list[str]:
         names = []
@@ -189,32 +261,53 @@ class Marginal:
 
     def _value(self, psi: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = self._compiled.outer(self._modes(psi)[0], psi)
+        if np.isfinite(value) and np.isnan(gradient).any():
+            raise UndefinedError(
+                f"the marginal log-likelihood is {value:.4g} at {self._said(psi)}, but its gradient is not a number: "
+                "some derivative of the joint log-density does not exist at the modes of the random effects, such as "
+                "that of a power or a root at zero; write it in functions that are smooth there"
+            )
         return float(value), gradient
-
-    @np.errstate(all="ignore")
-    def _objective(self, theta: np.ndarray, rows: np.ndarray) -> Point:
-        k = theta.shape[1]
-        if not len(theta):
-            return Point(theta, np.zeros(0), theta, np.zeros((0, k, k)))
-        psi = theta[0]
-        try:
-            value, gradient = self._value(psi)
-            H = np.empty((k, k))
-            for a, h in enumerate(DIFFERENCE * np.maximum(np.abs(psi), 1.0)):
-                e = h * np.eye(k)[a]
-                H[a] = (self._value(psi + e)[1] - self._value(psi - e)[1]) / (2 * h)
-        except DesignError:
-            if self._start_is(psi):
-                raise
-            value, gradient, H = -np.inf, np.zeros(k), np.zeros((k, k))
-        return Point(theta, np.array([-2 * value]), -2 * gradient[None], -(H + H.T)[None])
-
-    def _start_is(self, psi: np.ndarray) -> bool:
-        return bool((psi == self._flat({})).all())
 
     def __repr__(self) -> str:
         names = ", ".join(self._names())
         return f"Marginal: {self.n_groups} groups, {self.q} random effect{'s' * (self.q != 1)} each; parameters {names}"
+
+
+class UndefinedError(DesignError):
+    """The log-likelihood is a number where its gradient is none."""
+
+
+class _Objective:
+    """Minus twice the log-likelihood at psi = start + A theta, for the optimiser."""
+
+    def __init__(self, model: Marginal, start: np.ndarray, A: np.ndarray):
+        self.model, self.start, self.A = model, start, A
+        self.undefined: UndefinedError | None = None
+
+    @np.errstate(all="ignore")
+    def __call__(self, theta: np.ndarray, rows: np.ndarray) -> Point:
+        k = theta.shape[1]
+        if not len(theta):
+            return Point(theta, np.zeros(0), theta, np.zeros((0, k, k)))
+        psi = self.start + self.A @ theta[0]
+        try:
+            value, gradient = self.model._value(psi)
+            gradient, H = gradient @ self.A, self.model._hessian(psi, self.A)
+            if not np.isfinite(H).all():
+                value, gradient, H = -np.inf, np.zeros(k), np.zeros((k, k))
+        except DesignError as error:
+            if not theta.any():
+                raise
+            self.undefined = error if isinstance(error, UndefinedError) else self.undefined
+            value, gradient, H = -np.inf, np.zeros(k), np.zeros((k, k))
+        return Point(theta, np.array([-2 * value]), -2 * gradient[None], -2 * H[None])
+
+
+def _alike(H: np.ndarray, size: float) -> bool:
+    """Whether all curvatures are within a factor of ``size``."""
+    values = np.abs(np.linalg.eigvalsh(H)) / size
+    return bool((values < ALIKE).all() and (values > 1 / ALIKE).all())
 
 
 def marginal(log_joint: Callable, start: dict, n_groups: int, q: int = 1) -> Marginal:

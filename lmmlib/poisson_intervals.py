@@ -45,7 +45,7 @@ def curvature(hessian: np.ndarray, n_fixed: int = 0) -> tuple[np.ndarray, np.nda
 
 
 def whitening(hessian: np.ndarray, size: float) -> np.ndarray:
-    r"""A matrix A (P, P) for which :math:`-A'HA` is ``size`` times a diagonal matrix of ones, negative where H rises."""
+    r"""A matrix A (P, P) with :math:`-A'HA` = ``size`` times the identity, or minus that where it rises."""
     values, vectors, unit = curvature(hessian)
     return unit[:, None] * vectors * np.sqrt(size / np.maximum(np.abs(values), FLAT))
 
@@ -79,19 +79,22 @@ def covariance(hessian: np.ndarray, n_fixed: int = 0, flat: float = FLAT) -> np.
     return np.where(lost[:, None] | lost, np.nan, cov)
 
 
-def without_curvature(hessian: np.ndarray) -> np.ndarray:
+def without_curvature(hessian: np.ndarray, A: np.ndarray | None = None) -> np.ndarray:
     """Which parameters change in a direction in which the log-likelihood has no curvature, (P,): boolean.
 
     Parameters
     ----------
     hessian : matrix of P rows
+    A : matrix of P columns, optional
+        The parameters in those of the Hessian, by default the same.
 
     Returns
     -------
     (P,) array
     """
-    values, vectors, _ = curvature(hessian)
-    return (vectors[:, values <= ROUGH] ** 2).sum(axis=1) > 1e-6
+    values, vectors, unit = curvature(hessian)
+    moves = unit[:, None] * vectors if A is None else A @ (unit[:, None] * vectors)
+    return (moves[:, values <= ROUGH] ** 2).sum(axis=1) > 1e-6 * (moves**2).sum(axis=1)
 
 
 def coefficients(fit: PoissonFit, level: float = 0.95) -> pd.DataFrame:
