@@ -14,6 +14,7 @@ from numpy.polynomial.hermite_e import hermegauss
 
 from lmmlib.entries import product
 from lmmlib.errors import ParameterError
+from lmmlib.parameters import shown
 from lmmlib.poisson import Conditional, Counts, Inner
 from lmmlib.poisson_laplace import Slopes
 
@@ -53,7 +54,7 @@ def rule(n_quadrature: int, q: int) -> Rule:
         or not isinstance(n_quadrature, (int, np.integer))
         or not 1 <= n_quadrature <= MOST
     ):
-        raise ParameterError(f"n_quadrature must be a whole number from 1 to {MOST}; got {n_quadrature!r}")
+        raise ParameterError(f"n_quadrature must be a whole number from 1 to {MOST}; got {shown(n_quadrature)}")
     if q > 2:
         raise ParameterError(
             f"quadrature is for one or two random effects a group; the formula has {q}, with {n_quadrature}^{q} nodes; "

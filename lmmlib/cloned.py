@@ -235,6 +235,7 @@ class Cloned:
             estimability.verdict(row.r_hat, row.ess, row.rate, row.skewness, free and free[name], boundary)
             for name, row in table.iterrows()
         ]
+        table["se"] = table["se"].where(table["verdict"] != estimability.NOT_CONVERGED)
         return table.rename_axis("parameter")
 
     def _free(self) -> dict[str, bool] | None:

@@ -43,6 +43,7 @@ class Fit:
     is_singular : bool
         True if D has no full rank: an ordinary answer.
     converged : bool
+        If False, ``cov_beta`` is NaN and nothing has a standard error.
     reason : str
         Why the optimiser stopped.
     log : tuple of Step
@@ -259,7 +260,7 @@ def fit_cross(design: Design, cross: CrossProducts, method: str = "REML") -> Fit
         formula=design.formula,
         method=method,
         beta=pd.Series(fits.beta[0], x),
-        cov_beta=pd.DataFrame(fits.cov_beta[0], x, x),
+        cov_beta=pd.DataFrame(fits.cov_beta[0] if fits.converged[0] else np.nan, x, x),
         D=pd.DataFrame(fits.D[0], z, z),
         sigma2=float(fits.sigma2[0]),
         theta=fits.theta[0],

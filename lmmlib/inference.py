@@ -138,6 +138,11 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
     -------
     Wald
     """
+    if not (hasattr(result, "cov") and hasattr(result, "df")):
+        raise ParameterError(
+            f"wald takes what lmmlib.gls or lmmlib.ols returns; got a {type(result).__name__}. Of a fit, hand in "
+            "Estimate(fit.beta.to_numpy(), fit.cov_beta.to_numpy(), tuple(fit.beta.index)) from lmmlib.gls"
+        )
     L = checked_rows(L, len(result.beta))
     level = checked_level(level)
     df = np.inf if df is None and result.df is None else checked_df(result.df if df is None else df).item()

@@ -111,8 +111,8 @@ class Marginal:
         r"""Maximise the marginal likelihood, from the start.
 
         Newton's method with differences of the exact gradient as Hessian, in a working basis in which all curvatures
-        are alike, so that the units of the parameters and an origin far from the data do not matter; the covariance is :math:`(-H)^{-1}`, and the
-        errors of the modes are those of equation :eq:`mode-variance`.
+        are alike, so that the units of the parameters and an origin far from the data do not matter. The covariance is
+        :math:`(-H)^{-1}`, and the errors of the modes are those of equation :eq:`mode-variance`.
 
         Returns
         -------

@@ -26,7 +26,9 @@ def compile_joint(log_joint: Callable, start: dict[str, np.ndarray], n_groups: i
     try:
         import pytensor
         import pytensor.tensor as pt
+        from pytensor.graph.rewriting.basic import dfs_rewriter
         from pytensor.graph.rewriting.utils import rewrite_graph
+        from pytensor.tensor.rewriting.math import local_pow_specialize
     except ImportError:
         raise ImportError("lmmlib.laplace needs PyTensor, which comes with PyMC: pip install pymc") from None
     psi, w, d = pt.dvector("psi"), pt.dmatrix("w"), pt.dvector("d")
@@ -39,8 +41,9 @@ def compile_joint(log_joint: Callable, start: dict[str, np.ndarray], n_groups: i
     f = pt.as_tensor_variable(log_joint(b, **parameters))
     if f.ndim:
         raise ParameterError(f"log_joint must return one number, summed over rows and groups; got {f.ndim} dimensions")
-    # b**2 as a product: the third derivative of a power is 0 times infinity where b is zero.
-    f = rewrite_graph(f, include=("canonicalize", "specialize"), exclude=("constant_folding",))
+    # b**2 as a square: the third derivative of a power is 0 times infinity where b is zero.
+    squares = dfs_rewriter(local_pow_specialize)
+    f = rewrite_graph(f, include=("canonicalize",), exclude=("constant_folding",), custom_rewrite=squares)
 
     def by(value, variable):
         return pytensor.grad(value, variable, disconnected_inputs="ignore")

@@ -22,8 +22,17 @@ def numbers(value, name: str) -> np.ndarray:
         if array.dtype.kind not in "biufO":
             raise TypeError
         return array.astype(float)
-    except (TypeError, ValueError):
-        raise ParameterError(f"{name} must be real numbers; got {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ParameterError(f"{name} must be real numbers; got {shown(value)}") from None
+
+
+def shown(value) -> str:
+    """The value as it stands in a message, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def checked_beta(beta, names) -> np.ndarray:
@@ -59,7 +68,9 @@ def checked_at_least_zero(name: str, value: float) -> float:
 def checked_count(name: str, value: int) -> int:
     """A whole number, one or above."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ParameterError(f"{name} must be a whole number of at least 1; got {value!r}")
+        raise ParameterError(f"{name} must be a whole number of at least 1; got {shown(value)}")
+    if value > 2**53:
+        raise ParameterError(f"{name} must be a whole number that an array can have as its size; got {shown(value)}")
     return int(value)
 
 
@@ -103,7 +114,21 @@ def checked_sigma2(sigma2: float) -> float:
     return value.item()
 
 
-def checked_D(D, q: int) -> np.ndarray:
+def checked_word(name: str, value, allowed: tuple[str, ...]) -> None:
+    """Raise ParameterError unless the value is one of the words."""
+    if not isinstance(value, str) or value not in allowed:
+        words = (" or " if len(allowed) == 2 else ", ").join(map(repr, allowed))
+        raise ParameterError(f"{name} is {words}; got {shown(value)}")
+
+
+def checked_rng(rng) -> np.random.Generator:
+    """Raise ParameterError unless this is a generator of random numbers."""
+    if not isinstance(rng, np.random.Generator):
+        raise ParameterError(f"rng must be a numpy Generator, such as numpy.random.default_rng(1); got {rng!r}")
+    return rng
+
+
+def checked_D(D, q: int, name: str = "D") -> np.ndarray:
     """The covariance of the random effects as a symmetric (q, q) array; a number will do when q is 1.
 
     Raises
@@ -111,15 +136,15 @@ def checked_D(D, q: int) -> np.ndarray:
     ParameterError
         If the shape is wrong, an entry is not finite, or D is not symmetric and positive semidefinite.
     """
-    D = numbers(D, "D")
+    D = numbers(D, name)
     if q == 1 and D.size == 1:
         D = D.reshape(1, 1)
     if D.shape != (q, q):
-        raise ParameterError(f"D must be ({q}, {q}), one row per random column; got shape {D.shape}")
+        raise ParameterError(f"{name} must be ({q}, {q}), one row per random column; got shape {D.shape}")
     if not np.isfinite(D).all():
-        raise ParameterError("D has a missing or infinite entry")
+        raise ParameterError(f"{name} has a missing or infinite entry")
     if np.abs(D - D.T).max(initial=0) > 1e-8 * np.abs(D).max(initial=0):
-        raise ParameterError("D must be symmetric; use (D + D.T) / 2 if the difference is rounding")
+        raise ParameterError(f"{name} must be symmetric; use ({name} + {name}.T) / 2 if the difference is rounding")
     D = (D + D.T) / 2
     # Positive semidefinite is judged on correlations, so that the units of z do not matter.
     sd = np.sqrt(np.abs(np.diag(D)))
@@ -127,7 +152,7 @@ def checked_D(D, q: int) -> np.ndarray:
     lowest = np.linalg.eigvalsh(unit).min(initial=0)
     if lowest < -1e-8:
         raise ParameterError(
-            f"D must be positive semidefinite; its correlation matrix has the eigenvalue {lowest:.3g}. "
+            f"{name} must be positive semidefinite; its correlation matrix has the eigenvalue {lowest:.3g}. "
             "A variance below zero, or a correlation beyond 1, cannot be one of random effects"
         )
     return D

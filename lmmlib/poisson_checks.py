@@ -17,6 +17,11 @@ LARGEST_COUNT = 1e11
 LARGEST_LOGARITHM = 700.0
 # Smallest share of a direction of X that the rows with counts above zero must see, in the working basis.
 UNSEEN = 1e-12
+# Exposures whose logarithms spread more than this differ by a factor of 10^21.
+WIDEST_OFFSET = 50.0
+# Standard deviation of a logarithmic mean, by random effects that no count above zero bounds, that is on its way to
+# infinity.
+ENDLESS = 5.0
 
 
 def checked_counts(design: Design) -> None:
@@ -59,11 +64,11 @@ def checked_offset(offset, n_obs: int) -> np.ndarray:
     Raises
     ------
     DataError
-        If it is not one number for each row, or not finite, or too large to be a logarithm.
+        If it is not one number for each row, or not finite, or spreads too far to be a logarithm.
     """
     try:
         values = np.asarray(offset, float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError("the offset must be real numbers, the logarithm of the exposure of each row") from None
     if values.shape != (n_obs,):
         raise DataError(f"the offset must have one value for each of the {n_obs} rows; got shape {values.shape}")
@@ -74,16 +79,23 @@ def checked_offset(offset, n_obs: int) -> np.ndarray:
             f"the offset is {values[row]:g} in row {row} (rows count from 0); it is the logarithm of an exposure above "
             "zero, such as np.log(hours)"
         )
+    if np.ptp(values) > WIDEST_OFFSET:
+        raise DataError(
+            f"the offset runs from {values.min():g} to {values.max():g}, a factor of e^{np.ptp(values):.0f} between "
+            "means; is this the exposure itself? pass its logarithm, such as np.log(hours)"
+        )
     return values
 
 
 def offset_of(offset, data: pd.DataFrame) -> np.ndarray | None:
-    """The offset of every row of a data frame: a column by its name, an array as it is; None stays None.
+    """The offset of every row of a data frame: a column by its name, a series by its index, an array as it is.
+
+    None stays None.
 
     Raises
     ------
     DataError
-        If there is no such column, or the array does not fit.
+        If there is no such column, the array does not fit, or the index of a series is another.
     """
     if offset is None:
         return None
@@ -94,9 +106,16 @@ def offset_of(offset, data: pd.DataFrame) -> np.ndarray | None:
             known = ", ".join(map(str, data.columns))
             raise DataError(f"the offset {offset!r} is not a column of the data ({known})")
         offset = data[offset]
+    elif isinstance(offset, pd.Series) and not offset.index.equals(data.index):
+        if len(offset) != len(data) or not offset.index.is_unique or not data.index.isin(offset.index).all():
+            raise DataError(
+                "the index of the offset is not that of the data, so its rows cannot be told; pass "
+                "offset=offset.to_numpy() if they are in the order of the data"
+            )
+        offset = offset[data.index]
     try:
         values = np.asarray(pd.Series(np.ravel(offset)), float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError("the offset must be real numbers, the logarithm of the exposure of each row") from None
     if np.shape(offset) != (len(data),):
         raise DataError(
@@ -149,6 +168,31 @@ def _require_overlap(design: Design, X: np.ndarray) -> None:
             f"{', '.join(names)} singles out (separation), the first being row {int(np.argmax(where))}: its "
             "coefficient has no finite estimate; leave the column, or those rows, out, or pool categories"
         )
+
+
+def require_bounded(design: Design, D: np.ndarray) -> None:
+    """Raise if a random effect varies without end because nothing but zero counts goes with it.
+
+    Where the counts are zero in every row in which a random column is not, and the column has one sign in each group,
+    the likelihood may rise with its variance to a limit that it never reaches.
+
+    Raises
+    ------
+    DesignError
+        Names the column and a row.
+    """
+    for k, name in enumerate(design.z_names):
+        z = design.Z[:, k]
+        used = z != 0
+        signs = np.zeros((design.n_groups, 2), bool)
+        signs[design.group[used], (z[used] > 0).astype(int)] = True
+        endless = not design.y[used].any() and not signs.all(axis=1).any()
+        if endless and np.sqrt(D[k, k]) * np.abs(z).max() > ENDLESS:
+            raise DesignError(
+                f"the counts {design.response!r} are all zero in the {int(used.sum())} rows in which the random column "
+                f"{name} is not (separation), the first being row {int(np.argmax(used))}: its variance has no finite "
+                "estimate; leave the column, or those rows, out"
+            )
 
 
 def notes(design: Design) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from lmmlib.deviance import theta_coordinates
 from lmmlib.draws import semidefinite_cholesky
 from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.formula import build_design
+from lmmlib.parameters import checked_word
 from lmmlib.poisson import Counts
-from lmmlib.poisson_checks import checked_counts, checked_offset, notes, offset_of, require_estimable
+from lmmlib.poisson_checks import checked_counts, checked_offset, notes, offset_of, require_bounded, require_estimable
 from lmmlib.poisson_intervals import FLAT, ROUGH, covariance
 from lmmlib.poisson_result import NODES, PoissonFit
 from lmmlib.poisson_search import Peak, is_singular, maximise
@@ -88,8 +89,7 @@ def fit_poisson(
 
 def checked_method(method: str) -> None:
     """Raise ParameterError unless the method is one of the two."""
-    if method not in METHODS:
-        raise ParameterError(f"method is {' or '.join(map(repr, METHODS))}; got {method!r}")
+    checked_word("method", method, METHODS)
 
 
 def fit_poisson_design(
@@ -109,7 +109,7 @@ def fit_poisson_design(
     PoissonFit
     """
     checked_method(method)
-    if method == "laplace" and n_quadrature not in (None, 1):
+    if method == "laplace" and n_quadrature is not None and not (np.ndim(n_quadrature) == 0 and n_quadrature == 1):
         raise ParameterError(
             f"n_quadrature={n_quadrature!r} is for method='aghq'; Laplace's approximation has one node"
         )
@@ -133,10 +133,18 @@ def _result(design: Design, counts: Counts, method: str, nodes: int, peak: Peak,
     L = np.tensordot(peak.psi[p:], theta_coordinates(counts), 1)
     U, s, _ = np.linalg.svd(L)
     half = np.linalg.solve(Rz, U * np.where(s > ZERO, s, 0.0))
-    D = half @ half.T * (np.eye(len(z)) if design.diagonal else 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        D = half @ half.T * (np.eye(len(z)) if design.diagonal else 1.0)
+    if not np.isfinite(D).all():
+        raise DataError(f"the variances of {', '.join(z)} are too large for a number; change the units of the columns")
+    require_bounded(design, D)
     factor = semidefinite_cholesky(D[None])[0] if z else D
     upper = np.diag_indices(len(z)) if design.diagonal else np.triu_indices(len(z))
-    cov = covariance(peak.hessian, p, ROUGH if method == "aghq" and not counts.large else FLAT)
+    cov = (
+        np.full((len(peak.psi),) * 2, np.nan)
+        if not peak.converged
+        else covariance(peak.hessian, p, ROUGH if method == "aghq" and not counts.large else FLAT)
+    )
     back = solve_triangular(Rx, np.eye(p)) if p else Rx
     return PoissonFit(
         formula=design.formula,

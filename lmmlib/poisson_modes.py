@@ -10,8 +10,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib.entries import product
-from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_level
+from lmmlib.parameters import checked_level, checked_word
 from lmmlib.poisson import turn
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ class Modes:
 
     def covariance(self, error: str = "estimated") -> np.ndarray:
         """Covariances of the error by name, (n_groups, q, q); ``error`` is "known" or "estimated"."""
-        if error not in ERRORS:
-            raise ParameterError(f"error is {' or '.join(map(repr, ERRORS))}; got {error!r}")
+        checked_word("error", error, ERRORS)
         return getattr(self, error)
 
     def se(self, error: str = "estimated") -> pd.DataFrame:

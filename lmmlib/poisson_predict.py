@@ -15,8 +15,8 @@ from scipy.special import xlogy
 from scipy.stats import norm
 
 from lmmlib.basis import divide
-from lmmlib.errors import DataError, ParameterError
-from lmmlib.parameters import checked_level
+from lmmlib.errors import DataError
+from lmmlib.parameters import checked_level, checked_word
 from lmmlib.poisson_checks import checked_offset, offset_of
 from lmmlib.poisson_modes import Errors
 from lmmlib.predict import new_rows
@@ -28,11 +28,6 @@ LEVELS = ("conditional", "typical", "population")
 KINDS = ("response", "pearson", "deviance")
 SCALES = ("response", "link")
 NEW_GROUPS = ("population", "error")
-
-
-def _checked(name: str, value, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ParameterError(f"{name} is {', '.join(map(repr, allowed))}; got {value!r}")
 
 
 def fitted(fit: PoissonFit, level: str = "conditional") -> np.ndarray:
@@ -47,7 +42,7 @@ def fitted(fit: PoissonFit, level: str = "conditional") -> np.ndarray:
     -------
     (n_obs,) array
     """
-    _checked("level", level, LEVELS)
+    checked_word("level", level, LEVELS)
     c, mean = fit.counts, np.empty(fit.n_obs)
     link = c.offset + fit.psi[: len(c.X)] @ c.X
     if level == "conditional":
@@ -74,7 +69,7 @@ def residuals(fit: PoissonFit, level: str = "conditional", kind: str = "pearson"
     -------
     (n_obs,) array
     """
-    _checked("kind", kind, KINDS)
+    checked_word("kind", kind, KINDS)
     y, mu = fit.design.y, fitted(fit, level)
     if kind == "response":
         return y - mu
@@ -133,7 +128,7 @@ def predict(
         ("scale", scale, SCALES),
         ("new_groups", new_groups, NEW_GROUPS),
     ):
-        _checked(name, value, allowed)
+        checked_word(name, value, allowed)
     coverage = checked_level(coverage)
     conditional = level == "conditional"
     kind = "conditional" if conditional else "population"

@@ -12,7 +12,7 @@ from lmmlib import aghq, poisson_dispersion, poisson_intervals, poisson_laplace,
 from lmmlib.design import Design
 from lmmlib.deviance import theta_coordinates
 from lmmlib.optimise import Step
-from lmmlib.parameters import numbers
+from lmmlib.parameters import checked_count, checked_rng, numbers
 from lmmlib.poisson import Counts, Inner
 from lmmlib.poisson import modes as modes_at
 from lmmlib.poisson_dispersion import Dispersion
@@ -43,6 +43,7 @@ class PoissonFit:
     is_singular : bool
         True if D has no full rank: an ordinary answer.
     converged : bool
+        If False, ``cov_beta`` is NaN and nothing has a standard error.
     reason : str
         Why the optimiser stopped.
     notes : tuple of str
@@ -182,7 +183,8 @@ class PoissonFit:
 
     def simulate(self, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
         """New counts from the fitted model, (n_obs,) or (n_obs, size): new random effects, new counts."""
-        c, many = self.counts, 1 if size is None else size
+        checked_rng(rng)
+        c, many = self.counts, 1 if size is None else checked_count("size", size)
         b = np.tensordot(self.L, rng.standard_normal((len(c.Z), many, c.n_groups)), 1)
         mean = np.exp(c.offset + self.psi[: len(self.beta)] @ c.X + np.einsum("qN,qmN->mN", c.Z, c.spread(b)))
         y = np.empty((self.n_obs, many))

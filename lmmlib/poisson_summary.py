@@ -30,7 +30,7 @@ def summary(fit: PoissonFit) -> str:
         lines.append("D is singular: some combination of the random effects has variance zero")
     lines += fit.notes
     if not fit.converged:
-        lines.append(f"not converged: {fit.reason}")
+        lines.append(f"not converged, so no standard errors: {fit.reason}")
     return "\n".join(lines)
 
 

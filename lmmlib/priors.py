@@ -65,7 +65,7 @@ class Normal:
         square_cov = np.atleast_2d(cov) if cov.ndim != 1 else np.empty((0, 1))
         if square_cov.shape[0] != square_cov.shape[1]:
             raise ParameterError(f"cov must be a variance or a (p, p) covariance; got shape {cov.shape}")
-        if np.linalg.eigvalsh(_correlation(checked_D(square_cov, len(square_cov)))).min(initial=1) < 1e-12:
+        if np.linalg.eigvalsh(_correlation(checked_D(square_cov, len(square_cov), "cov"))).min(initial=1) < 1e-12:
             raise ParameterError("cov must be positive definite: a fixed effect without variance is known")
 
     def sized(self, p: int) -> Normal:
@@ -179,7 +179,7 @@ class InverseWishart:
 
     def __post_init__(self):
         scale = np.atleast_2d(numbers(self.scale, "scale"))
-        checked_D(scale, len(scale))
+        checked_D(scale, len(scale), "scale")
         if np.linalg.eigvalsh(_correlation(scale)).min(initial=1) < 1e-12:
             raise ParameterError(
                 f"the scale of the inverse Wishart prior must be positive definite, got {self.scale!r}: with a "

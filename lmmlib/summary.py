@@ -33,7 +33,7 @@ def summary(fit: Fit) -> str:
     if fit.is_singular:
         lines.append("D is singular: some combination of the random effects has variance zero")
     if not fit.converged:
-        lines.append(f"not converged: {fit.reason}")
+        lines.append(f"not converged, so no standard errors: {fit.reason}")
     return "\n".join(lines)
 
 
@@ -90,7 +90,7 @@ def _fixed(fit: Fit, width: int) -> list[str]:
 
 def _correlations(fit: Fit, width: int) -> list[str]:
     names = list(fit.beta.index)
-    if not 1 < len(names) <= WIDEST:
+    if not fit.converged or not 1 < len(names) <= WIDEST:
         return []
     r, short = correlation(fit.cov_beta.to_numpy()), [name[:11] for name in names[:-1]]
     lines = ["  ".join([f"  {'Correlations':<{width}}", *(f"{s:>11}" for s in short)])]

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib.errors import DataError, DesignError, FormulaError
@@ -136,3 +137,65 @@ def test_offset_of_a_frame(frame):
     for wrong, message in (("lx", "'lx' is not a column"), ("kind", "real numbers"), (frame[["x"]], "one value")):
         with pytest.raises(DataError, match=message):
             offset_of(wrong, frame)
+
+
+def counts_frame(n=12, each=10):
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(n), each)
+    return pd.DataFrame({"g": g, "x": rng.normal(size=n * each), "y": rng.poisson(np.exp(1 + rng.normal(size=n)[g]))})
+
+
+def test_an_offset_that_is_the_exposure_itself_is_refused():
+    d = counts_frame()
+    with pytest.raises(DataError, match="is this the exposure itself"):
+        lmmlib.fit_poisson("y ~ x + (1 | g)", d, offset=np.linspace(5, 600, len(d)))
+    spread = np.linspace(0, 49.9, len(d))
+    assert_allclose(checked_offset(spread, len(d)), spread)
+
+
+def test_an_offset_series_is_aligned_by_its_index():
+    d = counts_frame()
+    offset = pd.Series(np.linspace(0, 1, len(d)), d.index)
+    right = lmmlib.fit_poisson("y ~ x + (1 | g)", d, offset=offset.to_numpy())
+    shuffled = lmmlib.fit_poisson("y ~ x + (1 | g)", d, offset=offset.sample(frac=1, random_state=1))
+    assert_allclose(shuffled.beta, right.beta, rtol=1e-12)
+    for wrong in (offset.set_axis(offset.index + 5), offset.iloc[:-1]):
+        with pytest.raises(DataError, match=r"offset=offset.to_numpy\(\)"):
+            lmmlib.fit_poisson("y ~ x + (1 | g)", d, offset=wrong)
+
+
+@pytest.mark.parametrize("term", ["(1 + w | g)", "(0 + w | g)", "(1 | g) + (0 + w | g)"])
+def test_separation_in_a_random_column_only_is_named(term):
+    d = counts_frame().assign(w=lambda d: (np.arange(len(d)) % 10 == 0) * 1.0)
+    d.loc[d.w == 1, "y"] = 0
+    with pytest.raises(DesignError, match="random column w is not"):
+        lmmlib.fit_poisson(f"y ~ x + {term}", d)
+    d.loc[d.index[d.w == 1][::2], "y"] = 2  # some groups have counts there: a finite variance
+    assert lmmlib.fit_poisson(f"y ~ x + {term}", d).D.loc["w", "w"] < 100
+
+
+def test_what_is_no_word_and_no_number_is_named():
+    d = counts_frame()
+    fit = lmmlib.fit_poisson("y ~ x + (1 | g)", d)
+    steep = d.assign(y=np.round(np.exp(2 + d.x * np.sin(d.g))))
+    words = np.array(["a", "b"])
+    for call in (
+        lambda: lmmlib.fit_poisson("y ~ x + (1 | g)", d, method=words),
+        lambda: lmmlib.fit_poisson("y ~ x + (1 | g)", d, n_quadrature=words),
+        lambda: lmmlib.fit_poisson("y ~ x + (1 | g)", d, "aghq", n_quadrature=10**5000),
+        lambda: lmmlib.fit_poisson("y ~ x + (1 | g)", d, offset=10**400),
+        lambda: lmmlib.fit_poisson("y ~ x + (1 + x | g)", steep.assign(x=1e-155 * d.x)),
+        lambda: fit.coefficients(10**400),
+        lambda: fit.predict(d, level=words),
+        lambda: fit.residuals(kind=words),
+        lambda: fit.modes().se(words),
+        lambda: fit.simulate(1),
+        lambda: fit.simulate(np.random.default_rng(1), 10**400),
+        lambda: fit.refit([10**400] * len(d)),
+        lambda: lmmlib.wald(fit, np.eye(2)),
+    ):
+        with pytest.raises(lmmlib.errors.LmmError) as caught:
+            call()
+        assert len(str(caught.value)) < 400
+    with pytest.raises(lmmlib.errors.ParameterError, match="scale must be positive semidefinite"):
+        lmmlib.InverseWishart(3, [[1.0, 2.0], [2.0, 1.0]])

@@ -27,7 +27,8 @@ def test_quadrature_and_what_went_wrong_are_said():
     assert "adaptive quadrature, 7 nodes" in fit.summary()
     lost = replace(fit, converged=False, reason="lost", is_singular=True, notes=("a note",)).summary()
     assert lost.endswith(
-        "D is singular: some combination of the random effects has variance zero\na note\nnot converged: lost"
+        "D is singular: some combination of the random effects has variance zero\na note\n"
+        "not converged, so no standard errors: lost"
     )
 
 
