@@ -123,12 +123,16 @@ def test_unit_information(rng):
 def test_propriety(rng):
     """`thm-gibbs-proper`, `propriety`: (a) the likelihood of tau is bounded, (b) positive at 0, so 1/tau^2 diverges."""
     m = Model.draw(rng, [3, 4, 2, 5], p=2, q=1)
-    s = np.exp(np.linspace(-4, 5, 40))
+    x = np.linspace(-5, 7, 60)  # log sigma2
 
     def of_tau2(tau2):
         """beta and sigma2 ~ IG(1, 1) integrated out."""
-        return sum(np.exp(lmmlib.restricted_loglik(m.cross, [[tau2]], v) + log_ig(v, 1, 1)) * v for v in s)
+        log_f = [lmmlib.restricted_loglik(m.cross, [[tau2]], np.exp(v)) + log_ig(np.exp(v), 1, 1) + v for v in x]
+        return np.exp(log_f).sum() * (x[1] - x[0])
 
+    rss, df = np.sum((m.y - m.X @ np.linalg.lstsq(m.X, m.y, rcond=None)[0]) ** 2), m.N - m.p
+    closed = gammaln(1 + df / 2) - (1 + df / 2) * np.log(1 + rss / 2) - df / 2 * np.log(2 * np.pi)
+    assert_allclose(np.log(of_tau2(0.0)), closed - 0.5 * np.linalg.slogdet(m.X.T @ m.X)[1], rtol=1e-6)
     values = np.array([of_tau2(10.0**k) for k in range(-12, 6)])
     assert np.isfinite(values).all() and values.max() < 1e3 * values[0]
     assert (np.diff(values[10:]) < 0).sum() > 5  # falls towards infinity
