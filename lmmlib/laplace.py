@@ -92,7 +92,7 @@ class Marginal:
 
     def __init__(self, compiled: Compiled, start: dict[str, np.ndarray], n_groups: int, q: int):
         self._compiled, self._start, self.n_groups, self.q = compiled, start, n_groups, q
-        self._b = np.zeros((n_groups, q))
+        self._b, self._undefined = np.zeros((n_groups, q)), ""
 
     def loglik(self, **parameters) -> float:
         """The marginal log-likelihood."""
@@ -118,17 +118,16 @@ class Marginal:
         -------
         MarginalFit
         """
-        psi, A = self._flat({}), None
+        psi, A, self._undefined = self._flat({}), None, ""
         for _ in range(ROUNDS):
             A, start = self._basis(psi, A), psi
-            objective = _Objective(self, start, A)
-            optimum = newton(objective, np.zeros((1, len(psi))))
+            optimum = newton(_Objective(self, start, A), np.zeros((1, len(psi))))
             psi, H = start + A @ optimum.best.theta[0], -optimum.best.hessian[0] / 2
             if optimum.converged[0] and _alike(H, self.n_groups):
                 break
         converged = bool(optimum.converged[0])
-        if not converged and objective.undefined is not None:
-            raise objective.undefined
+        if not converged and self._undefined:
+            raise DesignError(self._undefined)
         back, cov = np.linalg.inv(A), A @ covariance(H, flat=ROUGH) @ A.T
         b, blocks = self._modes(psi)
         slopes = np.stack([self._compiled.cross(b, psi, e) for e in np.eye(len(psi))], axis=-1)
@@ -262,11 +261,12 @@ class Marginal:
     def _value(self, psi: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = self._compiled.outer(self._modes(psi)[0], psi)
         if np.isfinite(value) and np.isnan(gradient).any():
-            raise UndefinedError(
+            self._undefined = (
                 f"the marginal log-likelihood is {value:.4g} at {self._said(psi)}, but its gradient is not a number: "
                 "some derivative of the joint log-density does not exist at the modes of the random effects, such as "
                 "that of a power or a root at zero; write it in functions that are smooth there"
             )
+            raise DesignError(self._undefined)
         return float(value), gradient
 
     def __repr__(self) -> str:
@@ -274,16 +274,11 @@ class Marginal:
         return f"Marginal: {self.n_groups} groups, {self.q} random effect{'s' * (self.q != 1)} each; parameters {names}"
 
 
-class UndefinedError(DesignError):
-    """The log-likelihood is a number where its gradient is none."""
-
-
 class _Objective:
     """Minus twice the log-likelihood at psi = start + A theta, for the optimiser."""
 
     def __init__(self, model: Marginal, start: np.ndarray, A: np.ndarray):
         self.model, self.start, self.A = model, start, A
-        self.undefined: UndefinedError | None = None
 
     @np.errstate(all="ignore")
     def __call__(self, theta: np.ndarray, rows: np.ndarray) -> Point:
@@ -296,10 +291,9 @@ class _Objective:
             gradient, H = gradient @ self.A, self.model._hessian(psi, self.A)
             if not np.isfinite(H).all():
                 value, gradient, H = -np.inf, np.zeros(k), np.zeros((k, k))
-        except DesignError as error:
+        except DesignError:
             if not theta.any():
                 raise
-            self.undefined = error if isinstance(error, UndefinedError) else self.undefined
             value, gradient, H = -np.inf, np.zeros(k), np.zeros((k, k))
         return Point(theta, np.array([-2 * value]), -2 * gradient[None], -2 * H[None])
 

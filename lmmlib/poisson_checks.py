@@ -109,8 +109,8 @@ def offset_of(offset, data: pd.DataFrame) -> np.ndarray | None:
     elif isinstance(offset, pd.Series) and not offset.index.equals(data.index):
         if len(offset) != len(data) or not offset.index.is_unique or not data.index.isin(offset.index).all():
             raise DataError(
-                "the index of the offset is not that of the data, so its rows cannot be told; pass "
-                "offset=offset.to_numpy() if they are in the order of the data"
+                "the index of the offset is not that of the data, so its rows cannot be told; hand in "
+                "its .to_numpy() if they are in the order of the data"
             )
         offset = offset[data.index]
     try:
