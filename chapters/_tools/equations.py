@@ -1,8 +1,9 @@
 """The lock of the mathematics: chapters/equations.csv beside every labelled equation and theorem of the book.
 
-A line holds a label, a checksum of the source that it locks, and the *twin*: the test (``tests/....py::test_x``)
-or the cell (``cell:ID``) that computes both sides; or the reason why nothing can. A changed formula differs from its
-checksum until somebody has looked at it and run ``make lock-equations LABEL=...``, which runs the twin first.
+A line holds a label, a checksum of the source that it locks, and the *twin*: the test (``tests/....py::test_x``) or the
+cell (``cell:ID``, or ``cell:03-gls#ID`` where other chapters have the id too) that computes both sides; or the reason
+why nothing can. A changed formula differs from its checksum until somebody has looked at it and run
+``make lock-equations LABEL=...``, which runs the twin first.
 
 Lines are found by their labels alone and cells by their ids alone, so that both may move between files.
 """
@@ -153,10 +154,16 @@ def cells(notebooks):
     return found
 
 
+def cells_named(name, notebooks):
+    """[(path, cell)] of the code cells with this id, in one chapter if it is named too."""
+    chapter, _, id_ = name.removeprefix("cell:").rpartition("#")
+    return [(path, cell) for path, cell in cells(notebooks).get(id_, []) if chapter in ("", Path(path).stem)]
+
+
 def cell_problem(name, found):
     """What is wrong with a cell as a twin, or None."""
     if len(found) != 1:
-        return f"{name}: {len(found)} code cells have this id; a twin's id is its own in the whole book"
+        return f"{name}: {len(found)} code cells have this id; name the chapter as in cell:03-gls#cell-012"
     cell = found[0][1]
     ignored = {"nbval-ignore-output", "nbval-skip"} & set(cell.metadata.get("tags", []))
     return f"{name}: nbval does not compare the output of this cell" if ignored or not cell.outputs else None
@@ -164,13 +171,12 @@ def cell_problem(name, found):
 
 def twin_problems(lines, notebooks, tests):
     """Lines without exactly one of twin and reason, and twins that do not exist; `tests`: ids as of pytest."""
-    by_id, problems = cells(notebooks), []
+    problems = []
     for line in lines:
         if bool(line.twin) == bool(line.reason.strip()):
             problems.append(f"{line.label}: needs a twin or a reason why it has none, and not both")
         elif line.twin.startswith("cell:"):
-            name = line.twin.removeprefix("cell:")
-            problem = cell_problem(name, by_id.get(name, []))
+            problem = cell_problem(line.twin, cells_named(line.twin, notebooks))
             problems += [f"{line.label}: {problem}"] if problem else []
         elif line.twin and line.twin not in tests:
             problems.append(f"{line.label}: there is no test {line.twin}")
@@ -229,7 +235,7 @@ def collect(lines, root=CHAPTERS.parent):
 def shown(twin, notebooks, root=CHAPTERS.parent):
     """The source of a twin, for a person to compare."""
     if twin.startswith("cell:"):
-        return cells(notebooks)[twin.removeprefix("cell:")][0][1].source
+        return cells_named(twin, notebooks)[0][1].source
     file, *path = twin.split("::")
     text = (root / file).read_text(encoding="utf-8")
     inside = ast.parse(text)
@@ -242,7 +248,7 @@ def passes(twin, notebooks, root=CHAPTERS.parent):
     """Run the twin; a cell with nbval, together with its whole notebook."""
     if not twin.startswith("cell:"):
         return subprocess.run([sys.executable, "-m", "pytest", "-q", twin], cwd=root).returncode == 0
-    ((path, _),) = cells(notebooks)[twin.removeprefix("cell:")]
+    ((path, _),) = cells_named(twin, notebooks)
     command = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", str(path)]
     return subprocess.run(command, cwd=root).returncode == 0
 

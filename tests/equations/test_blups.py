@@ -110,6 +110,7 @@ def test_blup(m, rng):
         C = blup_matrix(m, np.zeros((2, m.p)), effects(m, i))
         assert_allclose(bhat, C @ m.y)
         assert_allclose(bhat, ours.b[i])
+        assert_allclose(bhat, random_effects(m.cross, m.betahat, *m.args)[i])
         T = S @ X
         variance = m.D - S @ Z @ m.D + T @ m.Phi @ T.T
         assert_allclose(variance, error_covariance(m, C, effects(m, i)))

@@ -150,6 +150,8 @@ def test_missing_stale_and_repeated_labels_are_named(tool, locked):
     [
         ("t.py::test_x", "", None),
         ("cell:shown", "", None),
+        ("cell:a#shown", "", None),
+        ("cell:b#shown", "", "0 code cells"),
         ("", "a definition", None),
         ("", "", "needs a twin or a reason"),
         ("t.py::test_x", "a definition", "not both"),
