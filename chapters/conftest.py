@@ -1,11 +1,14 @@
 """Loaded by ``pytest --nbval chapters``: figures are compared by their pixels, unexecuted cells fail.
 
 nbval alone compares text; it skips images, and a cell without an execution count it runs and never
-compares. Both gaps are closed here.
+compares. Both gaps are closed here. nbval also counts cells; here a failure begins with the notebook, the id of the
+cell, and the first line that differs.
 """
 
 import os
+import re
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +46,44 @@ def with_figures(cell, compare_text):
 
     def compare(test, reference, skip_compare=None):
         if not compare_text(test, reference, skip_compare):
+            cell.first = first_line(reference, test)
             return False
         problem = difference(images(reference), images(test))
         if problem:
+            cell.first = problem
             cell.comparison_traceback.append(problem)
         return problem is None
 
     return compare
+
+
+def lines(outputs):
+    """The lines that the outputs of a cell show as text; a figure is its placeholder."""
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
+    return "\n".join(text.rstrip("\n") for text in texts).splitlines()
+
+
+def first_line(stored, new):
+    """The first line in which two lists of outputs differ."""
+    for number, (old, fresh) in enumerate(zip_longest(lines(stored), lines(new)), start=1):
+        if old != fresh:
+            old, fresh = ("nothing" if line is None else repr(line.strip()) for line in (old, fresh))
+            return f"line {number} was {old}, is {fresh}"
+    return "outputs of other kinds than those that are stored"
+
+
+def with_header(cell, report):
+    """nbval's report of a failure, below a line that says where and what."""
+
+    def repr_failure(excinfo):
+        first = getattr(cell, "first", None)
+        raised = re.sub(r"\x1b\[[0-9;]*m", "", getattr(excinfo.value, "inner_traceback", None) or "").split("\n")
+        if first is None:
+            first = next((line for line in reversed(raised) if line.strip()), str(excinfo.value))
+        text = report(excinfo)
+        return f"{cell.path.name}, {cell.cell.id}: {first}\n\n{text}"
+
+    return repr_failure
 
 
 def refuse_unexecuted(cell, run):
@@ -57,6 +91,7 @@ def refuse_unexecuted(cell, run):
 
     def runtest():
         if cell.cell.execution_count is None:
+            cell.first = "it was never executed"
             pytest.fail(f"{cell.name} was never executed: run `make run` and store its output", pytrace=False)
         run()
 
@@ -68,3 +103,4 @@ def pytest_collection_modifyitems(items):
         if type(item).__name__ == "IPyNbCell":
             item.compare_outputs = with_figures(item, item.compare_outputs)
             item.runtest = refuse_unexecuted(item, item.runtest)
+            item.repr_failure = with_header(item, item.repr_failure)

@@ -24,6 +24,8 @@ CELLS = {
     "resized figure": FIGURE.format(1),
     "unexecuted": "print(1.5)",
     "ignored": "print(1.5)",
+    "second line": "print('one')\nprint('two')",
+    "now raises": "print(1.5)",
 }
 CHANGED = {
     "hardly moved": FIGURE.format(1 + 1e-9),
@@ -32,8 +34,19 @@ CHANGED = {
     "lost figure": "pass",
     "resized figure": FIGURE.format(1).replace("(4, 3)", "(4, 4)"),
     "ignored": "print(1.6)",
+    "second line": "print('one')\nprint('too')",
+    "now raises": "1 / 0",
 }
-FAILING = {"changed number", "changed line", "lost figure", "resized figure", "unexecuted"}
+# How the report of a failure begins: what differs.
+FAILING = {
+    "changed number": "line 1 was '1.5', is '1.6'",
+    "changed line": "figure 1: pixels differ by",
+    "lost figure": "line 1 was '<Figure size",
+    "resized figure": "line 1 was '<Figure size 400x300 with 1 Axes>', is '<Figure size 400x400",
+    "unexecuted": "it was never executed",
+    "second line": "line 2 was 'two', is 'too'",
+    "now raises": "ZeroDivisionError: division by zero",
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +88,12 @@ def test_cell(verdicts, name):
 
 def test_exit_code(verdicts):
     assert verdicts[1].returncode == 1
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_failure_names_notebook_cell_and_the_first_difference(verdicts, name):
+    header = f"99-broken.ipynb, c{list(CELLS).index(name)}: {FAILING[name]}"
+    assert header in verdicts[1].stdout
 
 
 def test_reason_is_given(verdicts):
