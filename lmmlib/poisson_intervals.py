@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Curvature, with each parameter in the unit in which its own is one, that is none; and what differences leave of none.
 FLAT, ROUGH = 1e-12, 1e-8
+# A saddle so shallow that the search sees nothing higher beside it is flat.
+SADDLE = 1e-3
 
 
 def curvature(hessian: np.ndarray, n_fixed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,7 +73,7 @@ def covariance(hessian: np.ndarray, n_fixed: int = 0, flat: float = FLAT) -> np.
     (P, P) array
     """
     values, vectors, unit = curvature(hessian, n_fixed)
-    if not np.isfinite(values).all() or (values < -ROUGH).any():
+    if not np.isfinite(values).all() or (values < -SADDLE).any():
         return np.full_like(hessian, np.nan)
     steep = values > flat
     cov = (vectors[:, steep] / values[steep]) @ vectors[:, steep].T * np.outer(unit, unit)
@@ -112,6 +114,8 @@ def coefficients(fit: PoissonFit, level: float = 0.95) -> pd.DataFrame:
     """
     reach = norm.ppf((1 + checked_level(level)) / 2) * fit.se
     z = fit.beta / fit.se
+    with np.errstate(over="ignore"):  # of a column in tiny units
+        ratio = np.exp(fit.beta)
     return pd.DataFrame(
         {
             "estimate": fit.beta,
@@ -120,7 +124,7 @@ def coefficients(fit: PoissonFit, level: float = 0.95) -> pd.DataFrame:
             "p": 2 * norm.sf(np.abs(z)),
             "lower": fit.beta - reach,
             "upper": fit.beta + reach,
-            "ratio": np.exp(fit.beta),
+            "ratio": ratio,
         }
     )
 

@@ -182,7 +182,7 @@ def _of_joint(c: Counts, L: np.ndarray, inner: Inner, s: Slopes) -> np.ndarray:
     the small difference of two sums as large as the counts: what z explains has :math:`M(I + DM)^{-1}` as information.
     """
     p, q = len(c.X), len(inner.u)
-    ridge = inner.M + 1e-12 * np.einsum("aan->n", inner.M) * np.eye(q)[:, :, None]
+    ridge = inner.M + (1e-12 * np.einsum("aan->n", inner.M) + 1e-300) * np.eye(q)[:, :, None]
     share = np.linalg.solve(ridge.transpose(2, 0, 1), s.N.transpose(2, 0, 1)).transpose(1, 2, 0)
     g = np.concatenate([share, s.Bu], axis=1)
     rest = c.X - (c.Z[:, None] * c.spread(share)).sum(axis=0)

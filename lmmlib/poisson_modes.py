@@ -42,7 +42,8 @@ class Modes:
 
     def se(self, error: str = "estimated") -> pd.DataFrame:
         """Standard errors, the roots of the diagonal of :meth:`covariance`, labelled as ``b``."""
-        roots = np.sqrt(np.diagonal(self.covariance(error), axis1=1, axis2=2))
+        variances = np.diagonal(self.covariance(error), axis1=1, axis2=2)
+        roots = np.sqrt(np.maximum(variances, 0.0))  # zero, for a singular D, has a rounding error
         return pd.DataFrame(roots, self.b.index, self.b.columns)
 
     def frame(self, error: str = "estimated", level: float = 0.95) -> pd.DataFrame:

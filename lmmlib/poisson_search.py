@@ -111,7 +111,10 @@ class Objective:
     def __call__(self, theta: np.ndarray, rows: np.ndarray) -> Point:
         if not len(theta):
             return Point(theta, np.zeros(0), theta, np.zeros((0, theta.shape[1], theta.shape[1])))
-        value, gradient, hessian = self.derivatives(theta[0] if self.A is None else self.A @ theta[0])
+        try:
+            value, gradient, hessian = self.derivatives(theta[0] if self.A is None else self.A @ theta[0])
+        except np.linalg.LinAlgError:  # means that are infinite, or not there
+            value, gradient, hessian = -np.inf, np.zeros(theta.shape[1]), np.zeros((theta.shape[1],) * 2)
         if self.A is not None:
             gradient, hessian = gradient @ self.A, self.A.T @ hessian @ self.A
         if not (np.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(hessian).all()):

@@ -148,3 +148,18 @@ def test_options_are_checked(frame):
 def test_a_fit_that_is_no_frame():
     with pytest.raises(DataError, match="DataFrame"):
         fit_poisson(SLOPE, {"y": [1]}, offset=[1.0])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_of_all_sizes_and_units_are_ordinary_answers(seed):
+    """No warning, and a standard error wherever the search converged."""
+    r = np.random.default_rng(seed)
+    n, m = r.integers(2, 15), r.integers(2, 12)
+    g = np.repeat(np.arange(n), m)
+    x = (r.normal(size=n * m) + r.choice([0, 2000, 1e5])) * 10.0 ** r.integers(-8, 9)
+    eta = r.uniform(-2, 20) + r.choice([0, 0.3, 1]) * r.normal(size=n)[g] + 0.1 * (x - x.mean()) / x.std()
+    frame = pd.DataFrame({"g": g, "x": x, "y": np.maximum(r.poisson(np.exp(eta)), g == 0)})
+    for term in ("(1 | g)", "(x | g)", "(x || g)"):
+        fit = fit_poisson(f"y ~ x + {term}", frame)
+        assert fit.se.isna().all() != fit.converged
+        assert repr(fit) and len(fit.confint()) and not fit.modes().se("known").isna().any(axis=None)
