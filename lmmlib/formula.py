@@ -1,7 +1,7 @@
 """lme4 formulas with one grouping factor, from text and data frame to a :class:`~lmmlib.design.Design`.
 
 The random terms ``( ... | g)`` are taken apart in :mod:`lmmlib.syntax`; what a side may hold is checked in
-:mod:`lmmlib.expressions`, and both sides are expanded in :mod:`lmmlib.evaluation`.
+``lmmlib.expressions``, and both sides are expanded in ``lmmlib.evaluation``.
 """
 
 from __future__ import annotations
