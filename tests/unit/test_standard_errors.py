@@ -115,6 +115,7 @@ def test_counts_up_to_the_largest_are_fitted_and_then_refused(top):
     d["y"] = np.round(d.y * (top / d.y.max()))
     fit = fit_poisson("y ~ x + (1 | g)", d)
     assert fit.converged and len(fit.log) < 20
+    assert_allclose(fit.se, by_differences(d, fit.beta, np.log(fit.theta[0]))[0][:2], rtol=1e-6)
     with pytest.raises(lmmlib.errors.DataError, match="use lmmlib.fit for their logarithms"):
         fit_poisson("y ~ x + (1 | g)", d.assign(y=np.round(d.y * 100)))
 
