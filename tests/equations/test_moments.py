@@ -25,7 +25,10 @@ def cs(rng):
 
 
 def test_equivalence(m, one, rng):
-    """`thm-equivalence`: the density of b times that of y given b is that of linear maps of b and epsilon."""
+    """`thm-equivalence`, `lmm`, `def-lmm`, `lmm-hierarchical`: the density of b times that of y given b.
+
+    It is that of (b, X beta + Z b + epsilon) with independent b and epsilon.
+    """
     X, Z, y, _ = one
     b, k = rng.normal(size=m.q), len(y)
     A = np.block([[np.eye(m.q), np.zeros((m.q, k))], [Z, np.eye(k)]])
