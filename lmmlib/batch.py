@@ -16,7 +16,7 @@ from lmmlib.frames import LARGEST
 from lmmlib.identify import require_identified
 from lmmlib.information import checked_method
 from lmmlib.optimise import Step, minimise
-from lmmlib.parameters import numbers
+from lmmlib.parameters import numbers, standard_deviations
 from lmmlib.responses import Responses
 from lmmlib.weighted import LIMIT
 
@@ -85,7 +85,7 @@ class Fits:
     @property
     def se(self) -> np.ndarray:
         """Standard errors of the fixed effects, (B, p)."""
-        return np.sqrt(np.diagonal(self.cov_beta, axis1=1, axis2=2))
+        return standard_deviations(self.cov_beta, "the fixed effects")
 
     def frame(self) -> pd.DataFrame:
         """One row for each response: fixed effects, entries of D, sigma2, loglik, is_singular, converged."""

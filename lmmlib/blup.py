@@ -23,7 +23,7 @@ from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.inference import curvature
 from lmmlib.information import d_directions
-from lmmlib.parameters import checked_level
+from lmmlib.parameters import checked_level, standard_deviations
 from lmmlib.weighted import Weighted, weigh
 
 if TYPE_CHECKING:
@@ -69,23 +69,21 @@ class Blups:
 
     def se(self, error: str = "pev") -> pd.DataFrame:
         """Standard errors, the roots of the diagonal of :meth:`covariance`, labelled as ``b``."""
-        return pd.DataFrame(_root_diagonal(self.covariance(error)), self.b.index, self.b.columns)
+        return pd.DataFrame(
+            standard_deviations(self.covariance(error), "the random effects"), self.b.index, self.b.columns
+        )
 
     def frame(self, error: str = "pev", level: float = 0.95) -> pd.DataFrame:
         """One row for each group and random effect: prediction, the three standard errors, normal limits by one."""
         reach = norm.ppf((1 + checked_level(level)) / 2) * self.se(error).to_numpy().ravel()
         index = pd.MultiIndex.from_product([self.b.index, self.b.columns], names=["group", "term"])
         b = self.b.to_numpy().ravel()
-        errors = {f"se_{e}": _root_diagonal(getattr(self, e)).ravel() for e in ERRORS}
+        errors = {f"se_{e}": standard_deviations(getattr(self, e), "the random effects").ravel() for e in ERRORS}
         return pd.DataFrame({"b": b, **errors, "lower": b - reach, "upper": b + reach}, index).reset_index()
 
     def __repr__(self) -> str:
         n, q = self.b.shape
         return f"Blups of {n} groups, {q} random effect{'s' * (q != 1)} each: {', '.join(map(str, self.b.columns))}"
-
-
-def _root_diagonal(covariance: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
 
 
 @dataclass(frozen=True, eq=False)

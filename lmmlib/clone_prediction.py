@@ -24,7 +24,7 @@ from lmmlib.gaussian_clones import Gaussian
 from lmmlib.information import variance_names
 from lmmlib.likelihood import loglik
 from lmmlib.mixture import Mixture, total_moments
-from lmmlib.parameters import checked_count
+from lmmlib.parameters import checked_count, standard_deviations
 from lmmlib.prediction_errors import batched_effects
 from lmmlib.responses import Responses
 
@@ -227,7 +227,7 @@ def _mixture(source: Gaussian, theta: np.ndarray, weights: np.ndarray, method: s
     means, covariances = (np.concatenate(both) for both in zip(*parts, strict=True))
     covariances = covariances[:, index]
     b, cov = total_moments(means, covariances, weights)
-    scales = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1))
+    scales = standard_deviations(covariances, "the random effects")
     mean, names = weights @ theta, free_names(cross)
     sd = np.sqrt(weights @ (theta - mean) ** 2)
     return ClonePrediction(

@@ -20,7 +20,7 @@ from lmmlib.errors import DesignError, ParameterError
 from lmmlib.inference import curvature
 from lmmlib.information import d_directions, directions
 from lmmlib.mixture import Mixture, total_moments
-from lmmlib.parameters import checked_level
+from lmmlib.parameters import checked_level, standard_deviations
 from lmmlib.prediction_errors import batched_effects
 from lmmlib.ratio import ratio_posterior
 from lmmlib.responses import Responses
@@ -67,7 +67,7 @@ class Posterior:
     @property
     def se(self) -> pd.DataFrame:
         """Standard deviations, labelled as ``b``."""
-        return pd.DataFrame(np.sqrt(np.diagonal(self.cov, axis1=1, axis2=2)), self.b.index, self.b.columns)
+        return pd.DataFrame(standard_deviations(self.cov, "the random effects"), self.b.index, self.b.columns)
 
     @property
     def law(self) -> str:
@@ -225,7 +225,7 @@ def laird_louis(fit: Fit, size: int, rng: np.random.Generator) -> Posterior:
     means, covariances = (np.concatenate(both) for both in zip(*parts, strict=True))
     covariances = covariances[:, index]
     b, cov = total_moments(means, covariances)
-    scales = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1))
+    scales = standard_deviations(covariances, "the random effects")
     return Posterior(
         method=f"Laird-Louis, {size} refits",
         b=_labelled(fit, b),

@@ -17,7 +17,7 @@ from lmmlib.identify import require_identified
 from lmmlib.inference import Wald
 from lmmlib.information import checked_method
 from lmmlib.optimise import Step
-from lmmlib.parameters import numbers
+from lmmlib.parameters import numbers, standard_deviations
 from lmmlib.responses import Responses
 from lmmlib.summary import summary
 
@@ -90,7 +90,7 @@ class Fit:
     @property
     def se(self) -> pd.Series:
         """Standard errors of the fixed effects."""
-        return pd.Series(np.sqrt(np.diag(self.cov_beta)), self.beta.index)
+        return pd.Series(standard_deviations(self.cov_beta, "the fixed effects"), self.beta.index)
 
     def summary(self) -> str:
         """The attributes as text, in the manner of lme4 and lmerTest."""

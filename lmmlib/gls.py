@@ -11,7 +11,7 @@ from scipy.stats import norm, t
 
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_df, checked_level, numbers
+from lmmlib.parameters import checked_df, checked_level, numbers, standard_deviations
 from lmmlib.rounding import fixed
 from lmmlib.weighted import weigh
 
@@ -28,7 +28,7 @@ class Estimate:
     @property
     def se(self) -> np.ndarray:
         """Standard errors, (p,): square roots of the diagonal of ``cov``."""
-        return np.sqrt(np.diag(self.cov))
+        return standard_deviations(self.cov, "the fixed effects")
 
     def frame(self) -> pd.DataFrame:
         """Estimates and standard errors as a labelled table."""

@@ -13,7 +13,7 @@ from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gls import Estimate
 from lmmlib.identify import require_identified
 from lmmlib.information import Directions, _information, directions
-from lmmlib.parameters import checked_df, checked_level, numbers
+from lmmlib.parameters import checked_df, checked_level, numbers, standard_deviations
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
 
@@ -147,7 +147,7 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
     level = checked_level(level)
     df = np.inf if df is None and result.df is None else checked_df(result.df if df is None else df).item()
     estimate, cov = L @ result.beta, L @ result.cov @ L.T
-    gap, se = estimate - _null(null, len(L)), np.sqrt(np.diag(cov))
+    gap, se = estimate - _null(null, len(L)), standard_deviations(cov, "the contrasts")
     reach = (norm.ppf((1 + level) / 2) if np.isinf(df) else t.ppf((1 + level) / 2, df)) * se
     if len(L) == 1:
         statistic = float(gap[0] / se[0])

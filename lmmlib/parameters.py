@@ -6,7 +6,7 @@ from numbers import Integral
 
 import numpy as np
 
-from lmmlib.errors import ParameterError
+from lmmlib.errors import DesignError, ParameterError
 
 
 def numbers(value, name: str) -> np.ndarray:
@@ -164,3 +164,37 @@ def factor(D: np.ndarray) -> np.ndarray:
         return D
     values, vectors = np.linalg.eigh(D)
     return vectors * np.sqrt(np.clip(values, 0, None))
+
+
+def standard_deviations(covariance, of: str) -> np.ndarray:
+    """Roots of the diagonals of covariance matrices.
+
+    Parameters
+    ----------
+    covariance : (..., k, k) array
+        NaN where there is none.
+    of : str
+        Whose they are, for the error.
+
+    Returns
+    -------
+    (..., k) array
+        Zero where rounding has left less than that.
+
+    Raises
+    ------
+    DesignError
+        If a variance is negative beyond rounding beside those of the same kind.
+    """
+    variance = np.diagonal(np.asarray(covariance, dtype=float), axis1=-2, axis2=-1)
+    known = np.where(np.isnan(variance), 0.0, variance)
+    size = np.abs(known).max(axis=tuple(range(variance.ndim - 1)), initial=0.0)
+    # With a singular D all of a kind are zero but for rounding.
+    negative = known < -np.maximum(1e-8 * size, 1e-14)
+    if negative.any():
+        raise DesignError(
+            f"a variance of {of} comes out as {variance[negative][0]:.6g}, below zero: either columns lie so far from "
+            "zero, or differ so much in size, that their sums have lost their digits (centre and rescale them), or it "
+            "is a fault of lmmlib"
+        )
+    return np.sqrt(np.maximum(variance, 0.0))

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib.moments import correlation
-from lmmlib.parameters import checked_level
+from lmmlib.parameters import checked_level, standard_deviations
 
 if TYPE_CHECKING:
     from lmmlib.poisson_result import PoissonFit
@@ -215,7 +215,7 @@ def confint(fit: PoissonFit, level: float = 0.95) -> pd.DataFrame:
         ``estimate``, ``se``, ``lower``, ``upper``; NaN for standard deviations and correlations of a singular D.
     """
     reach = norm.ppf((1 + checked_level(level)) / 2)
-    value, se = parameters(fit), pd.Series(np.sqrt(np.diag(cov_parameters(fit))), _names(fit))
+    value, se = parameters(fit), pd.Series(standard_deviations(cov_parameters(fit), "the parameters"), _names(fit))
     out = pd.DataFrame({"estimate": value, "se": se, "lower": value - reach * se, "upper": value + reach * se})
     for name in value.index[len(fit.beta) :]:
         v, s = value[name], se[name]

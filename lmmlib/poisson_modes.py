@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib.entries import product
-from lmmlib.parameters import checked_level, checked_word
+from lmmlib.parameters import checked_level, checked_word, standard_deviations
 from lmmlib.poisson import turn
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ class Modes:
 
     def se(self, error: str = "estimated") -> pd.DataFrame:
         """Standard errors, the roots of the diagonal of :meth:`covariance`, labelled as ``b``."""
-        variances = np.diagonal(self.covariance(error), axis1=1, axis2=2)
-        roots = np.sqrt(np.maximum(variances, 0.0))  # zero, for a singular D, has a rounding error
+        roots = standard_deviations(self.covariance(error), "the modes")
         return pd.DataFrame(roots, self.b.index, self.b.columns)
 
     def frame(self, error: str = "estimated", level: float = 0.95) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from lmmlib import aghq, poisson_dispersion, poisson_intervals, poisson_laplace,
 from lmmlib.design import Design
 from lmmlib.deviance import theta_coordinates
 from lmmlib.optimise import Step
-from lmmlib.parameters import checked_count, checked_rng, numbers
+from lmmlib.parameters import checked_count, checked_rng, numbers, standard_deviations
 from lmmlib.poisson import Counts, Inner
 from lmmlib.poisson import modes as modes_at
 from lmmlib.poisson_dispersion import Dispersion
@@ -96,7 +96,7 @@ class PoissonFit:
     @property
     def se(self) -> pd.Series:
         """Standard errors of the fixed effects."""
-        return pd.Series(np.sqrt(np.diag(self.cov_beta)), self.beta.index)
+        return pd.Series(standard_deviations(self.cov_beta, "the fixed effects"), self.beta.index)
 
     @property
     def offsets(self) -> np.ndarray:

@@ -1,13 +1,17 @@
 """Checks of D, sigma2, beta, and the factor of a singular D."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import moments
-from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_D, checked_sigma2, factor
+from lmmlib.errors import DesignError, ParameterError
+from lmmlib.parameters import checked_D, checked_sigma2, factor, standard_deviations
 
 BAD_SIGMA2 = [0, -1.0, np.nan, np.inf, -np.inf, [1, 2], [], None, "a", 1j]
 BAD_D = {
@@ -118,3 +122,43 @@ def test_beta_has_one_finite_entry_for_each_column(design, cross, D, beta):
 def test_the_message_names_the_columns(cross, D):
     with pytest.raises(ParameterError, match=r"2 .*\(Intercept\), week"):
         lmmlib.loglik(cross, [1, 2, 3], D, 1.0)
+
+
+def test_standard_deviations_are_roots_of_the_diagonal():
+    covariance = np.array([[[4.0, 1.0], [1.0, 9.0]], [[np.nan, np.nan], [np.nan, np.nan]], [[-1e-9, 0.0], [0.0, 0.0]]])
+    np.testing.assert_array_equal(standard_deviations(covariance, "b"), [[2, 3], [np.nan, np.nan], [0, 0]])
+    assert standard_deviations(np.zeros((0, 0)), "b").shape == (0,)
+    assert standard_deviations(np.zeros((5, 0, 0)), "b").shape == (5, 0)
+
+
+@pytest.mark.parametrize("covariance", [[[-0.25]], [[4.0, 1.0], [1.0, -0.25]], [[[1.0]], [[np.nan]], [[-0.25]]]])
+def test_a_variance_below_zero_is_named(covariance):
+    with pytest.raises(DesignError, match=r"a variance of the modes comes out as -0\.25, below zero: .*rescale"):
+        standard_deviations(np.array(covariance), "the modes")
+
+
+def test_a_wrong_sign_is_named_and_not_a_warning_of_sqrt(cross, D):
+    """Negative control: every result with standard errors, its covariance with the sign changed."""
+    gls = lmmlib.gls(cross, D, 1.0)
+    for wrong in (lambda: replace(gls, cov=-gls.cov).se, lambda: lmmlib.wald(replace(gls, cov=-gls.cov), [0, 1])):
+        with pytest.raises(DesignError, match=r"a variance of the (fixed effects|contrasts) comes out as -"):
+            wrong()
+
+
+def test_no_root_of_a_diagonal_is_taken_without_a_look():
+    """Roots of estimated variances go through standard_deviations, but for those below, which cannot be negative."""
+    folder = Path(lmmlib.__file__).parent
+    text = {path.stem: path.read_text() for path in folder.glob("*.py")}
+    found = {name for name, code in text.items() if re.search(r"np\.sqrt\(\s*np\.diag(onal)?\(", code)}
+    # D of a fit, information matrices that were checked, drawn covariances, NaN where there is no curvature.
+    assert found <= {
+        "basis",
+        "boundary",
+        "cloned",
+        "dense",
+        "held_parameters",
+        "laplace",
+        "moments",
+        "poisson_intervals",
+        "priors",
+    }
