@@ -126,13 +126,15 @@ def differences(found, lines):
     problems = [f"{label}: stands twice in the book" for label in repeated(found)]
     problems += [f"{label}: stands twice in equations.csv" for label in repeated(lines)]
     for label, one in now.items():
-        help_ = f"look at it, then run `{COMMAND.format(label)}`"
+        command = COMMAND.format(label)
         line = locked.get(label)
         if line is None:
-            problems.append(f"{label}: a new {one.kind} without a line in equations.csv: {help_} TWIN=...")
+            problems.append(
+                f"{label}: a new {one.kind} without a line in equations.csv: run `{command} TWIN=tests/...::test_...`"
+            )
         elif (line.kind, line.checksum) != (one.kind, checksum(one.source)):
             was, is_ = f"{line.kind} {line.checksum}", f"{one.kind} {checksum(one.source)}"
-            problems.append(f"{label}: changed, locked {was}, now {is_}: {help_}")
+            problems.append(f"{label}: changed, locked {was}, now {is_}: look at it, then run `{command}`")
     problems += [
         f"{label}: no longer in the book, delete its line of equations.csv" for label in locked if label not in now
     ]
