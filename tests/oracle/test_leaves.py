@@ -294,6 +294,12 @@ def test_simulated_p_values():
     agree(boot, answer | {"fraction_below_1e_4": whole(boot["fraction_below_1e_4"], 2000)})
 
 
+def test_draws_of_rlrsim_are_as_they_were():
+    """test_inference_reference compares them to their Monte Carlo error."""
+    text = json.dumps(read("inference/rlrsim.json"), sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "cf536b40f3c064d4"
+
+
 def test_interaction():
     small, large = (
         lmmlib.fit(f"distance ~ age {op} Sex + (age | Subject)", lmmlib.load("dental"), "ML") for op in "+*"
@@ -577,8 +583,14 @@ def test_every_file_is_compared():
     """By the tests above; what test_fit_big compares needs large simulated sets."""
     files = {path.relative_to(REFERENCE).as_posix() for path in REFERENCE.rglob("*.json")}
     here = {f"{folder}{name}.json" for folder in ("", "exact/") for name in NAMES}
-    here |= {"nlme_fits.json", "inference/inference.json", "inference/profile_exact.json", "cloning/jags.json"}
-    here |= {"timings/lmer.json", "poisson/exact.json", "poisson/poisson_fits.json"}
+    here |= {
+        "nlme_fits.json",
+        "inference/inference.json",
+        "inference/profile_exact.json",
+        "cloning/jags.json",
+        "inference/rlrsim.json",
+    }
+    here |= {"inference/rlrsim.json", "timings/lmer.json", "poisson/exact.json", "poisson/poisson_fits.json"}
     here |= {"timings/optimum_big.json", "timings/sim_check.json"}
     # test_anova_lmertest and test_known compare these.
     assert files - here == {"anova/lmertest.json", "anova/weights.json"}

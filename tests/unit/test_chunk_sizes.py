@@ -15,7 +15,18 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import basis, batch, bootstrap, boundary, clone_prediction, eb, pieces, prediction_errors, random_effects
+from lmmlib import (
+    basis,
+    batch,
+    bootstrap,
+    boundary,
+    clone_prediction,
+    eb,
+    minque,
+    pieces,
+    prediction_errors,
+    random_effects,
+)
 from lmmlib.basis import Basis, Sums, triangle
 from lmmlib.responses import Responses
 
@@ -47,6 +58,11 @@ def many_fits(many):
 def sums_of_groups(many):
     cross = lmmlib.cross_products(lmmlib.build_design(FORMULA, many))
     return numbers_of(pieces.pieces(cross, Responses.of_cross(cross), np.array([[[0.8, 0], [0.1, 0.5]]])))
+
+
+def inner_products(many):
+    cross = lmmlib.cross_products(lmmlib.build_design("lead ~ week + (week | child)", many))
+    return {"taken": cross.grams.at(0.5).taken}
 
 
 def moments(many):
@@ -95,6 +111,7 @@ SAME = {
     ("basis", "CHUNK"): (sums, 9),
     ("batch", "ROOM"): (many_fits, 500),
     ("pieces", "BLOCK"): (sums_of_groups, 37),
+    ("minque", "BLOCK"): (inner_products, 7 * 6),
     ("random_effects", "BLOCK"): (moments, 4 * 20 * 3),
     ("eb", "CHUNK"): (mixture, 4),
     ("clone_prediction", "CHUNK"): (clone_mixture, 4),
@@ -167,6 +184,7 @@ def counted(monkeypatch, key):
         "basis": (basis.np, "bincount"),
         "batch": (batch, "solve"),
         "pieces": (pieces, "_of"),
+        "minque": (minque.np, "swapaxes"),
         "random_effects": (random_effects, "inverse_lower"),
         "eb": (eb, "batched_effects"),
         "clone_prediction": (clone_prediction, "batched_effects"),

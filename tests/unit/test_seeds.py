@@ -16,10 +16,16 @@ from lmmlib.cloning import clone_design
 RANDOM = {"rng", "seed", "random_state"}
 # Steps that the functions below put together: they take the generator, never a seed.
 STEPS = {
-    *("bootstrap.refits", "bootstrap.checked_rng", "chains.advance", "chains.beta_and_effects", "chains.start"),
+    *("bootstrap.refits", "chains.advance", "chains.beta_and_effects", "chains.start"),
     *("chains.sweep", "cloning.run", "conditionals.draw_D", "conditionals.draw_beta", "conditionals.draw_effects"),
     *("conditionals.draw_sigma2", "draws.responses", "entries.bartlett", "entries.inverse_wishart_factor"),
-    *("gibbs.generator", "intervals.bootstrap_draws", "noncentred.draw_rates_D", "noncentred.redraw_D"),
+    *(
+        "gibbs.generator",
+        "parameters.checked_rng",
+        "intervals.bootstrap_draws",
+        "noncentred.draw_rates_D",
+        "noncentred.redraw_D",
+    ),
     *("noncentred.standardised_effects", "prediction_errors.bootstrap_errors", "prediction_errors.bootstrap_interval"),
     *("ridge.slide", "scales.Scale.draw_rates"),
 }
