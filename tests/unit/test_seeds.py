@@ -16,18 +16,12 @@ from lmmlib.cloning import clone_design
 RANDOM = {"rng", "seed", "random_state"}
 # Steps that the functions below put together: they take the generator, never a seed.
 STEPS = {
-    *("bootstrap.refits", "chains.advance", "chains.beta_and_effects", "chains.start"),
+    *("bootstrap.checked_rng", "bootstrap.refits", "chains.advance", "chains.beta_and_effects", "chains.start"),
     *("chains.sweep", "cloning.run", "conditionals.draw_D", "conditionals.draw_beta", "conditionals.draw_effects"),
     *("conditionals.draw_sigma2", "draws.responses", "entries.bartlett", "entries.inverse_wishart_factor"),
-    *(
-        "gibbs.generator",
-        "parameters.checked_rng",
-        "intervals.bootstrap_draws",
-        "noncentred.draw_rates_D",
-        "noncentred.redraw_D",
-    ),
-    *("noncentred.standardised_effects", "prediction_errors.bootstrap_errors", "prediction_errors.bootstrap_interval"),
-    *("ridge.slide", "scales.Scale.draw_rates"),
+    *("gibbs.generator", "intervals.bootstrap_draws", "noncentred.draw_rates_D", "noncentred.redraw_D"),
+    *("noncentred.standardised_effects", "parameters.checked_rng", "prediction_errors.bootstrap_errors"),
+    *("prediction_errors.bootstrap_interval", "ridge.slide", "scales.Scale.draw_rates"),
 }
 
 
