@@ -174,6 +174,44 @@ def test_a_wrong_side_is_noticed(page, names, left, wrong):
         check(changed, names, answers, 2e-5)
 
 
+def labelled_checks():
+    """(label, code that is compared) of each report.check of the page; a name alone stands for what it was made of."""
+    notebook = json.loads((CHAPTERS / "coming-from.ipynb").read_text())
+    code = "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code")
+    nodes = list(ast.walk(ast.parse(code)))
+    made = {ast.unparse(node.targets[0]): node.value for node in nodes if isinstance(node, ast.Assign)}
+    for node in nodes:
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "report.check":
+            label, sides = node.args[0], [made.get(ast.unparse(side), side) for side in node.args[1:3]]
+            if isinstance(label, ast.Constant):
+                yield label.value, ast.unparse(ast.List(elts=sides))
+
+
+def attributes(code: str) -> set[str]:
+    """Names after a dot; none in what is no code by itself, such as the name of an argument."""
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:
+        return set()
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def test_checks_of_the_page_run_what_its_tables_say(page):
+    """A check that has a left-hand call as its label uses the attributes of the code on its right."""
+    right_of = {}
+    for _, left, right in page:
+        for call, code in zip(left, right, strict=False):
+            right_of.setdefault(call, []).append(attributes(code) - {"blups"})
+    seen = 0
+    for label, code in labelled_checks():
+        if label in right_of:
+            seen += 1
+            assert any(names <= attributes(code) for names in right_of[label]), (
+                f"{label}: {code} is not {right_of[label]}"
+            )
+    assert seen >= 20
+
+
 # --- everything else exists ---
 
 
