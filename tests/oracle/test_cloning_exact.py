@@ -237,7 +237,7 @@ def test_one_observation_in_each_group(stored):
     from tests.oracle.conftest import REFERENCE
 
     frame, answer = pd.read_csv(REFERENCE / "cloning" / "y_n100_m1.csv"), stored("cloning/jags.json")["exact_m1"]
-    found = clone(FORMULA, frame, (1, 10, 25, 10**6), seed=9)
+    found = clone(FORMULA, frame, (1, 10, 25, 10**6), seed=9, unidentified="allow")
     assert found.verdicts()["verdict"].tolist() == ["estimable", "not estimable", "not estimable"]
     np.testing.assert_allclose(found.null_directions(), [[0.0, -1.0, 1.0]], atol=1e-12)
     # The chains know it too: at a million clones each of them visits the whole line.
@@ -249,7 +249,7 @@ def test_one_observation_in_each_group(stored):
     exact, se = (pd.Series({"(Intercept)": a["mu"], "sum": a["sum"]}) for a in (answer, answer["se"]))
     check(total, exact, se, 1e-5)
     # The long run of dclone, whose chains had not met: R-hat of 8.
-    long = stored("cloning/jags.json")["dc_m1_params_long"][-1]
+    long = stored("cloning/jags.json")["dc_m1_params_long"]
     assert long["r_hat"] > 4 and abs(long["coef"]["sigma_sq"] - found.table().loc[("sigma2", 25), "estimate"]) > 0.04
 
 
