@@ -97,6 +97,7 @@ def test_rounding_of_the_units_is_all_that_a_factor_changes(case, method):
     m = design.n_obs - (design.X.shape[1] if method == "REML" else 0)
     other = replace(design, offset=None if design.offset is None else 1e-6 * design.offset)
     grams, tonnes = lmmlib.fit_many(design, Y, method), lmmlib.fit_many(other, 1e-6 * Y, method)
-    assert_allclose(tonnes.loglik, grams.loglik + m * np.log(1e6), rtol=1e-9)
+    # Two descents, each of which stops where the deviance no longer changes.
+    assert_allclose(tonnes.loglik, grams.loglik + m * np.log(1e6), rtol=1e-8)
     assert_allclose(1e12 * tonnes.sigma2, grams.sigma2, rtol=1e-5)
     assert (tonnes.is_singular == grams.is_singular).all() and (tonnes.failed == grams.failed).all()
