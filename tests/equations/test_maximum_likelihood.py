@@ -143,9 +143,10 @@ def one_way_fit(y, method="ML"):
 
 
 def on_each_side(y):
-    """Responses with an inner maximum, and with one at tau2 = 0."""
-    centred = y - y.mean(1, keepdims=True)
-    return y, centred + 0.05 * y.mean(1, keepdims=True)
+    """y, and the same with its group means drawn together until SSB/n is 0.98 and 1.02 times SSW/(n(m - 1))."""
+    SSB, SSW = sums_of_squares(y)
+    level = y.mean(1, keepdims=True) - y.mean()
+    return [y, *(y - level + level * np.sqrt(k * SSW / (y.shape[1] - 1) / SSB) for k in (0.98, 1.02))]
 
 
 def test_one_way_deviance(one_way):
@@ -208,12 +209,10 @@ def T_of_F(F, n, m):
 def test_boundary_one_way(one_way):
     """`thm-boundary-one-way`, `boundary-limit`: zero iff F <= n/(n-1), then increasing; and the limit at a large n."""
     n, m, *_, y = one_way
-    SSB, SSW = sums_of_squares(y)
-    F = SSB / (n - 1) / (SSW / (n * (m - 1)))
-    for near in (0.98, 1.02):
-        level = y.mean(1, keepdims=True) - y.mean()
-        data = y - level + level * np.sqrt(near * n / (n - 1) / F)  # F is now near times n/(n-1)
-        assert (one_way_fit(data).D.to_numpy()[0, 0] < 1e-8) == (near <= 1)
+    for data in on_each_side(y):
+        SSB, SSW = sums_of_squares(data)
+        F = SSB / (n - 1) / (SSW / (n * (m - 1)))
+        assert (one_way_fit(data).D.to_numpy()[0, 0] < 1e-8) == (F <= n / (n - 1))
     F = np.linspace(0.01, 9, 2000)
     T = T_of_F(F, n, m)
     assert (np.diff(T[n / (n - 1) < F]) > 0).all() and (T[n / (n - 1) < F] >= 0).all()

@@ -191,19 +191,20 @@ def mean_squares(rng):
     M = np.eye(N) - X @ np.linalg.pinv(X)
     p_B, p_W = (np.linalg.matrix_rank(A @ X, tol=1e-8) for A in (J, np.eye(N) - J))
     assert (p_B, p_W) == (2, 1)
-    e = rng.normal(size=N)
-    for effects in (2 * rng.normal(size=n), np.zeros(n)):
-        y = e - J @ e + 0.1 * J @ e + effects[group]
-        r = M @ y
+    y = 2 * rng.normal(size=n)[group] + rng.normal(size=N)
+    between, within = J @ M @ y, M @ y - J @ M @ y
+    ratio = (between @ between / (n - p_B)) / (within @ within / (n * (rows - 1) - p_W))
+    for wanted in (5.0, 1.02, 0.98, 0.1):  # times MSW
+        r = within + between * np.sqrt(wanted / ratio)
         MSB, MSW = r @ J @ r / (n - p_B), (r @ r - r @ J @ r) / (n * (rows - 1) - p_W)
-        m = Model(X, np.ones((N, 1)), y, group, np.zeros(3), np.eye(1), 1.0)
+        m = Model(X, np.ones((N, 1)), X @ [1, 2, 3] + r, group, np.zeros(3), np.eye(1), 1.0)
         D, sigma2 = fitted(m)
         if MSB >= MSW:
             assert_allclose([D[0, 0], sigma2], [(MSB - MSW) / rows, MSW], rtol=1e-5)
         else:
             assert D[0, 0] < 1e-8
             assert_allclose(sigma2, r @ r / (N - 3), rtol=1e-7)
-        assert (MSB >= MSW) == (effects != 0).any()
+        assert (MSB >= MSW) == (wanted >= 1)
 
 
 def test_profiled_criterion(m, rng):
