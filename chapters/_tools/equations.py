@@ -12,6 +12,7 @@ import argparse
 import ast
 import csv
 import hashlib
+import io
 import re
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 import nbformat
+
+from chapters._tools.replacing import replace_text
 
 CHAPTERS = Path(__file__).resolve().parents[1]
 LOCK = CHAPTERS / "equations.csv"
@@ -114,10 +117,11 @@ def read(path=LOCK):
 
 
 def write(lines, path=LOCK):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow([field.name for field in fields(Line)])
-        out.writerows(astuple(line) for line in sorted(lines, key=lambda line: (line.kind, line.label)))
+    file = io.StringIO(newline="")
+    out = csv.writer(file, lineterminator="\n")
+    out.writerow([field.name for field in fields(Line)])
+    out.writerows(astuple(line) for line in sorted(lines, key=lambda line: (line.kind, line.label)))
+    replace_text(path, file.getvalue())
 
 
 def differences(found, lines):
