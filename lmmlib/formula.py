@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 from formulaic import Formula, ModelSpec
+from formulaic.errors import FormulaicError
 from formulaic.parser.algos.tokenize import tokenize
 
 from lmmlib.design import Design, check_names
@@ -46,6 +47,8 @@ def read(formula: str) -> tuple[Parts, list[Side]]:
         With the formula and the place where reading it stops.
     """
     parts = parse(formula)
+    if re.search(r"\{\s*\}", formula):
+        raise FormulaError(f"{formula!r} has nothing between its braces")
     # A response such as y - 1 is arithmetic, not formula algebra.
     plain_name = re.fullmatch(r"[\w.]+|`[^`]+`", parts.response)
     response = f"0 + {parts.response}" if plain_name else f"0 + {{{parts.response}}}"
@@ -63,27 +66,32 @@ def _side(text: str) -> Side:
         tokens = [(token.token, token.kind.value) for token in tokenize(text)]
     except Exception as error:
         raise FormulaError(f"does not parse: {plain(error)}") from None
-    # Reading Python code is evaluating some of it, so it is checked first.
-    for (before, _), (token, kind) in zip([("", ""), *tokens], tokens, strict=False):
-        if kind == "python":
-            columns_of(token)
-        elif token == "in":
-            raise FormulaError("write a/b for b within a, or the interaction a:b, instead of %in%")
-        elif before in {"^", "**"} and not (token.isdigit() and int(token) <= LARGEST_POWER):
-            raise FormulaError(f"the power {token} of terms must be a whole number up to {LARGEST_POWER}")
+    _check_tokens(tokens)
     try:
         terms = Formula(text)
-        names = names_in(terms)
-    except FormulaError:
-        raise
-    except Exception as error:  # formulaic's parser stumbles in many ways over what it cannot read
+    except FormulaicError as error:
         raise FormulaError(f"does not parse: {plain(error)}") from None
+    except Exception:  # formulaic's parser stumbles in many ways over what it cannot read
+        raise FormulaError(f"{unmask(text)!r} does not parse: its operators and parentheses do not fit") from None
+    names = names_in(terms)
     factors = [factor for term in terms for factor in term.factors]
-    for term in terms:
-        if len(term.factors) > 1 and any(factor.eval_method.value == "literal" for factor in term.factors):
-            raise FormulaError(f"the term {unmask(str(term))} has a number in it; write I(2 * x) for a multiple of x")
     coded = {single_column(f.expr) for f in factors if f.eval_method.value == "python"} - {None}
     return Side(terms, frozenset(names), frozenset(coded))
+
+
+def _check_tokens(tokens: list[tuple[str, str]]) -> None:
+    """Raise at what formulaic would evaluate, or read in a way of its own."""
+    for (before, _), (token, kind) in zip([("", ""), *tokens], tokens, strict=False):
+        if kind == "python":
+            columns_of(token)  # reading it as formulaic does is evaluating some of it
+        elif token == "in":
+            raise FormulaError("write a/b for b within a, or the interaction a:b, instead of %in%")
+        elif token in {"[", "]"}:
+            raise FormulaError("does not parse: square brackets have no meaning in it")
+        elif before in {"^", "**"} and not (token.isdecimal() and 0 < int(token) <= LARGEST_POWER):
+            raise FormulaError(f"the power {token} of terms must be a whole number from 1 to {LARGEST_POWER}")
+        elif kind == "value" and before not in {"^", "**"} and token[0] not in "\"'" and token not in {"0", "1"}:
+            raise FormulaError(f"does not parse: {token} is no term; write I({token} * x) for a multiple of x")
 
 
 def build_design(formula: str, data: pd.DataFrame, missing: str = "error", weights=None, offset=None) -> Design:
