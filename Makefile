@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test run lab bench study lock lock-equations clean distclean help lint code notebooks pages
+.PHONY: book test fuzz run lab bench study lock lock-equations clean distclean help lint code notebooks pages
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -41,6 +41,9 @@ book: $(READY)  ## Build the book as HTML, warnings are errors; prints the page 
 test: $(READY)  ## Check everything: style, lmmlib, every notebook, the book in a browser
 	@$(MAKE) -k --no-print-directory lint code notebooks pages
 	@echo "all checks passed"
+
+fuzz: $(READY)  ## Try 20,000 random formulas, most of them broken (about half an hour)
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest tests/property/test_formulas.py -n 2
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -93,14 +93,9 @@ class _InDoubles(ast.NodeTransformer):
         return _call(self.generic_visit(node))
 
     def visit_BinOp(self, node):
-        logical = {ast.BitAnd: "logical_and", ast.BitOr: "logical_or"}.get(type(node.op))
+        logical = isinstance(node.op, ast.BitAnd)
         node = self.generic_visit(node)
-        return _call(_call(node.left, node.right, function=logical)) if logical else node
-
-    def visit_UnaryOp(self, node):
-        negation = isinstance(node.op, ast.Invert)
-        node = self.generic_visit(node)
-        return _call(_call(node.operand, function="logical_not")) if negation else node
+        return _call(_call(node.left, node.right, function="logical_and")) if logical else node
 
     def visit_Call(self, node):
         name = getattr(node.func, "id", None)

@@ -39,7 +39,7 @@ AGGREGATES = set(
     nanmean nanstd nanmin nanmax nansum amin amax count size first last iloc loc values lag gradient sort argsort
     """.split()  # noqa: SIM905
 )
-OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr)
+OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.FloorDiv, ast.Mod, ast.BitAnd)
 RELATIONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 INSTEAD = "center(x) for x - mean, scale(x) for (x - mean) / sd, poly(x, 2), bs(x, df=4), or a column of your own"
 MASKED = re.compile(r"_q([0-9a-f]+)_")
@@ -79,6 +79,8 @@ def columns_of(expression: str) -> frozenset[str]:
     FormulaError
         Names the part that is not.
     """
+    if "#" in re.sub(r"\"[^\"]*\"|'[^']*'", "", expression):
+        raise FormulaError(f"{unmask(expression)!r} does not parse: # has no meaning in it")
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
@@ -103,12 +105,14 @@ def _names(node: ast.AST) -> set[str]:
             return _names(left) | _names(right)
         case ast.BinOp(op=ast.BitXor()):
             raise FormulaError(f"in {_text(node)} write the power in Python's way, as in I(x**2)")
-        case ast.UnaryOp(op=ast.USub() | ast.UAdd() | ast.Invert(), operand=operand):
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
             return _names(operand)
         case ast.Compare(left=left, ops=[op], comparators=[right]) if isinstance(op, RELATIONS):
             return _names(left) | _names(right)
         case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
-            raise FormulaError(f"in {_text(node)} compare two things at a time, joined by & and |: (1 < x) & (x < 3)")
+            raise FormulaError(
+                f"in {_text(node)} compare two things at a time, joined by & or np.logical_or: (1 < x) & (x < 3)"
+            )
         case ast.Call():
             return _names_of_call(node)
     raise FormulaError(_refusal(node))

@@ -53,9 +53,12 @@ def read(formula: str) -> tuple[Parts, list[Side]]:
     plain_name = re.fullmatch(r"[\w.]+|`[^`]+`", parts.response)
     response = f"0 + {parts.response}" if plain_name else f"0 + {{{parts.response}}}"
     try:
-        return parts, [_side(masked(text)) for text in (response, parts.fixed, parts.random) if text is not None]
+        sides = [_side(masked(text)) for text in (response, parts.fixed, parts.random) if text is not None]
     except FormulaError as error:
         raise FormulaError(f"{formula!r}: {error}") from None
+    if not sides[0].columns:
+        raise FormulaError(f"{formula!r}: the response {parts.response!r} has no column in it")
+    return parts, sides
 
 
 @lru_cache(maxsize=512)

@@ -12,4 +12,5 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("book", derandomize=True, database=None, max_examples=40, **COMMON)
 settings.register_profile("explore", max_examples=200, **COMMON)
+settings.register_profile("fuzz", max_examples=20_000, database=None, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "book"))

@@ -315,3 +315,73 @@ def test_groups_of_very_different_size():
     # 10,000 rows at D / sigma2 = 4: the weighted sum is 1 / 40,000 of the plain one, which costs four digits.
     assert lmmlib.gls(cross, tau2, sigma2).cov[0, 0] == pytest.approx(1 / weight.sum(), rel=1e-10)
     assert lmmlib.profile_loglik(cross, tau2, sigma2) == pytest.approx(loglik, rel=1e-12)
+
+
+# ---------------------------------------------------------------- backends and text
+
+
+@pytest.mark.parametrize("backend", ["string", "str", "category", "string[python]", "arrow", "dictionary", "convert"])
+def test_text_is_text_whatever_its_backend(data, backend):
+    pa = pytest.importorskip("pyarrow") if backend in {"arrow", "dictionary"} else None
+    dtype = {"arrow": pa and pd.ArrowDtype(pa.string())}.get(backend, backend)
+    if backend == "dictionary":
+        dtype = pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))
+    typed = data.convert_dtypes() if backend == "convert" else data.astype({"t": dtype, "g": dtype})
+    for formula in (FORMULA, "y ~ x * C(t) + (1 | g)", "y ~ t + (0 + t | g)", "y ~ I(t == 'p') + (1 | g)"):
+        design, same = build_design(formula, typed), build_design(formula, data)
+        assert design.x_names == same.x_names and design.group_names == same.group_names
+        assert_allclose(design.X, same.X, rtol=0)
+        assert_allclose(lmmlib.fixed_matrix(same, typed), same.X)
+        assert_allclose(lmmlib.fixed_matrix(design, data), same.X)
+    with pytest.raises(DataError, match="response 't' must be one numeric column"):
+        build_design("t ~ x + (1 | g)", typed)
+
+
+ODD = {
+    "intervals": pd.arrays.IntervalArray.from_breaks(np.arange(25)),
+    "days": pd.Series([pd.Timestamp("2020-01-01").date() + pd.Timedelta(days=k) for k in range(24)], dtype=object),
+    "periods": pd.Series(list(pd.period_range("2020", periods=24)), dtype=object),
+    "huge": pd.Series([10**400] * 24, dtype=object),
+    "1 and '1'": pd.Series([1, "1", "a", "b"] * 6, dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("column", ["y", "x"])
+def test_columns_that_are_neither_numbers_nor_texts(data, column, kind):
+    with pytest.raises(DataError, match=f"'{column}'.*(convert|units)"):
+        build_design(FORMULA, data.assign(**{column: ODD[kind]}))
+
+
+def test_bins_are_categories(data):
+    design = build_design("y ~ x + (1 | g)", data.assign(x=pd.cut(data["x"], [0, 2, 4, 6])))
+    assert design.x_names == ("(Intercept)", "x(2, 4]", "x(4, 6]")
+
+
+@pytest.mark.parametrize("text", [["1,5", "2,25"], ["-1,0", "3,4"], ["1,234", "n/a"]])
+def test_decimal_commas_are_no_categories(data, text):
+    with pytest.raises(DataError, match=r"'x' holds numbers with commas.*row 0 has '-?1,.*decimal=','"):
+        build_design(FORMULA, data.assign(x=text * 12))
+    assert build_design("y ~ C(x) + (1 | g)", data.assign(x=text * 12)).n_obs == 24
+
+
+def test_missing_values_of_new_rows_point_to_what_exists(data):
+    """Neither predict nor fixed_matrix has an argument ``missing``."""
+    design = build_design(FORMULA, data)
+    with pytest.raises(DataError, match=r"missing values: x 24 .*dropna\(\)") as caught:
+        lmmlib.fixed_matrix(design, data.assign(x=np.nan))
+    assert "missing=" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["to_pandas", "collect", "compute"])
+def test_a_frame_of_another_library(data, method):
+    """polars is not among the packages of this book, so a class of its name stands in."""
+    polars = type("DataFrame", (), {"__module__": "polars.dataframe.frame", method: lambda self: data})
+    for call in (build_design, lmmlib.fit, lmmlib.fit_poisson, lmmlib.sample):
+        with pytest.raises(DataError, match=rf"pandas DataFrame; got DataFrame of polars; convert.*\.{method}\(\)"):
+            call(FORMULA, polars())
+
+
+def test_columns_of_several_levels(data):
+    with pytest.raises(DataError, match="several levels"):
+        build_design(FORMULA, pd.concat({"one": data, "two": data}, axis=1))
