@@ -16,6 +16,10 @@ from scipy.linalg import solve_triangular
 # A column counts as a combination of the earlier ones when what they leave of it is below this
 # share of its length. Calendar years squared leave 1e-5, exact copies 1e-16.
 DEPENDENT = 1e-10
+# A square that is the rounding of a sum of squares, where the basis is that of other rows.
+NO_SQUARE = 1e-12
+# A part of a combination that is below this share of its length is rounding.
+NO_PART = 1e-8
 
 # Rows that are worked on at a time: what is computed of them is small beside the data, and fits into the cache.
 CHUNK = 2**16
@@ -63,8 +67,12 @@ def triangle(M: np.ndarray) -> np.ndarray:
     length = np.sqrt(length2)
     R = np.zeros((k, k))
     R[: len(upper)] = upper
-    left = np.abs(np.diag(R))
-    R[np.diag_indices(k)] = np.where(left > DEPENDENT * length, np.diag(R), np.where(length > 0, length, 1.0))
+    for j in range(k):
+        if abs(R[j, j]) <= DEPENDENT * length[j]:
+            if R[j, j + 1 :].any():  # what the later columns have here is theirs
+                R[j + 1 :, j + 1 :] = np.linalg.qr(R[j:, j + 1 :], mode="r")
+            R[j, j:] = 0.0
+            R[j, j] = length[j] or 1.0
     return R / np.sqrt(N)
 
 
@@ -129,25 +137,43 @@ class Sums:
         return Sums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
-def dependence(Rx: np.ndarray, gram: np.ndarray, names) -> str | None:
-    """What to say of the first column of X that is a linear combination of those before it; None if there is none.
+def dependent(Rx: np.ndarray, gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of X that are linear combinations of the ones kept before them, and of which.
 
-    ``gram`` is X'X / N in the working basis, in which a dependent column has nothing left.
+    Parameters
+    ----------
+    Rx : (p, p) array
+    gram : (p, p) array
+        X'X / N in the working basis, in which a dependent column has nothing left.
+
+    Returns
+    -------
+    tuple of (d,) and (p, d) array
+        Their positions, and the weights of all columns in them; zero for columns that are not kept.
     """
-    original = Rx.T @ gram @ Rx
-    length = np.sqrt(np.diag(original))
-    for j, name in enumerate(names):
-        weights = np.linalg.lstsq(gram[:j, :j], gram[:j, j], rcond=None)[0] if j else np.zeros(0)
-        left = np.sqrt(max(gram[j, j] - gram[:j, j] @ weights, 0.0)) * abs(Rx[j, j])
-        if left > DEPENDENT * length[j]:
-            continue
-        if length[j] == 0:
-            return f"column {name!r} of the fixed effects is zero in every row; leave it out"
-        share = np.linalg.lstsq(original[:j, :j], original[:j, j], rcond=None)[0]
-        seen = np.abs(share) * length[:j] > 1e-8 * length[j]
-        parts = [f"{w:.4g} {c}" for w, c, use in zip(share, names, seen, strict=False) if use]
-        return (
-            f"column {name!r} of the fixed effects is a linear combination of others ({name} = {' + '.join(parts)}), "
-            "so its coefficient is not identified; leave it out"
-        )
-    return None
+    length = np.sqrt(np.einsum("ij,ij->j", Rx, gram @ Rx))
+    factor, left, keep = np.zeros_like(gram), gram.copy(), np.ones(len(gram), bool)
+    # Cholesky's factorisation, in which a column of which nothing is left has no row.
+    for j in range(len(gram)):
+        root = np.sqrt(max(left[j, j], 0.0))
+        keep[j] = root * abs(Rx[j, j]) > DEPENDENT * length[j] and left[j, j] > NO_SQUARE * gram[j, j]
+        if keep[j]:
+            factor[j, j:] = left[j, j:] / root
+            left[j + 1 :, j + 1 :] -= np.outer(factor[j, j + 1 :], factor[j, j + 1 :])
+    lost = np.flatnonzero(~keep)
+    weights = np.zeros((len(gram), len(lost)))
+    if keep.any() and len(lost):
+        own = Rx[lost, lost] * solve_triangular(factor[keep][:, keep], factor[keep][:, lost])
+        weights[keep] = solve_triangular(Rx[keep][:, keep], Rx[keep][:, lost] + own)
+        weights[np.abs(weights) * length[:, None] <= NO_PART * length[lost]] = 0.0
+    return lost, weights
+
+
+def dependence(names, lost: np.ndarray, weights: np.ndarray) -> list[str]:
+    """What to say of each column that :func:`dependent` has found."""
+    return [
+        f"is a linear combination of others ({names[j]} = {' + '.join(parts)})"
+        if (parts := [f"{w:.4g} {name}" for name, w in zip(names, column, strict=True) if w])
+        else "is zero in every row"
+        for j, column in zip(lost, weights.T, strict=True)
+    ]

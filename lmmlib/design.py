@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lmmlib.basis import Basis, Sums, dependence, divide
+from lmmlib.basis import Basis, Sums, dependence, dependent, divide
 from lmmlib.errors import DataError, DesignError
 from lmmlib.frames import check_size, checked_known, group_codes
 from lmmlib.minque import Grams
@@ -303,8 +303,9 @@ class CrossProducts:
         return Grams(self.work, *self.patterns, self.n_obs)
 
     @cached_property
-    def _dependence(self) -> str | None:
-        return dependence(self.basis.Rx, self.work.XtX / self.n_obs, self.x_names)
+    def dependent(self) -> tuple[np.ndarray, np.ndarray]:
+        """:func:`lmmlib.basis.dependent`: the dependent columns of X, (d,), and their combinations, (p, d)."""
+        return dependent(self.basis.Rx, self.work.XtX / self.n_obs)
 
     def require_full_rank(self) -> None:
         """Raise unless the columns of X are linearly independent.
@@ -314,8 +315,12 @@ class CrossProducts:
         DesignError
             Names the column and the combination that it is.
         """
-        if self._dependence is not None:
-            raise DesignError(self._dependence)
+        lost, weights = self.dependent
+        if len(lost):
+            raise DesignError(
+                f"column {self.x_names[lost[0]]!r} of the fixed effects "
+                f"{dependence(self.x_names, lost, weights)[0]}, so its coefficient is not identified; leave it out"
+            )
 
     def __add__(self, other: CrossProducts) -> CrossProducts:
         if self.x_names != other.x_names or self.z_names != other.z_names or self.diagonal != other.diagonal:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib.basis import CHUNK, Basis, Sums, divide, triangle
+from lmmlib.basis import CHUNK, Basis, Sums, dependent, divide, triangle
 
 RNG = np.random.default_rng(5)
 YEARS = np.column_stack([np.ones(20), 2000.0 + np.arange(20)])
@@ -96,3 +96,22 @@ def test_a_dependent_column_is_known_by_the_length_of_all_its_rows():
     column = np.where(np.arange(CHUNK + 10) < 100, 3.0, 0.0)
     R = triangle(np.column_stack([column, 2 * column]))
     assert R[1, 1] == pytest.approx(R[0, 1] * np.sign(R[0, 1]))
+
+
+@pytest.mark.parametrize("n_rows", [6, 40])
+def test_dependent_columns_are_those_that_are_left_out_one_by_one(n_rows):
+    """Of random columns with copies, sums, zeros and constants, in any order, against the rank of the rows."""
+    rng = np.random.default_rng(n_rows)
+    for _ in range(200):
+        made = [np.ones(n_rows), *rng.normal(size=(3, n_rows)) * 10.0 ** rng.integers(-6, 6, size=(3, 1))]
+        made += [3 * made[1], made[1] / np.abs(made[1]).max() - 2 * made[2] / np.abs(made[2]).max(), np.zeros(n_rows)]
+        made += [made[3] * 1e3, np.full(n_rows, -7.0)]
+        X = np.column_stack([made[k] for k in rng.permutation(len(made))])
+        unit = X / np.where(X.any(axis=0), np.linalg.norm(X, axis=0), 1.0)
+        ranks = [np.linalg.matrix_rank(unit[:, :k], tol=1e-9) for k in range(X.shape[1] + 1)]
+        R = triangle(X)
+        work = divide(X, R)
+        lost, weights = dependent(R, work.T @ work / n_rows)
+        assert list(lost) == list(np.flatnonzero(np.diff(ranks) == 0))
+        assert not weights[lost].any()
+        assert (np.abs(X @ weights - X[:, lost]) <= 1e-9 * (np.abs(X) @ np.abs(weights))).all()
