@@ -1,7 +1,7 @@
 """lme4 formulas with one grouping factor, from text and data frame to a :class:`~lmmlib.design.Design`.
 
 The random terms ``( ... | g)`` are taken apart in :mod:`lmmlib.syntax`; what a side may hold is checked in
-``lmmlib.expressions``, and both sides are expanded in ``lmmlib.evaluation``.
+:mod:`lmmlib.expressions`, and both sides are expanded in :mod:`lmmlib.evaluation`.
 """
 
 from __future__ import annotations
@@ -103,6 +103,11 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error", weigh
     Equation :eq:`lmm` of the book. Categorical columns are coded by treatment contrasts, the first level
     being the reference, and columns are named as lme4 names them.
 
+    A formula is no program: besides the operators it may hold columns (in backticks if their names need it), numbers,
+    arithmetic, comparisons joined by & and |, numpy's functions of single values (``np.log(x)``), ``I()``, ``C()``,
+    and ``poly``, ``bs``, ``cr``, ``cc``, ``scale`` and ``center``, which keep for new rows what they took from these.
+    Numbers, truth values too, are computed in double precision. Anything else is an error before it is evaluated.
+
     Parameters
     ----------
     formula : str
@@ -125,9 +130,10 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error", weigh
     Raises
     ------
     FormulaError
-        If the formula does not parse or asks for several grouping factors.
+        If the formula does not parse, asks for several grouping factors, or holds what is not listed above.
     DataError
-        If a column is missing, or holds missing values, infinities, or text among numbers; names column and row.
+        If a column is missing, a category is not among the levels, or a column holds missing values, infinities, or
+        text among numbers; names column and row.
     """
     if weights is not None or offset is not None:
         return known_design(build_design, formula, data, missing, weights, offset)

@@ -1,14 +1,16 @@
 """A formula is not code: what it may hold, what is refused and how, and numbers that overflow nowhere."""
 
+import re
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from formulaic.errors import DataMismatchWarning
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import build_design, fixed_matrix
+from lmmlib import build_design, evaluation, fixed_matrix
 from lmmlib.errors import DataError, DesignError, FormulaError
 from lmmlib.expressions import ELEMENTWISE, columns_of, mask, masked, unmask
 
@@ -207,6 +209,32 @@ def test_no_warning_of_another_library_is_the_only_sign(data):
         warnings.simplefilter("ignore")
         with pytest.raises(DataError, match=r"categories that the design has not: \{.*7"):
             fixed_matrix(design, data.assign(u=7.0))
+
+
+TOLD = [DataMismatchWarning, RuntimeWarning, UserWarning]
+
+
+@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.parametrize("formula", ["y ~ C(t) + (1 | g)", "y ~ x + (C(t) | g)", "I(x + C(t)) ~ x + (1 | g)"])
+def test_what_a_library_warns_of_is_an_error(data, monkeypatch, kind, formula):
+    """While a design is made, of any side of the formula, also for someone who ignores warnings."""
+
+    def warning(values, **_):
+        warnings.warn("only a warning, of {'z'}", kind, stacklevel=1)
+        return values
+
+    monkeypatch.setitem(evaluation.CONTEXT, "C", warning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises((DataError, FormulaError), match=f"{re.escape(formula)}.*(warning|{{'z'}})"):
+            build_design(formula, data)
+
+
+def test_the_warning_about_levels_is_an_error_too(data, monkeypatch):
+    """formulaic's own C(), which warns of categories outside levels and takes them for the reference."""
+    monkeypatch.setitem(evaluation.CONTEXT, "C", evaluation.formulaic_C)
+    with pytest.raises((DataError, FormulaError), match=r"\{'r'\}"):
+        build_design("y ~ C(t, levels=['p', 'q']) + (1 | g)", data)
 
 
 NAMES = {
