@@ -5,6 +5,7 @@ the colour-blind can tell apart; a line style or a marker always repeats what th
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.collections import LineCollection
 from scipy.stats import norm
 
 from lmmlib.errors import DataError
+from lmmlib.figure_text import show_as_text
 from lmmlib.rounding import fixed
 
 #: Okabe and Ito's palette, by name; black first, yellow last (too light for a thin line on white).
@@ -34,8 +36,29 @@ _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "X")
 
 
+class Look(NamedTuple):
+    """How a level is drawn: the name of its colour, its marker and its line style."""
+
+    colour: str
+    marker: str
+    line: str
+
+
+#: The arms of the trial and the sexes of the dental data look the same in every figure.
+LEVELS = {
+    "placebo": Look("blue", "o", "-"),
+    "succimer": Look("vermillion", "s", "--"),
+    "boys": Look("blue", "o", "-"),
+    "girls": Look("vermillion", "s", "--"),
+}
+
+
 def use_style() -> None:
-    """Set the book's figure style; call it in the first cell of a chapter."""
+    """Set the book's figure style; call it in the first cell of a chapter.
+
+    In a notebook every figure then carries its contents as text too, :func:`lmmlib.figure_text.describe`.
+    """
+    show_as_text({code: name for name, code in COLOURS.items()})
     mpl.rcParams.update(
         {
             "figure.figsize": (7.0, 4.0),
