@@ -5,7 +5,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test fuzz run lab bench study lock lock-equations clean distclean help lint code notebooks pages
+.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-numbers clean distclean help lint \
+  code notebooks pages
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -81,6 +82,12 @@ lock:  ## Resolve the dependencies again: rewrites requirements.lock and environ
 
 lock-equations: $(READY)  ## Renew the line of a changed equation: LABEL=icc, if new also TWIN=tests/...::test_...
 	@$(BIN)/python chapters/_tools/equations.py "$(LABEL)" --twin "$(TWIN)" --reason "$(REASON)"
+
+lock-figure: $(READY)  ## Renew the line of a changed figure or caption: FIGURE=fig-..., or FIGURE=new
+	@$(BIN)/python chapters/_tools/pictures.py "$(FIGURE)"
+
+lock-numbers: $(READY)  ## Bind the decimals in the text of a page to its outputs: PAGE=03-gls
+	@$(BIN)/python chapters/_tools/quoted.py "$(PAGE)" --reason "$(REASON)"
 
 clean:  ## Remove the built book and all caches
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis dist

@@ -1,6 +1,6 @@
 """The lock of the figures: chapters/figures.csv beside every figure of the book.
 
-A figure carries its contents as text (:mod:`lmmlib.figure_text`), which nbval compares when a chapter is executed again.
+A figure carries its contents as text (:mod:`lmmlib.figure_text`), which nbval compares when a chapter is executed.
 Who executes a changed chapter stores a changed text, though; and a caption may come to contradict its figure. So a line
 holds checksums of what the figure shows and of what its caption and alternative text say, and differs until
 somebody has looked at both and run ``make lock-figure FIGURE=...``.
@@ -9,11 +9,15 @@ somebody has looked at both and run ``make lock-figure FIGURE=...``.
 import argparse
 import csv
 import hashlib
+import io
 import sys
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import nbformat
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from chapters._tools.replacing import replace_text
 
 CHAPTERS = Path(__file__).resolve().parents[1]
 LOCK = CHAPTERS / "figures.csv"
@@ -82,10 +86,11 @@ def read(path=LOCK):
 
 
 def write(lines, path=LOCK):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow([field.name for field in fields(Line)])
-        out.writerows(astuple(line) for line in sorted(lines, key=lambda line: line.name))
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow([field.name for field in fields(Line)])
+    out.writerows(astuple(line) for line in sorted(lines, key=lambda line: line.name))
+    replace_text(path, text.getvalue())
 
 
 def differences(found, lines):

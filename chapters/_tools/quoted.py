@@ -1,14 +1,15 @@
 """The lock of the numbers in running text: chapters/numbers.csv beside every decimal that a sentence quotes.
 
-A line holds a sentence (of the text, a caption or an alternative text) that quotes decimals, and where each of them
-comes from: the cell that prints it and the words in front of it there, or the reason why no cell does. The sentence must
-stand in the book as it is in the line, and the cell must still print a number that rounds to the one quoted. So a wrong
-digit, two numbers in each other's place, and an output that has moved on are noticed. A new or a changed sentence is
-bound by ``make lock-numbers PAGE=...``, which looks for each number in the outputs near by.
+A line holds a sentence (of the text, a caption or an alternative text), a decimal in it, and where that comes from: the
+cell that prints it and the words in front of it there, or the reason why no cell does. The sentence must stand in the
+book as it is in the line, and the cell must still print a number that rounds to the one quoted. So a wrong digit, two
+numbers in each other's place, and an output that has moved on are noticed. A new or a changed sentence is bound by
+``make lock-numbers PAGE=...``, which looks for each number in the outputs near by.
 """
 
 import argparse
 import csv
+import io
 import re
 import sys
 from dataclasses import astuple, dataclass, fields
@@ -18,10 +19,13 @@ from pathlib import Path
 
 import nbformat
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from chapters._tools.replacing import replace_text
+
 CHAPTERS = Path(__file__).resolve().parents[1]
 LOCK = CHAPTERS / "numbers.csv"
 COMMAND = "make lock-numbers PAGE={}"
-DECIMAL = re.compile(r"(?<![\w.\-/§])[-−]?\d+\.\d+(?![\w.]|-\d)")
+DECIMAL = re.compile(r"(?<![\w.\-/§])[-−]?\d+\.\d+(?!\w|\.\d|-\d)")
 TOKEN = re.compile(r"(?<![\w.])[-−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.]\d)")
 END = re.compile(r"(?<=[.!?:;])[)\"”]*\s+(?=[A-Z(\[*$`\"“]|\d)")
 NOT_PROSE = (
@@ -155,10 +159,11 @@ def read(path=LOCK):
 
 
 def write(lines, path=LOCK):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow([field.name for field in fields(Line)])
-        out.writerows(astuple(line) for line in lines)
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow([field.name for field in fields(Line)])
+    out.writerows(astuple(line) for line in lines)
+    replace_text(path, text.getvalue())
 
 
 def bound(page, notebook, lines, reason=""):

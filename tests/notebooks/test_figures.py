@@ -1,4 +1,4 @@
-"""What a reader sees in a figure: its contents as text, locked with its words; units, colours of arms, counted panels."""
+"""What a reader sees in a figure: contents as text, locked with the words; units, colours of arms, counted panels."""
 
 import re
 from collections import Counter
@@ -13,14 +13,14 @@ from tests.notebooks.conftest import CHAPTERS, ROOT, load_tool
 pictures = load_tool("pictures")
 BOOK = pictures.book()
 SHOWN = {picture.name: picture.shown for picture in BOOK if picture.shown}
-COUNTS = {w: k for k, w in enumerate("one two three four five six seven eight nine ten".split(), start=1)}
+WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 # The unit of a column in data/README.md, as axes write it; and the words of a label that name the column.
-UNITS = {"micrograms per decilitre": "µg/dL", "mm": "mm", "years": "years", "ms": "ms", "g": "g"}
+UNITS = {"micrograms per decilitre": "µg/dL", "mm": "mm", "years": "years", "ms": "ms", "grams of standard colour": "g"}
 COLUMNS = {
     r"\blead\b|^residual$|succimer less placebo|departure|effect on the change": ("tlc", "lead"),
     r"distance(?! from the mode)|slope of the child|deviation from the mean of all children": ("dental", "distance"),
-    r"\bage\b": ("dental", "age"),
+    r"^age\b": ("dental", "age"),
     r"reaction": ("sleep", "Reaction"),
     r"dyestuff|batch": ("dyestuff", "Yield"),
 }
@@ -59,6 +59,8 @@ def wrong_units(text, units):
 
 def wrong_colours(text):
     """Axes titled by an arm, and legends of arms, in which something else than black is not in the arm's colour."""
+    if "progabide" in text:  # another trial, whose arms have a panel each and no colours
+        return []
     found = []
     for part in axes(text):
         title = re.match(r": '(?:each of the \d+ )?(\w+)'", part)
@@ -74,9 +76,10 @@ def wrong_colours(text):
 
 
 def counted(alt):
-    """How many panels an alternative text speaks of, None if it counts none."""
+    """How many panels an alternative text speaks of; None if it counts none."""
     said = re.match(r"(\w+)(?: \w+)? panels", alt)
-    return said and COUNTS.get(said[1].lower())
+    word = said[1].lower() if said else ""
+    return WORDS.index(word) + 1 if word in WORDS else None
 
 
 def test_the_lock_agrees():

@@ -70,7 +70,7 @@ def test_captions_count_and_equations_do_not():
         ("0.0148", "1.48", True),
         ("-1.483", "1.48", True),
         ("1.5", "1.48", False),
-        ("1.5", "1.50", False),
+        ("1.5", "1.50", True),
         ("1.494", "1.48", False),
     ],
 )

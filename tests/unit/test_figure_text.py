@@ -11,8 +11,24 @@ NAMES = {"#0072B2": "blue", "#D55E00": "vermillion"}
 
 def drawn(**changes):
     """A figure of all kinds of marks, with one change each."""
-    say = {"title": "placebo", "xlabel": "week", "colour": "#0072B2", "style": "-", "marker": "o", "last": 3.0, "lines": 2}
-    say |= {"legend": "mean", "texts": "note", "points": 5, "bars": 3, "image": 1.0, "scale": "linear", "heading": "all"}
+    say = {
+        "title": "placebo",
+        "xlabel": "week",
+        "colour": "#0072B2",
+        "style": "-",
+        "marker": "o",
+        "last": 3.0,
+        "lines": 2,
+    }
+    say |= {
+        "legend": "mean",
+        "texts": "note",
+        "points": 5,
+        "bars": 3,
+        "image": 1.0,
+        "scale": "linear",
+        "heading": "all",
+    }
     say |= changes
     figure, (left, right) = plt.subplots(1, 2)
     figure.suptitle(say["heading"])
