@@ -1,12 +1,13 @@
 """What a figure shows, as text: titles, labels, legends, and of each kind of mark how many, where, in which colour.
 
-Stored beside the picture in a notebook, so that a change of a figure is a change of a text that can be read and compared.
+Stored beside the picture in a notebook, so that a change of a figure is a change of a text, which can be compared.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -81,7 +82,7 @@ def _axes(ax: Axes, number: int, names: dict[str, str]) -> list[str]:
     for image in ax.images:
         M = np.ma.filled(np.ma.asarray(image.get_array(), float), np.nan)
         ends = (M.flat[0], M.flat[-1], np.nanmin(M), np.nanmax(M), np.nanmean(M))
-        first, last, low, high, mean = (significant(v, 3) for v in ends)
+        first, last, low, high, mean = map(_short, ends)
         size = " x ".join(map(str, M.shape))
         lines.append(f"  image {size}: first {first}, last {last}, {low} to {high}, mean {mean}")
     texts = [text.get_text() for text in ax.texts if text.get_text()]
@@ -95,12 +96,25 @@ def _legend(legend) -> str:
 
 
 def _scale(ends: tuple[float, float], scale: str) -> Callable[[float], str]:
-    """How positions on an axis are written."""
-    span = abs(ends[1] - ends[0])
-    if scale != "linear" or not span:
-        return lambda value: significant(value, 3)
-    digits = max(0, 2 - int(np.floor(np.log10(span))))
-    return lambda value: fixed(value, digits)
+    """How positions on an axis are written; one beyond its ends, where rounding errors may be, as that end."""
+    span, text = abs(ends[1] - ends[0]), _short
+    if scale == "linear" and span:
+        digits = max(0, 2 - int(np.floor(np.log10(span))))
+        text = partial(fixed, digits=digits)
+    low, high = (text(end) for end in sorted(ends))
+
+    def position(value: float) -> str:
+        written = text(value)
+        if float(written) < float(low):
+            return f"<{low}"
+        return f">{high}" if float(written) > float(high) else written
+
+    return position
+
+
+def _short(value: float) -> str:
+    """Three significant digits, with an exponent where they begin late."""
+    return significant(value, 3) if value == 0 or not abs(value) < 1e-4 else f"{float(significant(value, 3)):.2e}"
 
 
 def _kind(artist, names: dict[str, str]) -> str:
@@ -118,7 +132,8 @@ def _kind(artist, names: dict[str, str]) -> str:
         colours = colours if len(colours) else artist.get_edgecolor()
         shades = list(dict.fromkeys(_colour(c, names) for c in colours))
         what = {LineCollection: "lines", PathCollection: "points", Quiver: "arrows"}.get(type(artist), "area")
-        what = "contours" if isinstance(artist, ContourSet) else what
+        if isinstance(artist, ContourSet):
+            what = f"contours at {', '.join(map(_short, artist.levels))},"
         return f"{what} {', '.join(shades) if len(shades) < 4 else f'{len(shades)} colours'}"
     return f"{type(artist).__name__.lower()} {_colour(artist.get_facecolor(), names)}"
 
@@ -133,7 +148,7 @@ def _points(artist) -> list[np.ndarray]:
     if isinstance(artist, Line2D):
         return [np.asarray(artist.get_xydata(), float)]
     if isinstance(artist, ContourSet):  # where its lines begin is not the same everywhere
-        return [np.column_stack([artist.levels, artist.levels]).astype(float)]
+        return []
     if isinstance(artist, LineCollection):
         return [np.asarray(segment, float) for segment in artist.get_segments()]
     if isinstance(artist, PathCollection | Quiver):
