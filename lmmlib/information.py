@@ -12,10 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmmlib.design import CrossProducts
-from lmmlib.errors import ParameterError
+from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gls import GLS, gls
-from lmmlib.parameters import checked_beta
+from lmmlib.parameters import checked_beta, checked_sigma2
 from lmmlib.weighted import weigh
+
+# Of sigma2: the third power of V^-1 is summed, and overflows or vanishes in other units.
+LARGEST_SIGMA2 = 1e80
 
 
 def variance_names(cross: CrossProducts) -> tuple[str, ...]:
@@ -63,7 +66,17 @@ def directions(cross: CrossProducts, D, sigma2: float, beta=None, working: bool 
 
     ``working`` differentiates by the entries of D in the working basis. What does not depend on the choice, such
     as Satterthwaite's df, then keeps its digits with calendar years; a diagonal D stays as it is.
+
+    Raises
+    ------
+    DesignError
+        If the response has units in which the sums overflow or vanish.
     """
+    if not 1 / LARGEST_SIGMA2 <= checked_sigma2(sigma2) <= LARGEST_SIGMA2:
+        raise DesignError(
+            f"the response has units in which sigma2 = {sigma2:g}, whose third power is no number; divide the response "
+            f"by {np.sqrt(sigma2):.0e} or so"
+        )
     q, n_p = len(cross.z_names), len(cross.x_names)
     estimate, w, base = gls(cross, D, sigma2), weigh(cross, D, sigma2), cross.work
     delta = cross.basis.Rx @ (

@@ -25,7 +25,7 @@ from lmmlib.poisson import CLOSE
 from lmmlib.poisson_intervals import ROUGH, covariance, whitening, without_curvature
 from lmmlib.poisson_laplace import Point
 from lmmlib.poisson_modes import Modes
-from lmmlib.rounding import fixed, significant
+from lmmlib.rounding import brief, fixed
 
 MAX_STEPS = 200
 # Step of the central differences of the gradient, in a working basis in which parameters are of order one; a column of
@@ -77,8 +77,8 @@ class MarginalFit:
             f"  {'Parameters':<{width}}  {'estimate':>12}  {'se':>10}",
         ]
         for name, value, s in zip(self.cov.index, values, se, strict=True):
-            error = "-" if np.isnan(s) else significant(s, 5)
-            lines.append(f"  {name:<{width}}  {significant(value, 5):>12}  {error:>10}")
+            error = "-" if np.isnan(s) else brief(s)
+            lines.append(f"  {name:<{width}}  {brief(value):>12}  {error:>10}")
         for name in self.flat:
             lines.append(f"the likelihood is flat along {name}, which may run to infinity: it has no standard error")
         return "\n".join(lines if self.converged else [*lines, f"not converged, so no standard errors: {self.reason}"])

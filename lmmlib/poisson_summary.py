@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmmlib.moments import correlation
-from lmmlib.rounding import fixed, p, significant
+from lmmlib.rounding import brief, fixed, p, short
 
 if TYPE_CHECKING:
     from lmmlib.poisson_result import PoissonFit
@@ -50,14 +50,14 @@ def _random(fit: PoissonFit, width: int) -> list[str]:
     lines = [f"  {'Random effects':<{width}}  {'variance':>12}  {'sd':>10}{'  corr' * correlated}"]
     for k, (name, v) in enumerate(zip(fit.D.index, np.diag(fit.D), strict=True)):
         row = " ".join(fixed(x, 3) for x in r[k, :k]) if correlated else ""
-        lines.append(f"  {name:<{width}}  {significant(v, 5):>12}  {significant(np.sqrt(v), 5):>10}  {row}".rstrip())
+        lines.append(f"  {name:<{width}}  {brief(v):>12}  {brief(np.sqrt(v)):>10}  {row}".rstrip())
     return lines
 
 
 def _fixed(fit: PoissonFit, width: int) -> list[str]:
     lines = [f"  {'Fixed effects':<{width}}  {'estimate':>12}  {'se':>10}  {'z':>9}  {'p':>8}"]
     for name, row in fit.coefficients().iterrows():
-        cells = [significant(row["estimate"], 5), significant(row["se"], 5), fixed(row["z"], 3), p(row["p"])]
+        cells = [brief(row["estimate"]), brief(row["se"]), short(fixed(row["z"], 3), row["z"]), p(row["p"])]
         lines.append(
             "  ".join([f"  {name:<{width}}", *(f"{c:>{w}}" for c, w in zip(cells, (12, 10, 9, 8), strict=True))])
         )

@@ -12,6 +12,8 @@ from lmmlib.errors import ParameterError
 
 # Enough digits to hold any float exactly, so that quantize cannot overflow.
 _EXACT = Context(prec=800, rounding=ROUND_HALF_UP)
+# Characters of a number in the table of a fit; extreme units of a column would take hundreds.
+LONGEST = 12
 
 
 def rounded(x: float, exponent: int, tie: float = 1e-12) -> Decimal:
@@ -43,9 +45,27 @@ def significant(x: float, digits: int) -> str:
         return _not_finite(x)
     if x == 0:
         return fixed(0.0, digits - 1)
+    return f"{_to_digits(x, digits):f}"
+
+
+def _to_digits(x: float, digits: int) -> Decimal:
     exponent = Decimal(float(x)).adjusted() - digits + 1
     carried = rounded(x, exponent).adjusted() - digits + 1  # 9.9996 becomes 10.00, one digit longer
-    return f"{rounded(x, max(exponent, carried)):f}"
+    return rounded(x, max(exponent, carried))
+
+
+def short(text: str, x: float, digits: int = 5) -> str:
+    """The text, which is `x` rounded, or `x` with an exponent where the text is longer than a table has room for.
+
+    >>> short("0.0000012346", 1.23456e-6), short("0.00000012346", 1.23456e-7), short(fixed(-2e20, 3), -2e20)
+    ('0.0000012346', '1.2346e-7', '-2.0000e+20')
+    """
+    return text if len(text) <= LONGEST else f"{_to_digits(x, digits):.{digits - 1}e}"
+
+
+def brief(x: float, digits: int = 5) -> str:
+    """`x` with that many significant digits, and an exponent where it needs one to be short."""
+    return short(significant(x, digits), x, digits)
 
 
 def p(x: float) -> str:

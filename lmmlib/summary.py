@@ -8,7 +8,7 @@ import numpy as np
 
 from lmmlib.errors import DesignError, NoRowsError
 from lmmlib.moments import correlation
-from lmmlib.rounding import fixed, p, significant
+from lmmlib.rounding import brief, fixed, p, short
 
 if TYPE_CHECKING:
     from lmmlib.fit import Fit
@@ -65,7 +65,7 @@ def _random(fit: Fit, width: int) -> list[str]:
     lines = [f"  {'Random effects':<{width}}  {'variance':>12}  {'sd':>10}{'  corr' * correlated}"]
     for k, (name, v) in enumerate(zip(names, variances, strict=True)):
         row = [fixed(x, 3) for x in r[k, :k]] if correlated and k < len(fit.D) else []
-        sizes = f"{significant(v, 5):>12}  {significant(np.sqrt(v), 5):>10}"
+        sizes = f"{brief(v):>12}  {brief(np.sqrt(v)):>10}"
         lines.append(f"  {name:<{width}}  {sizes}  {' '.join(row)}".rstrip())
     return lines
 
@@ -73,16 +73,16 @@ def _random(fit: Fit, width: int) -> list[str]:
 def _fixed(fit: Fit, width: int) -> list[str]:
     try:
         table = fit.coefficients()
-    except DesignError:  # the data do not identify the df; fit.coefficients() says why
+    except DesignError:  # there are no df; fit.coefficients() says why
         table = fit.coefficients("z").assign(df=np.nan, p=np.nan)
     with_df = fit.method == "REML"
     head = ["estimate", "se", *(["df", "t", "p"] if with_df else ["z", "p"])]
     widths = [12, 10, *([9] if with_df else []), 9, 8]
     lines = ["  ".join([f"  {'Fixed effects':<{width}}", *(f"{h:>{w}}" for h, w in zip(head, widths, strict=True))])]
     for name, row in table.iterrows():
-        cells = [significant(row["estimate"], 5), significant(row["se"], 5)]
+        cells = [brief(row["estimate"]), brief(row["se"])]
         cells += [fixed(row["df"], 2)] if with_df else []
-        cells += [fixed(row["t"], 3), p(row["p"])]
+        cells += [short(fixed(row["t"], 3), row["t"]), p(row["p"])]
         cells = (f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
         lines.append("  ".join([f"  {name:<{width}}", *cells]))
     return lines

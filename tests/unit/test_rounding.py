@@ -45,6 +45,20 @@ def test_significant_at_the_edges():
     assert [rounding.significant(*g) for g in given] == ["33.98", "10.00", "0.00", "123000", "NaN"]
 
 
+@given(st.floats(1e-300, 1e300), st.integers(2, 6))
+def test_brief_is_significant_or_has_an_exponent(x, digits):
+    text, plain = rounding.brief(x, digits), rounding.significant(x, digits)
+    assert ("e" in text) == (len(plain) > 12) and (text == plain or len(text) <= digits + 6)
+    assert float(text) == float(plain)
+    assert rounding.brief(-x, digits) in (f"-{text}", f"-{float(text):.{digits - 1}e}".replace("e-0", "e-"))
+
+
+def test_a_short_number_at_the_edges():
+    given = [0.0, math.nan, -math.inf, 1.23456e-6, 9.99999e-8, 123456789012.0, 9999999.0e6, -5e-324]
+    shown = ["0.0000", "NaN", "-inf", "0.0000012346", "1.0000e-7", "123460000000", "1.0000e+13", "-4.9407e-324"]
+    assert [rounding.brief(x) for x in given] == shown
+
+
 def test_p_values():
     assert [rounding.p(x) for x in (0.01681, 0.00116, 2.1e-6, 0.0, 1.0)] == [
         "0.0168",

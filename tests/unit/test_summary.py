@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 import lmmlib
+from lmmlib.errors import DesignError
 from lmmlib.moments import correlation
 
-NUMBER = r"-?(?:\d+(?:\.\d+)?|NaN|inf)"
+NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[-+]\d+)?|NaN|inf)"
 
 
 def digits(text):
@@ -21,6 +22,9 @@ def agrees(text, value):
     """The text is the value rounded."""
     if not np.isfinite(value):
         return text == ("NaN" if np.isnan(value) else "inf")
+    if "e" in text:
+        assert not 1e-4 < abs(value) < 1e7  # not where the number is short without
+        return abs(float(text) - value) <= 0.5e-4 * 10.0 ** int(text.partition("e")[2]) * (1 + 1e-9)
     whole = len(text.lstrip("-").partition(".")[0]) if "." not in text else 0
     # Five significant digits of a number above 1e5 end before the decimal point.
     unit = digits(text) if "." in text else 0.5 * 10.0 ** max(whole - 5, 0) * (1 + 1e-9)
@@ -129,10 +133,27 @@ def grouped(scale=1.0, p=1):
     return frame.assign(y=scale * (rng.normal(size=12)[frame["g"]] + rng.normal(size=60)))
 
 
-@pytest.mark.parametrize("scale", [1e-9, 1e-3, 1e7])
+@pytest.mark.parametrize("scale", [1e-30, 1e-9, 1e-3, 1e7, 1e9, 1e30])
 @pytest.mark.parametrize("method", ["REML", "ML"])
 def test_any_units(scale, method):
     check(lmmlib.fit("y ~ x0 + (1 | g)", grouped(scale), method))
+
+
+@pytest.mark.parametrize("scale", [1e-140, 1e-60, 1e60, 1e140])
+def test_units_without_third_powers(scale):
+    """The estimates are right; df and Wald limits would not be, and are an error that names the remedy."""
+    fitted, plain = (lmmlib.fit("y ~ x0 + (1 | g)", grouped(s)) for s in (scale, 1.0))
+    np.testing.assert_allclose(fitted.beta / scale, plain.beta, rtol=1e-6)
+    for asked in (fitted.coefficients, lambda: fitted.coefficients("kenward-roger"), lambda: fitted.confint("wald")):
+        with pytest.raises(DesignError, match="sigma2 = .*divide the response by .*e[-+]"):
+            asked()
+    text = fitted.summary()
+    assert max(map(len, text.splitlines())) < 80
+    _, rows = rows_after(text, "Fixed effects")
+    for row, name in zip(rows, fitted.beta.index, strict=True):
+        estimate, se, df, t, p = cells(row, name)
+        assert agrees(estimate, fitted.beta[name]) and agrees(se, fitted.se[name]) and df == p == "NaN"
+        assert agrees(t, fitted.beta[name] / fitted.se[name])
 
 
 def test_a_singular_fit_says_so():
@@ -168,14 +189,3 @@ def test_long_names_keep_the_columns():
     assert {
         row.index(cells(row, n)[0]) + len(cells(row, n)[0]) for row, n in zip(rows, ["(Intercept)", name], strict=True)
     } == {line.index("estimate") + len("estimate")}
-
-
-def test_unidentified_df_are_nan():
-    """x varies between the two groups alone: no df, but the estimates are there; coefficients() says why."""
-    frame = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0, 7.0, 5.0], "g": [0, 0, 0, 1, 1, 1], "x": [0.0] * 3 + [1.0] * 3})
-    fitted = lmmlib.fit("y ~ x + (1 | g)", frame)
-    _, rows = rows_after(fitted.summary(), "Fixed effects")
-    for row, name in zip(rows, fitted.beta.index, strict=True):
-        estimate, se, df, t, p = cells(row, name)
-        assert agrees(estimate, fitted.beta[name]) and agrees(se, fitted.se[name]) and df == p == "NaN"
-        assert agrees(t, fitted.beta[name] / fitted.se[name])
