@@ -138,18 +138,10 @@ class Sums:
 
 
 def dependent(Rx: np.ndarray, gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of X that are linear combinations of the ones kept before them, and of which.
+    """Places of the columns of X that are combinations of those kept before them, (d,), and their weights, (p, d).
 
-    Parameters
-    ----------
-    Rx : (p, p) array
-    gram : (p, p) array
-        X'X / N in the working basis, in which a dependent column has nothing left.
-
-    Returns
-    -------
-    tuple of (d,) and (p, d) array
-        Their positions, and the weights of all columns in them; zero for columns that are not kept.
+    ``gram`` is X'X / N in the working basis, in which a dependent column has nothing left. Columns that are not kept
+    have the weight zero.
     """
     length = np.sqrt(np.einsum("ij,ij->j", Rx, gram @ Rx))
     factor, left, keep = np.zeros_like(gram), gram.copy(), np.ones(len(gram), bool)
@@ -169,11 +161,7 @@ def dependent(Rx: np.ndarray, gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return lost, weights
 
 
-def dependence(names, lost: np.ndarray, weights: np.ndarray) -> list[str]:
-    """What to say of each column that :func:`dependent` has found."""
-    return [
-        f"is a linear combination of others ({names[j]} = {' + '.join(parts)})"
-        if (parts := [f"{w:.4g} {name}" for name, w in zip(names, column, strict=True) if w])
-        else "is zero in every row"
-        for j, column in zip(lost, weights.T, strict=True)
-    ]
+def dependence(name: str, names, weights: np.ndarray) -> str:
+    """What to say of a column that is the combination of the named ones with these weights."""
+    parts = [f"{w:.4g} {one}" for w, one in zip(weights, names, strict=True) if w]
+    return f"is a linear combination of others ({name} = {' + '.join(parts)})" if parts else "is zero in every row"

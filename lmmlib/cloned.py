@@ -12,6 +12,8 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib import estimability
+from lmmlib.dependent import left_out, require_kept
+from lmmlib.design import Design
 from lmmlib.errors import ParameterError
 from lmmlib.parameters import checked_level
 from lmmlib.posterior import diagnostics
@@ -54,6 +56,16 @@ class Cloned:
     source: object = field(default=None, repr=False)
 
     @property
+    def design(self) -> Design | None:
+        """The design of a model that was given as a formula, None for others."""
+        return getattr(self.source, "design", None)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Columns of the formula that were left out because they depend on others (``drop="dependent"``)."""
+        return self.design.dropped if self.design is not None else ()
+
+    @property
     def n_clones(self) -> tuple[int, ...]:
         """The K that have draws."""
         return tuple(self.frames)
@@ -76,6 +88,8 @@ class Cloned:
         """
         known = self.frames[self.n_clones[-1]]
         for name in names:
+            if self.design is not None:
+                require_kept(self.design, name)
             if name not in known:
                 raise ParameterError(f"there is no parameter {name!r}; there are {', '.join(map(repr, known))}")
         if not names and not functions:
@@ -287,6 +301,7 @@ class Cloned:
         if table["verdict"].eq(estimability.NOT_ESTIMABLE).any():
             for _, direction in self.null_directions().iterrows():
                 lines.append(f"  the likelihood does not change with {estimability.said(direction)}")
+        lines += [f"  {line}" for line in left_out(self.design)] if self.design is not None else []
         if self.edge:
             lines.append(f"  D tends to a matrix of rank {self._rank()}: it has no standard errors there")
         return "\n".join(lines)

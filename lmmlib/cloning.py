@@ -52,6 +52,7 @@ def clone(
     max_memory: float = MAX_MEMORY,
     *,
     unidentified: str = "error",
+    drop: str | None = None,
 ) -> Cloned:
     r"""Maximum likelihood, not REML, of a mixed model by data cloning.
 
@@ -83,6 +84,9 @@ def clone(
         Bytes that the draws for one K may take.
     unidentified : {"error", "allow"}
         Whether to go on when the data do not tell D and sigma2 apart, so that no number of clones will.
+    drop : {"dependent"}, optional
+        Leave out columns of the fixed effects that are linear combinations of earlier ones, which are not
+        estimable; the result names them as ``dropped``.
 
     Returns
     -------
@@ -98,7 +102,7 @@ def clone(
     ParameterError
         If a number is out of range, or the posterior is improper for every K; says which, and why.
     """
-    design = build_design(formula, data, missing)
+    design = build_design(formula, data, missing, drop=drop)
     if not design.z_names and design.grouping == "all":
         raise DesignError(
             "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"

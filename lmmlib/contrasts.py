@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import f as f_law
 
+from lmmlib.dependent import require_kept
 from lmmlib.errors import ParameterError
 from lmmlib.gls import Estimate
 from lmmlib.inference import Curvature, Wald, checked_rows, curvature, wald
@@ -49,6 +50,7 @@ def rows_of(fit: Fit, L) -> np.ndarray:
             raise ParameterError("the rows of L are all mappings of names to weights, or all numbers; got some of each")
         unknown = [name for row in L for name in row if name not in names]
         if unknown:
+            require_kept(fit.design, unknown[0])
             raise ParameterError(f"{unknown[0]!r} is no fixed effect; they are {', '.join(names)}")
         L = [[row.get(name, 0.0) for name in names] for row in L]
     return checked_rows(L, len(names))

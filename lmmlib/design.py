@@ -49,6 +49,10 @@ class Design:
         A known part of the mean.
     weights_column, offset_column : str or None
         The columns that they come from, if they are columns.
+    dropped : tuple of str
+        Columns of the formula that ``X`` has not, because they depend on others (``drop="dependent"``).
+    combinations : (p, len(dropped)) array or None
+        What they are: ``X @ combinations``.
     """
 
     y: np.ndarray
@@ -70,6 +74,8 @@ class Design:
     offset: np.ndarray | None = None
     weights_column: str | None = None
     offset_column: str | None = None
+    dropped: tuple[str, ...] = ()
+    combinations: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
     def from_arrays(
@@ -177,10 +183,11 @@ class Design:
 
     def __repr__(self) -> str:
         dropped = f", {self.n_dropped} rows dropped" if self.n_dropped else ""
+        lost = ", ".join(self.dropped)
         return (
             f"Design: {self.formula or self.response}\n"
             f"  {self.n_obs} observations in {self.n_groups} groups{dropped}\n"
-            f"  fixed:  {', '.join(self.x_names)}\n"
+            f"  fixed:  {', '.join(self.x_names)}{f' (without {lost})' if lost else ''}\n"
             f"  random: {', '.join(self.z_names) or 'none'}{' (uncorrelated)' if self.diagonal else ''}"
         )
 
@@ -317,9 +324,10 @@ class CrossProducts:
         """
         lost, weights = self.dependent
         if len(lost):
+            name = self.x_names[lost[0]]
             raise DesignError(
-                f"column {self.x_names[lost[0]]!r} of the fixed effects "
-                f"{dependence(self.x_names, lost, weights)[0]}, so its coefficient is not identified; leave it out"
+                f"column {name!r} of the fixed effects {dependence(name, self.x_names, weights[:, 0])}, so its "
+                "coefficient is not identified; leave it out, as build_design with drop='dependent' does"
             )
 
     def __add__(self, other: CrossProducts) -> CrossProducts:

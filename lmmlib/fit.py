@@ -92,6 +92,11 @@ class Fit:
         """Standard errors of the fixed effects."""
         return pd.Series(standard_deviations(self.cov_beta, "the fixed effects"), self.beta.index)
 
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Columns of the formula that were left out because they depend on others (``drop="dependent"``)."""
+        return self.design.dropped
+
     def summary(self) -> str:
         """The attributes as text, in the manner of lme4 and lmerTest."""
         return summary(self)
@@ -184,7 +189,14 @@ class Fit:
 
 
 def fit(
-    formula: str, data: pd.DataFrame, method: str = "REML", missing: str = "error", weights=None, offset=None
+    formula: str,
+    data: pd.DataFrame,
+    method: str = "REML",
+    missing: str = "error",
+    weights=None,
+    offset=None,
+    *,
+    drop: str | None = None,
 ) -> Fit:
     r"""Fit a linear mixed model by REML or maximum likelihood.
 
@@ -201,6 +213,9 @@ def fit(
         A column of the data or values: known precisions, the residual variance of a row being sigma2 over its weight.
     offset : str, Series or (n_obs,) array, optional
         A column of the data or values: a known part of the mean.
+    drop : {"dependent"}, optional
+        Leave out columns of the fixed effects that are linear combinations of earlier ones, which are an error
+        otherwise; the result names them as ``dropped``.
 
     Returns
     -------
@@ -213,7 +228,7 @@ def fit(
     DesignError
         If there is no random term, columns of X are dependent, or the rows do not identify D and sigma2.
     """
-    return fit_design(build_design(formula, data, missing, weights, offset), method)
+    return fit_design(build_design(formula, data, missing, weights, offset, drop=drop), method)
 
 
 def fit_design(design: Design, method: str = "REML") -> Fit:

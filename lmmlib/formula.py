@@ -17,12 +17,14 @@ from formulaic import Formula, ModelSpec
 from formulaic.errors import FormulaicError
 from formulaic.parser.algos.tokenize import tokenize
 
+from lmmlib.dependent import without_dependent, without_dropped
 from lmmlib.design import Design, check_names
 from lmmlib.errors import DataError, FormulaError
 from lmmlib.evaluation import matrix, names_in, plain
 from lmmlib.expressions import columns_of, mask, masked, single_column, unmask
 from lmmlib.frames import check_frame, check_size, checked_rows, group_codes, is_text
 from lmmlib.known import known_design
+from lmmlib.parameters import checked_word
 from lmmlib.syntax import Parts, parse
 
 # (a + b)^k has a number of terms that grows with the power of k.
@@ -97,7 +99,9 @@ def _check_tokens(tokens: list[tuple[str, str]]) -> None:
             raise FormulaError(f"does not parse: {token} is no term; write I({token} * x) for a multiple of x")
 
 
-def build_design(formula: str, data: pd.DataFrame, missing: str = "error", weights=None, offset=None) -> Design:
+def build_design(
+    formula: str, data: pd.DataFrame, missing: str = "error", weights=None, offset=None, *, drop: str | None = None
+) -> Design:
     """Design of a mixed model from an lme4 formula and a data frame.
 
     Equation :eq:`lmm` of the book. Categorical columns are coded by treatment contrasts, the first level
@@ -120,6 +124,9 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error", weigh
         A column of the data or values: known precisions, the residual variance of a row being sigma2 over its weight.
     offset : str, Series or (n_obs,) array, optional
         A column of the data or values: a known part of the mean.
+    drop : {"dependent"}, optional
+        Leave out columns of the fixed effects that are linear combinations of earlier ones, at which fits stop
+        otherwise; the design names them as ``dropped``.
 
     Returns
     -------
@@ -135,6 +142,9 @@ def build_design(formula: str, data: pd.DataFrame, missing: str = "error", weigh
         If a column is missing, a category is not among the levels, or a column holds missing values, infinities, or
         text among numbers; names column and row.
     """
+    if drop is not None:
+        checked_word("drop", drop, ("dependent",))
+        return without_dependent(build_design(formula, data, missing, weights, offset))
     if weights is not None or offset is not None:
         return known_design(build_design, formula, data, missing, weights, offset)
     parts, (response, fixed, *random) = read(formula)
@@ -200,9 +210,11 @@ def fixed_matrix(design: Design, data: pd.DataFrame) -> np.ndarray:
     Raises
     ------
     DataError
-        If a column is missing or holds a category that the design has not seen.
+        If a column is missing or holds a category that the design has not seen, or one that was left out of the
+        design is not the same combination of the others here.
     """
-    return _new_matrix(design, design.x_spec, data)
+    X = _new_matrix(design, design.x_spec, data)
+    return without_dropped(design, X, lme4_names(design.x_spec))
 
 
 def random_matrix(design: Design, data: pd.DataFrame) -> np.ndarray:

@@ -49,6 +49,7 @@ def sample(
     max_memory: float = MAX_MEMORY,
     *,
     unidentified: str = "error",
+    drop: str | None = None,
 ) -> Draws:
     r"""Draws from the posterior distribution of a mixed model, by Gibbs sampling.
 
@@ -84,6 +85,9 @@ def sample(
 
     unidentified : {"error", "allow"}
         Whether to go on when the data do not tell D and sigma2 apart, so that the priors alone decide.
+    drop : {"dependent"}, optional
+        Leave out columns of the fixed effects that are linear combinations of earlier ones, for which only
+        proper priors have an answer; the result names them as ``dropped``.
 
     Returns
     -------
@@ -98,7 +102,7 @@ def sample(
     ParameterError
         If the posterior is improper, centring is impossible, or the draws would not fit into memory; says which.
     """
-    design = build_design(formula, data, missing)
+    design = build_design(formula, data, missing, drop=drop)
     if not design.z_names and design.grouping == "all":
         raise DesignError(
             "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"

@@ -32,6 +32,8 @@ def fit_poisson(
     n_quadrature: int | None = None,
     offset=None,
     missing: str = "error",
+    *,
+    drop: str | None = None,
 ) -> PoissonFit:
     r"""Fit a Poisson mixed model with logarithmic link by maximum likelihood.
 
@@ -54,6 +56,9 @@ def fit_poisson(
         A column of the data or an array: a known part of the logarithm of the mean, such as that of the exposure.
     missing : {"error", "drop"}
         What to do with rows in which a column that is used is missing.
+    drop : {"dependent"}, optional
+        Leave out columns of the fixed effects that are linear combinations of earlier ones, which are an error
+        otherwise; the result names them as ``dropped``.
 
     Returns
     -------
@@ -70,7 +75,7 @@ def fit_poisson(
     """
     checked_method(method)
     if offset is None:
-        return fit_poisson_design(build_design(formula, data, missing), method, n_quadrature)
+        return fit_poisson_design(build_design(formula, data, missing, drop=drop), method, n_quadrature)
     values = offset_of(offset, data)
     gaps = np.isnan(values)
     if gaps.any() and missing != "drop":
@@ -79,7 +84,7 @@ def fit_poisson(
             "from 0); pass missing='drop' to leave those rows out"
         )
     data, values = data[~gaps], values[~gaps]
-    design = build_design(formula, data, missing)
+    design = build_design(formula, data, missing, drop=drop)
     used = [name for name in data.columns if name in design.columns or name == design.grouping]
     complete = data[used].notna().all(axis=1).to_numpy() if design.n_dropped else np.ones(len(data), bool)
     design = replace(design, n_dropped=design.n_dropped + int(gaps.sum()))

@@ -125,6 +125,11 @@ class PoissonFit:
         """How the modes depend on the parameters, in the working basis."""
         return poisson_laplace.slopes(self.counts, self.L, self.B, self.inner)
 
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Columns of the formula that were left out because they depend on others (``drop="dependent"``)."""
+        return self.design.dropped
+
     def summary(self) -> str:
         """The attributes as text, in the manner of lme4."""
         return summary(self)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lmmlib.dependent import left_out
 from lmmlib.moments import correlation
 from lmmlib.rounding import brief, fixed, p, short
 
@@ -26,6 +27,7 @@ def summary(fit: PoissonFit) -> str:
     """
     width = max(map(len, [*fit.D.index, "Random effects", *fit.beta.index]))
     lines = [*_head(fit), *_random(fit, width), *_fixed(fit, width)]
+    lines += left_out(fit.design)
     if fit.is_singular:
         lines.append("D is singular: some combination of the random effects has variance zero")
     lines += fit.notes

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import solve_triangular
 
+from lmmlib.dependent import left_out, require_kept
 from lmmlib.design import CrossProducts, Design
 from lmmlib.errors import ParameterError
 from lmmlib.intervals import derived
@@ -99,6 +100,11 @@ class Draws:
 
         return gibbs.extend(self, draws, progress, gibbs.MAX_MEMORY if max_memory is None else max_memory)
 
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Columns of the formula that were left out because they depend on others (``drop="dependent"``)."""
+        return self.design.dropped
+
     def frame(self) -> pd.DataFrame:
         """One row for each chain and draw: fixed effects, standard deviations, correlations, sigma, entries of D,
         sigma2.
@@ -115,6 +121,7 @@ class Draws:
 
     def __getitem__(self, name: str) -> np.ndarray:
         frame = self.frame()
+        require_kept(self.design, name)
         if name not in frame:
             raise ParameterError(f"there is no parameter {name!r}; there are {', '.join(frame)}")
         return frame[name].to_numpy().reshape(self.chains, self.draws)
@@ -182,6 +189,7 @@ class Draws:
         shown = frame[list(parameter_names(self))]
         rows = pd.DataFrame({"mean": shown.mean(), "sd": shown.std()})
         lines += ["  " + line for line in rows.to_string(float_format=lambda v: f"{v:.4g}").splitlines()]
+        lines += [f"  {line}" for line in left_out(self.design)]
         return "\n".join(lines + self._not_mixed(shown))
 
     def _not_mixed(self, frame: pd.DataFrame) -> list[str]:

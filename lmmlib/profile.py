@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
+from lmmlib.dependent import require_kept
 from lmmlib.errors import ParameterError
 from lmmlib.held import Held, Peak
 from lmmlib.held_parameters import HeldCorrelation, HeldEffect, HeldSd, HeldSigma
@@ -57,6 +58,7 @@ def chosen(fit: Fit, parameters=None) -> dict[str, tuple]:
         return names
     wanted = [parameters] if isinstance(parameters, str) else list(parameters)
     for name in wanted:
+        require_kept(fit.design, name)
         if name not in names:
             raise ParameterError(f"{name!r} is no parameter of this fit; they are {'; '.join(names)}")
     return {name: kind for name, kind in names.items() if name in wanted}

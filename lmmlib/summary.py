@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lmmlib.dependent import left_out
 from lmmlib.errors import DesignError, NoRowsError
 from lmmlib.moments import correlation
 from lmmlib.rounding import brief, fixed, p, short
@@ -30,6 +31,7 @@ def summary(fit: Fit) -> str:
     """
     width = max(map(len, [*fit.D.index, "Random effects", *fit.beta.index]))
     lines = [*_head(fit), *_random(fit, width), *_fixed(fit, width), *_correlations(fit, width)]
+    lines += left_out(fit.design)
     if fit.is_singular:
         lines.append("D is singular: some combination of the random effects has variance zero")
     if not fit.converged:

@@ -26,6 +26,7 @@ OTHERS = {
 
 # Texts that tell the reader to pass an argument to another function than the one that was called, which they name.
 NAMES_ANOTHER = {
+    ("design", "CrossProducts.require_full_rank", "drop"): (lmmlib.build_design, "build_design with"),
     ("compare", "aic_table", "method"): (lmmlib.fit, "fit all with"),
     ("nested", "nested_fixed", "method"): (lmmlib.fit, "fit both with"),
     ("contrasts", "checked_df", "method"): (lmmlib.fit, "fit with"),
