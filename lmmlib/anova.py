@@ -8,6 +8,7 @@ import numpy as np
 
 from lmmlib.design import Design, cross_products
 from lmmlib.errors import DesignError
+from lmmlib.parameters import checked_made
 from lmmlib.rounding import fixed
 
 
@@ -58,6 +59,7 @@ def anova_estimates(design: Design) -> VarianceEstimates:
     DesignError
         With several random columns, or when no degrees of freedom are left for sigma2 or tau2.
     """
+    checked_made("design", design, Design, "build_design")
     if len(design.z_names) != 1:
         raise DesignError(
             f"anova_estimates takes one random column; this design has {len(design.z_names)} "
@@ -110,6 +112,7 @@ def two_stage_estimates(design: Design) -> VarianceEstimates:
     DesignError
         If X and Z differ, groups have different Z_i'Z_i, or too few groups or rows.
     """
+    checked_made("design", design, Design, "build_design")
     if design.x_names != design.z_names or not np.array_equal(design.X, design.Z):
         raise DesignError(
             f"two_stage_estimates needs X = Z; here X has {', '.join(design.x_names)} and Z {', '.join(design.z_names)}"

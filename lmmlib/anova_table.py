@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from lmmlib import contrasts
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.expressions import unmask
 from lmmlib.formula import lme4_names
+from lmmlib.parameters import shown
 
 if TYPE_CHECKING:
     from lmmlib.design import CrossProducts, Design
@@ -111,8 +113,8 @@ def hypotheses(design: Design, cross: CrossProducts, type: int = 3) -> dict[str,
     DesignError
         If the design was made from arrays, or columns were left out and the type is 3.
     """
-    if isinstance(type, bool) or type not in TYPES:
-        raise ParameterError(f"type is 1, 2 or 3; got {type!r}")
+    if not isinstance(type, Integral) or isinstance(type, bool) or type not in TYPES:
+        raise ParameterError(f"type is 1, 2 or 3; got {shown(type)}")
     if design.x_spec is None:
         raise DesignError("the design was made from arrays, so its columns belong to no terms; use Fit.contrast")
     terms, columns = _terms(design.x_spec)

@@ -16,7 +16,7 @@ from lmmlib.frames import LARGEST
 from lmmlib.identify import require_identified
 from lmmlib.information import checked_method
 from lmmlib.optimise import Step, minimise
-from lmmlib.parameters import numbers, standard_deviations
+from lmmlib.parameters import checked_made, numbers, standard_deviations
 from lmmlib.responses import Responses
 from lmmlib.weighted import LIMIT
 
@@ -131,6 +131,7 @@ def fit_many(design: Design, Y, method: str = "REML") -> Fits:
     DesignError
         If columns of X are dependent, or the rows do not identify D and sigma2.
     """
+    checked_made("design", design, Design, "build_design")
     checked_method(method)
     try:
         Y = numbers(Y, "Y")

@@ -20,10 +20,10 @@ from scipy.linalg import solve_triangular
 from scipy.stats import norm
 
 from lmmlib.design import CrossProducts
-from lmmlib.errors import DesignError, ParameterError
+from lmmlib.errors import DesignError
 from lmmlib.inference import curvature
 from lmmlib.information import d_directions
-from lmmlib.parameters import checked_level, standard_deviations
+from lmmlib.parameters import checked_choice, checked_level, standard_deviations
 from lmmlib.weighted import Weighted, weigh
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ class Blups:
 
     def covariance(self, error: str = "pev") -> np.ndarray:
         """Covariances of the error by name, (n_groups, q, q); ``error`` is "known", "pev" or "corrected"."""
-        if error not in ERRORS:
-            raise ParameterError(f"error is {', '.join(map(repr, ERRORS))}; got {error!r}")
+        checked_choice("error", error, ERRORS)
         if error == "corrected" and self.note:
             raise DesignError(f"{self.note}; error='pev' takes them as known")
         return getattr(self, error)

@@ -26,6 +26,7 @@ from lmmlib.conditionals import (
 )
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
+from lmmlib.parameters import checked_choice
 from lmmlib.priors import Priors
 from lmmlib.responses import Responses
 from lmmlib.rotation import rotate
@@ -49,8 +50,8 @@ class Plan:
     @classmethod
     def of(cls, parametrisation: str, blocked: bool | None) -> Plan:
         """From the arguments of :func:`sample`."""
-        if parametrisation not in SCHEMES:
-            raise ParameterError(f'parametrisation is "standard" or "centred"; got {parametrisation!r}')
+        checked_choice("parametrisation", parametrisation, SCHEMES)
+        checked_choice("blocked", blocked, (None, True, False))
         centred = parametrisation == "centred"
         if centred and blocked:
             raise ParameterError(

@@ -129,7 +129,7 @@ def clone_design(
     """:func:`clone` for a design that is there already; its parameters."""
     K_all, rng = checked_clones(n_clones), generator(seed)
     draws, chains, thin = checked_run(draws, chains, thin)
-    warmup = 0 if warmup == 0 else checked_count("warmup", warmup)
+    warmup = checked_count("warmup", warmup, least=0)
     if not isinstance(priors, Priors | None):
         raise ParameterError(f"priors must be lmmlib.Priors(beta=..., sigma=..., D=...); got {priors!r}")
     cross = cross_products(design)

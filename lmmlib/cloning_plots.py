@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from lmmlib.cloned import Cloned
 from lmmlib.errors import ParameterError
+from lmmlib.parameters import checked_choice
 from lmmlib.plots import COLOURS, MARKERS
 
 DIAGNOSTICS = {
@@ -110,8 +111,7 @@ def diagnostics(ax: Axes, cloned: Cloned, what: str = "standardised", colour: st
     -------
     Axes
     """
-    if what not in DIAGNOSTICS:
-        raise ParameterError(f"what must be one of {', '.join(map(repr, DIAGNOSTICS))}; got {what!r}")
+    checked_choice("what", what, DIAGNOSTICS)
     values = cloned.diagnostics()[what]
     ax.plot(values.index, values, linestyle="-", marker=MARKERS[0], color=COLOURS[colour], label=label or what)
     if what in SHRINKING:

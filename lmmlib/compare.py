@@ -15,6 +15,7 @@ from lmmlib.boundary import chi_bar_square_sf, exact_null, variance_weights
 from lmmlib.design import cross_products
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.nested import is_diagonal, matches, nested_fixed, nested_random, of_counts, same_data
+from lmmlib.parameters import checked_choice
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
 
@@ -109,8 +110,7 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
     DesignError
         If the chosen reference does not exist for these models.
     """
-    if method not in METHODS:
-        raise ParameterError(f"method is one of {', '.join(METHODS)}; got {method!r}")
+    checked_choice("method", method, METHODS)
     same_data(fit0, fit1)
     df_fixed = nested_fixed(fit0, fit1)
     kind, df_random = nested_random(fit0, fit1)

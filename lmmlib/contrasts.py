@@ -13,6 +13,7 @@ from lmmlib.dependent import require_kept
 from lmmlib.errors import ParameterError
 from lmmlib.gls import Estimate
 from lmmlib.inference import Curvature, Wald, checked_rows, curvature, wald
+from lmmlib.parameters import checked_limit
 
 if TYPE_CHECKING:
     from lmmlib.fit import Fit
@@ -138,12 +139,13 @@ def checked_df(fit: Fit, df):
             raise ParameterError(f"df is 'satterthwaite', 'kenward-roger', 'z' or a number; got {df!r}")
         if df != "z" and fit.method != "REML":
             raise ParameterError(f"{df} degrees of freedom are derived for REML; fit with method='REML', or use df='z'")
-    return df
+        return df
+    return checked_limit("df", df)
 
 
 def shared_curvature(fit: Fit, df) -> Curvature | None:
     """What the df of all contrasts share; None where df are not derived."""
-    if df not in ("satterthwaite", "kenward-roger"):
+    if not isinstance(df, str) or df == "z":
         return None
     # At a singular D the REML optimum need not be a stationary point in D, and the observed information means little.
     kind = "expected" if fit.is_singular or df == "kenward-roger" else "observed"

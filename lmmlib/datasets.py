@@ -13,6 +13,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from lmmlib.errors import DatasetError
+from lmmlib.parameters import shown
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,10 @@ def load(name: str) -> pd.DataFrame:
     >>> lmmlib.load("tlc").shape
     (400, 4)
     """
-    if name not in names():
-        near = difflib.get_close_matches(str(name).lower(), names(), n=1)
+    if not isinstance(name, str) or name not in names():
+        near = difflib.get_close_matches(shown(name).lower(), names(), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise DatasetError(f"There is no data set {name!r}.{hint} The names are: {', '.join(names())}.")
+        raise DatasetError(f"There is no data set {shown(name)}.{hint} The names are: {', '.join(names())}.")
     frame = pd.read_csv(io.BytesIO(_verified(name)))
     levels = _FILES[name].levels
     return frame.assign(

@@ -18,6 +18,7 @@ from lmmlib.basis import Basis, Sums, dependence, dependent, divide
 from lmmlib.errors import DataError, DesignError
 from lmmlib.frames import check_size, checked_known, group_codes
 from lmmlib.minque import Grams
+from lmmlib.parameters import checked_made, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +93,10 @@ class Design:
         """
         try:
             y, X, Z = np.asarray(y, float), np.asarray(X, float), np.asarray(Z, float)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise DataError("y, X and Z must be arrays of real numbers") from None
-        group = group if isinstance(group, np.ndarray) else np.array([*group, None], dtype=object)[:-1]
+        if not isinstance(group, np.ndarray):
+            group = np.array([*_labels("group", group), None], dtype=object)[:-1]
         shapes = y.shape, X.shape, Z.shape, group.shape
         if [len(s) for s in shapes] != [1, 2, 2, 1] or len({s[0] for s in shapes}) > 1:
             raise DataError(f"y, X, Z and group must be (N,), (N, p), (N, q), (N,); got {', '.join(map(str, shapes))}")
@@ -102,21 +104,21 @@ class Design:
             raise DataError("the data have no rows")
         for name, values in (("y", y), ("X", X), ("Z", Z)):
             check_size(values, name)
-        for name, given, columns in (("x_names", x_names, X.shape[1]), ("z_names", z_names, Z.shape[1])):
-            if given is not None and len(given) != columns:
-                raise DataError(f"{name} must name {columns} columns; got {', '.join(map(str, given))}")
-            check_names(list(given or ()))
-        codes, names = group_codes(group)
         known = {"weights": weights, "offset": offset}
         known = {name: checked_known(name, v, len(y)) for name, v in known.items() if v is not None}
+        for name, given, columns in (("x_names", x_names, X.shape[1]), ("z_names", z_names, Z.shape[1])):
+            labels = [f"{name[0]}{j}" for j in range(columns)] if given is None else _labels(name, given)
+            if len(labels) != columns:
+                raise DataError(f"{name} must name {columns} columns; got {', '.join(map(str, labels))}")
+            check_names(labels)
+            known[name] = tuple(labels)
+        codes, names = group_codes(group)
         return cls(
             y=y,
             X=X,
             Z=Z,
             group=codes,
             group_names=names,
-            x_names=tuple(x_names or (f"x{j}" for j in range(X.shape[1]))),
-            z_names=tuple(z_names or (f"z{j}" for j in range(Z.shape[1]))),
             diagonal=diagonal,
             **known,
         )
@@ -357,6 +359,13 @@ class CrossProducts:
         )
 
 
+def _labels(name: str, given) -> list:
+    """Labels as a list."""
+    if not np.iterable(given):
+        raise DataError(f"{name} must be a sequence of labels; got {shown(given)}")
+    return list(given)
+
+
 def cross_products(design: Design) -> CrossProducts:
     r"""Per-group cross-products of a design, in one pass over its rows.
 
@@ -374,6 +383,7 @@ def cross_products(design: Design) -> CrossProducts:
     CrossProducts
         Additive over chunks of rows.
     """
+    checked_made("design", design, Design, "build_design")
     y, X, Z = design.standard_rows(design.y)
     basis = Basis.of(y, X, Z)
     work = Sums.of(y, X, Z, design.group, design.n_groups, basis)

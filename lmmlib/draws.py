@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_D, checked_finite, checked_sigma2
+from lmmlib.parameters import checked_D, checked_finite, checked_rng, checked_sigma2
 
 
 def responses(rng, X, Z, group, n_groups, beta, D, sigma2, count, variances=None, offset=None):
@@ -11,9 +10,7 @@ def responses(rng, X, Z, group, n_groups, beta, D, sigma2, count, variances=None
 
     ``variances`` (n_obs,) are those of the rows in units of sigma2, and ``offset`` is added to the mean.
     """
-    if not isinstance(rng, np.random.Generator):
-        raise ParameterError(f"rng must be a numpy Generator, such as numpy.random.default_rng(1); got {rng!r}")
-    q = Z.shape[1]
+    rng, q = checked_rng(rng), Z.shape[1]
     beta, sd = checked_finite("beta", beta, (X.shape[1],)), np.sqrt(checked_sigma2(sigma2))
     b = np.einsum("jk,gkc->gjc", semidefinite_cholesky(checked_D(D, q)), rng.standard_normal((n_groups, q, count)))
     sd = sd if variances is None else sd * np.sqrt(variances)[:, None]

@@ -17,7 +17,7 @@ from lmmlib.identify import require_identified
 from lmmlib.inference import Wald
 from lmmlib.information import checked_method
 from lmmlib.optimise import Step
-from lmmlib.parameters import numbers, standard_deviations
+from lmmlib.parameters import checked_made, numbers, standard_deviations
 from lmmlib.responses import Responses
 from lmmlib.summary import summary
 
@@ -243,6 +243,7 @@ def fit_design(design: Design, method: str = "REML") -> Fit:
     -------
     Fit
     """
+    checked_made("design", design, Design, "build_design")
     checked_method(method)
     if not design.z_names and design.grouping == "all":
         raise DesignError(

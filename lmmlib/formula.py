@@ -24,7 +24,7 @@ from lmmlib.evaluation import matrix, names_in, plain
 from lmmlib.expressions import columns_of, mask, masked, single_column, unmask
 from lmmlib.frames import check_frame, check_size, checked_rows, group_codes, is_text
 from lmmlib.known import known_design
-from lmmlib.parameters import checked_word
+from lmmlib.parameters import checked_choice, checked_made
 from lmmlib.syntax import Parts, parse
 
 # (a + b)^k has a number of terms that grows with the power of k.
@@ -143,7 +143,7 @@ def build_design(
         text among numbers; names column and row.
     """
     if drop is not None:
-        checked_word("drop", drop, ("dependent",))
+        checked_choice("drop", drop, ("dependent",))
         return without_dependent(build_design(formula, data, missing, weights, offset))
     if weights is not None or offset is not None:
         return known_design(build_design, formula, data, missing, weights, offset)
@@ -213,6 +213,7 @@ def fixed_matrix(design: Design, data: pd.DataFrame) -> np.ndarray:
         If a column is missing or holds a category that the design has not seen, or one that was left out of the
         design is not the same combination of the others here.
     """
+    checked_made("design", design, Design, "build_design")
     X = _new_matrix(design, design.x_spec, data)
     return without_dropped(design, X, lme4_names(design.x_spec))
 
@@ -225,6 +226,7 @@ def random_matrix(design: Design, data: pd.DataFrame) -> np.ndarray:
     DataError
         As :func:`fixed_matrix`.
     """
+    checked_made("design", design, Design, "build_design")
     return _new_matrix(design, design.z_spec, data)
 
 

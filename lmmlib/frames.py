@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.errors import DataError
+from lmmlib.parameters import checked_choice
 
 # Sums of products of larger values overflow.
 LARGEST = 1e150
@@ -60,9 +61,11 @@ def checked_rows(
     ------
     DataError
         No rows; missing values (counted by column); an infinity; text among numbers; a factor of one level.
+    ParameterError
+        If ``missing`` is another word.
     """
-    if not (new and missing is None) and missing not in ("error", "drop"):
-        raise DataError(f"missing must be 'error' or 'drop'; got {missing!r}")
+    if not (new and missing is None):
+        checked_choice("missing", missing, ("error", "drop"))
     if not len(data):
         raise DataError("the data have no rows")
     frame = data[used].reset_index(drop=True)
@@ -194,12 +197,14 @@ def group_codes(labels) -> tuple[np.ndarray, tuple]:
 
 def known_numbers(name: str, given, n_rows: int) -> np.ndarray:
     """Weights or an offset as (n_rows,) floats, NaN where missing."""
-    if np.shape(given) != (n_rows,):
-        raise DataError(f"{name} must have one value for each of the {n_rows} rows; got shape {np.shape(given)}")
     try:
+        if np.shape(given) != (n_rows,):
+            raise DataError(f"{name} must have one value for each of the {n_rows} rows; got shape {np.shape(given)}")
         # Through a Series, which knows pandas' missing values.
         return pd.Series(given).to_numpy(float, na_value=np.nan)
-    except (TypeError, ValueError):
+    except DataError:
+        raise
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"{name} must be real numbers, one for each row") from None
 
 

@@ -22,7 +22,7 @@ from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.formula import build_design
 from lmmlib.identify import require_allowed
-from lmmlib.parameters import checked_count
+from lmmlib.parameters import checked_count, checked_limit, shown
 from lmmlib.posterior import Draws, Run, readable
 from lmmlib.priors import Priors
 from lmmlib.progress import progress_bar
@@ -142,7 +142,7 @@ def sample_design(
     plan, rng = Plan.of(parametrisation, blocked), generator(seed)
     counts = {"draws": draws, "chains": chains, "thin": thin}
     draws, chains, thin = (checked_count(name, value) for name, value in counts.items())
-    warmup = 0 if warmup == 0 else checked_count("warmup", warmup)
+    warmup = checked_count("warmup", warmup, least=0)
     cross = cross_products(design)
     if not isinstance(priors, Priors | None):
         raise ParameterError(f"priors must be lmmlib.Priors(beta=..., sigma=..., D=...); got {priors!r}")
@@ -196,7 +196,7 @@ def generator(seed) -> np.random.Generator:
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError):
-        raise ParameterError(f"seed must be a whole number of at least 0, or a generator; got {seed!r}") from None
+        raise ParameterError(f"seed must be a whole number of at least 0, or a generator; got {shown(seed)}") from None
 
 
 def memory(model: Model, chains: int, draws: int) -> int:
@@ -215,7 +215,7 @@ def require_memory(
     remedy: str = "use fewer draws or chains, keep every tenth sweep with thin=10",
 ) -> None:
     """Raise before a run that would take more memory than the limit."""
-    need = memory(model, chains, draws)
+    need, limit = memory(model, chains, draws), checked_limit("max_memory", limit)
     if need > limit:
         raise ParameterError(
             f"{chains:,} chains of {draws:,} draws would take {readable(need)} of memory, more than max_memory = "

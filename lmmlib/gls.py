@@ -11,7 +11,7 @@ from scipy.stats import norm, t
 
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_df, checked_level, numbers, standard_deviations
+from lmmlib.parameters import checked_df, checked_level, checked_made, numbers, standard_deviations
 from lmmlib.rounding import fixed
 from lmmlib.weighted import weigh
 
@@ -114,6 +114,7 @@ def predict_mean(result: Estimate, X_new, level: float = 0.95, df=None) -> pd.Da
     DataFrame
         Columns ``mean``, ``se``, ``lower``, ``upper``.
     """
+    checked_made("result", result, Estimate, "gls")
     X_new = np.atleast_2d(numbers(X_new, "X_new"))
     if X_new.ndim != 2 or not np.isfinite(X_new).all():
         raise ParameterError("X_new must be rows of finite numbers")

@@ -21,9 +21,10 @@ from dataclasses import replace
 import numpy as np
 
 from lmmlib.design import CrossProducts
-from lmmlib.errors import DesignError, ParameterError
+from lmmlib.errors import DesignError
 from lmmlib.information import d_directions, variance_names
 from lmmlib.minque import Grams, coordinates, vech
+from lmmlib.parameters import checked_choice
 
 # An eigenvalue of the inner products, each direction scaled to length one before the fixed effects are taken out, that
 # is zero up to rounding: sums of squares keep 15 digits, patterns of groups 12. A direction that is left by this rule
@@ -108,8 +109,7 @@ def require_allowed(cross: CrossProducts, grouping: str, unidentified: str) -> N
     DesignError
         If it is "error", as :func:`require_seen`.
     """
-    if unidentified not in ("error", "allow"):
-        raise ParameterError(f"unidentified is 'error' or 'allow'; got {unidentified!r}")
+    checked_choice("unidentified", unidentified, ("error", "allow"))
     if unidentified == "error":
         try:
             require_seen(cross, grouping)

@@ -13,7 +13,7 @@ from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gls import Estimate
 from lmmlib.identify import require_identified
 from lmmlib.information import Directions, _information, directions
-from lmmlib.parameters import checked_df, checked_level, numbers, standard_deviations
+from lmmlib.parameters import checked_choice, checked_df, checked_level, checked_made, numbers, standard_deviations
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
 
@@ -206,8 +206,7 @@ class Curvature:
 
 def curvature(cross: CrossProducts, D, sigma2: float, kind: str) -> Curvature:
     """The shared part, at REML estimates, with the observed or the expected information; raises as satterthwaite."""
-    if kind not in {"observed", "expected"}:
-        raise ParameterError(f"kind is 'observed' or 'expected'; got {kind!r}")
+    checked_choice("kind", kind, ("observed", "expected"))
     d = directions(cross, D, sigma2, working=True)
     return Curvature(cross, d, _variance_of_parameters(cross, d, kind))
 
@@ -245,6 +244,7 @@ def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observ
     DesignError
         If the information is not positive definite.
     """
+    checked_made("cross", cross, CrossProducts, "cross_products")
     L = checked_rows(L, len(cross.x_names))
     return curvature(cross, D, sigma2, kind).satterthwaite(L)
 
@@ -322,6 +322,7 @@ def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> Kenwar
     DesignError
         If the expected information is not positive definite.
     """
+    checked_made("cross", cross, CrossProducts, "cross_products")
     L = checked_rows(L, len(cross.x_names))
     return curvature(cross, D, sigma2, "expected").kenward_roger(L, null)
 

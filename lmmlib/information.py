@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmmlib.design import CrossProducts
-from lmmlib.errors import DesignError, ParameterError
+from lmmlib.errors import DesignError
 from lmmlib.gls import GLS, gls
-from lmmlib.parameters import checked_beta, checked_sigma2
+from lmmlib.parameters import checked_beta, checked_choice, checked_made, checked_sigma2
 from lmmlib.weighted import weigh
 
 # Of sigma2: the third power of V^-1 is summed, and overflows or vanishes in other units.
@@ -72,6 +72,7 @@ def directions(cross: CrossProducts, D, sigma2: float, beta=None, working: bool 
     DesignError
         If the response has units in which the sums overflow or vanish.
     """
+    checked_made("cross", cross, CrossProducts, "cross_products")
     if not 1 / LARGEST_SIGMA2 <= checked_sigma2(sigma2) <= LARGEST_SIGMA2:
         raise DesignError(
             f"the response has units in which sigma2 = {sigma2:g}, whose third power is no number; divide the response "
@@ -145,6 +146,7 @@ def score_beta(cross: CrossProducts, beta, D, sigma2: float) -> np.ndarray:
     (p,) array
         Zero at the GLS estimate.
     """
+    checked_made("cross", cross, CrossProducts, "cross_products")
     beta, w = checked_beta(beta, cross.x_names), weigh(cross, D, sigma2)
     R = cross.basis.Rx
     return R.T @ (w.XtVy - w.XtVX @ (R @ (beta - cross.basis.beta0)))
@@ -167,6 +169,7 @@ def information_beta(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
     -------
     (p, p) array
     """
+    checked_made("cross", cross, CrossProducts, "cross_products")
     R = cross.basis.Rx
     return R.T @ weigh(cross, D, sigma2).XtVX @ R
 
@@ -197,15 +200,13 @@ def information_variance(
         In the order of :func:`variance_names`.
     """
     checked_method(method)
-    if kind not in {"expected", "observed"}:
-        raise ParameterError(f"kind is 'expected' or 'observed'; got {kind!r}")
+    checked_choice("kind", kind, ("expected", "observed"))
     return _information(directions(cross, D, sigma2), method, kind)
 
 
 def checked_method(method: str) -> None:
     """Raise ParameterError unless the method is "REML" or "ML"."""
-    if method not in {"REML", "ML"}:
-        raise ParameterError(f"method is 'REML' or 'ML'; got {method!r}")
+    checked_choice("method", method, ("REML", "ML"))
 
 
 def _information(d: Directions, method: str, kind: str) -> np.ndarray:

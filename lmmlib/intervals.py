@@ -17,7 +17,7 @@ from lmmlib.contrasts import coefficients
 from lmmlib.errors import ParameterError
 from lmmlib.held import Peak
 from lmmlib.information import _information, d_directions, directions
-from lmmlib.parameters import checked_level
+from lmmlib.parameters import checked_choice, checked_level
 from lmmlib.profile import chosen, held, parameter_names, reach
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ def confint(fit: Fit, method="profile", level: float = 0.95, parameters=None, si
 
 def checked_interval_method(method: str) -> None:
     """Raise ParameterError unless the method is one of the three."""
-    if method not in METHODS:
-        raise ParameterError(f"method must be 'profile', 'wald' or 'bootstrap'; got {method!r}")
+    checked_choice("method", method, METHODS)
 
 
 def _estimates(fit: Fit, kinds: dict[str, tuple]) -> pd.Series:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.design import CrossProducts
-from lmmlib.parameters import checked_beta
+from lmmlib.parameters import checked_beta, checked_made
 from lmmlib.weighted import weigh
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -33,6 +33,7 @@ def loglik(cross: CrossProducts, beta, D, sigma2: float) -> float:
     -------
     float
     """
+    checked_made("cross", cross, CrossProducts, "cross_products")
     beta = checked_beta(beta, cross.x_names)
     w = weigh(cross, D, sigma2)
     delta = cross.basis.Rx @ (beta - cross.basis.beta0)
@@ -94,6 +95,7 @@ def restricted_loglik(cross: CrossProducts, D, sigma2: float) -> float:
 
 def _profile(cross: CrossProducts, D, sigma2) -> tuple[float, np.ndarray]:
     """Profile log-likelihood and the Cholesky factor of X'V^-1 X in the working basis."""
+    checked_made("cross", cross, CrossProducts, "cross_products")
     cross.require_full_rank()
     w = weigh(cross, D, sigma2)
     C = np.linalg.cholesky(w.XtVX)

@@ -56,7 +56,9 @@ def marginal_covariance(Z, D, sigma2: float) -> np.ndarray:
 
 def correlation(V) -> np.ndarray:
     """Correlation matrix of a covariance matrix; a row of zero variance has correlation NaN with all others."""
-    V = np.asarray(V, float)
+    V = numbers(V, "V")
+    if V.ndim != 2 or len(V) != V.shape[1]:
+        raise ParameterError(f"V must be a square matrix; got shape {V.shape}")
     sd = np.sqrt(np.diag(V))
     sd = np.where(sd > 0, sd, np.nan)
     return V / np.outer(sd, sd)

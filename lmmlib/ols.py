@@ -8,9 +8,9 @@ import numpy as np
 
 from lmmlib.basis import divide
 from lmmlib.design import CrossProducts, Design, cross_products
-from lmmlib.errors import DesignError, ParameterError
+from lmmlib.errors import DesignError
 from lmmlib.gls import Estimate, solve_normal
-from lmmlib.parameters import checked_beta, checked_D, checked_sigma2, factor
+from lmmlib.parameters import checked_beta, checked_choice, checked_D, checked_made, checked_sigma2, factor
 from lmmlib.weighted import weigh
 
 
@@ -44,6 +44,7 @@ def ols(cross: CrossProducts) -> OLS:
     DesignError
         If the columns of X are linearly dependent, or there are no more rows than columns.
     """
+    checked_made("cross", cross, CrossProducts, "cross_products")
     w, df = cross.work, cross.n_obs - len(cross.x_names)
     if df <= 0:
         raise DesignError(
@@ -72,6 +73,7 @@ def ols_covariance(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
     -------
     (p, p) array
     """
+    checked_made("cross", cross, CrossProducts, "cross_products")
     w, sigma2 = cross.work, checked_sigma2(sigma2)
     L = cross.basis.Rz @ factor(checked_D(D, len(cross.z_names)))
     half = np.swapaxes(w.ZtX, 1, 2) @ L
@@ -108,8 +110,8 @@ def sandwich(design: Design, beta, D, sigma2: float, correction: str = "none") -
     DesignError
         With fewer than two groups.
     """
-    if correction not in {"none", "groups"}:
-        raise ParameterError(f"correction must be 'none' or 'groups'; got {correction!r}")
+    checked_made("design", design, Design, "build_design")
+    checked_choice("correction", correction, ("none", "groups"))
     if design.n_groups < 2:
         raise DesignError("a cluster-robust covariance needs at least two groups")
     y, X, _ = design.standard_rows(design.y)

@@ -65,10 +65,10 @@ def checked_at_least_zero(name: str, value: float) -> float:
     return array.item()
 
 
-def checked_count(name: str, value: int) -> int:
-    """A whole number, one or above."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ParameterError(f"{name} must be a whole number of at least 1; got {shown(value)}")
+def checked_count(name: str, value: int, least: int = 1) -> int:
+    """A whole number, one or above, or of another least value."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ParameterError(f"{name} must be a whole number of at least {least}; got {shown(value)}")
     if value > 2**53:
         raise ParameterError(f"{name} must be a whole number that an array can have as its size; got {shown(value)}")
     return int(value)
@@ -114,17 +114,33 @@ def checked_sigma2(sigma2: float) -> float:
     return value.item()
 
 
-def checked_word(name: str, value, allowed: tuple[str, ...]) -> None:
-    """Raise ParameterError unless the value is one of the words."""
-    if not isinstance(value, str) or value not in allowed:
-        words = (" or " if len(allowed) == 2 else ", ").join(map(repr, allowed))
-        raise ParameterError(f"{name} is {words}; got {shown(value)}")
+def checked_choice(name: str, value, allowed: tuple) -> None:
+    """Raise ParameterError unless the value is one of those allowed: words, None, True or False."""
+    if not isinstance(value, str | bool | np.bool_ | None) or value not in allowed:
+        raise ParameterError(f"{name} is {' or '.join(map(repr, allowed))}; got {shown(value)}")
+
+
+def checked_made(name: str, value, kind: type, maker: str) -> None:
+    """Raise ParameterError unless the value is an object of the class, which a function of this package makes."""
+    if not isinstance(value, kind):
+        raise ParameterError(
+            f"{name} must be of the class {kind.__name__}, as lmmlib.{maker} returns; got {shown(value)} of the class "
+            f"{type(value).__name__}"
+        )
+
+
+def checked_limit(name: str, value: float) -> float:
+    """A number above zero, which may be infinite."""
+    array = numbers(value, name)
+    if array.size != 1 or not array.item() > 0:
+        raise ParameterError(f"{name} must be one number above 0; got {shown(value)}")
+    return array.item()
 
 
 def checked_rng(rng) -> np.random.Generator:
     """Raise ParameterError unless this is a generator of random numbers."""
     if not isinstance(rng, np.random.Generator):
-        raise ParameterError(f"rng must be a numpy Generator, such as numpy.random.default_rng(1); got {rng!r}")
+        raise ParameterError(f"rng must be a numpy Generator, such as numpy.random.default_rng(1); got {shown(rng)}")
     return rng
 
 

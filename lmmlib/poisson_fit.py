@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from lmmlib.deviance import theta_coordinates
 from lmmlib.draws import semidefinite_cholesky
 from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.formula import build_design
-from lmmlib.parameters import checked_word
+from lmmlib.parameters import checked_choice, shown
 from lmmlib.poisson import Counts
 from lmmlib.poisson_checks import checked_counts, checked_offset, notes, offset_of, require_bounded, require_estimable
 from lmmlib.poisson_intervals import FLAT, ROUGH, covariance
@@ -94,7 +95,7 @@ def fit_poisson(
 
 def checked_method(method: str) -> None:
     """Raise ParameterError unless the method is one of the two."""
-    checked_word("method", method, METHODS)
+    checked_choice("method", method, METHODS)
 
 
 def fit_poisson_design(
@@ -114,9 +115,10 @@ def fit_poisson_design(
     PoissonFit
     """
     checked_method(method)
-    if method == "laplace" and n_quadrature is not None and not (np.ndim(n_quadrature) == 0 and n_quadrature == 1):
+    one = n_quadrature is None or isinstance(n_quadrature, Integral) and n_quadrature == 1
+    if method == "laplace" and not one:
         raise ParameterError(
-            f"n_quadrature={n_quadrature!r} is for method='aghq'; Laplace's approximation has one node"
+            f"n_quadrature={shown(n_quadrature)} is for method='aghq'; Laplace's approximation has one node"
         )
     if design.weights is not None or design.offset is not None:
         raise DesignError("counts take no weights, and their offset is offset= of this function, not of the design")

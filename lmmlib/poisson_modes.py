@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib.entries import product
-from lmmlib.parameters import checked_level, checked_word, standard_deviations
+from lmmlib.parameters import checked_choice, checked_level, standard_deviations
 from lmmlib.poisson import turn
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Modes:
 
     def covariance(self, error: str = "estimated") -> np.ndarray:
         """Covariances of the error by name, (n_groups, q, q); ``error`` is "known" or "estimated"."""
-        checked_word("error", error, ERRORS)
+        checked_choice("error", error, ERRORS)
         return getattr(self, error)
 
     def se(self, error: str = "estimated") -> pd.DataFrame:

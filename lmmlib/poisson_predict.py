@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from lmmlib.basis import divide
 from lmmlib.errors import DataError
-from lmmlib.parameters import checked_level, checked_word
+from lmmlib.parameters import checked_choice, checked_level
 from lmmlib.poisson_checks import checked_offset, offset_of
 from lmmlib.poisson_modes import Errors
 from lmmlib.predict import new_rows
@@ -42,7 +42,7 @@ def fitted(fit: PoissonFit, level: str = "conditional") -> np.ndarray:
     -------
     (n_obs,) array
     """
-    checked_word("level", level, LEVELS)
+    checked_choice("level", level, LEVELS)
     c, mean = fit.counts, np.empty(fit.n_obs)
     link = c.offset + fit.psi[: len(c.X)] @ c.X
     if level == "conditional":
@@ -69,7 +69,7 @@ def residuals(fit: PoissonFit, level: str = "conditional", kind: str = "pearson"
     -------
     (n_obs,) array
     """
-    checked_word("kind", kind, KINDS)
+    checked_choice("kind", kind, KINDS)
     y, mu = fit.design.y, fitted(fit, level)
     if kind == "response":
         return y - mu
@@ -128,7 +128,7 @@ def predict(
         ("scale", scale, SCALES),
         ("new_groups", new_groups, NEW_GROUPS),
     ):
-        checked_word(name, value, allowed)
+        checked_choice(name, value, allowed)
     coverage = checked_level(coverage)
     conditional = level == "conditional"
     kind = "conditional" if conditional else "population"

@@ -14,7 +14,7 @@ from lmmlib.dependent import left_out, require_kept
 from lmmlib.design import CrossProducts, Design
 from lmmlib.errors import ParameterError
 from lmmlib.intervals import derived
-from lmmlib.parameters import checked_level
+from lmmlib.parameters import checked_choice, checked_count, checked_level, checked_made
 from lmmlib.priors import Priors
 from lmmlib.profile import parameter_names
 
@@ -91,6 +91,7 @@ class Draws:
 
     def followed_by(self, later: Draws) -> Draws:
         """These draws and later ones of the same chains."""
+        checked_made("later", later, Draws, "sample")
         joined = {name: np.concatenate([getattr(self, name), getattr(later, name)], 1) for name in ("beta", "D")}
         return replace(later, sigma2=np.concatenate([self.sigma2, later.sigma2], 1), **joined)
 
@@ -157,7 +158,8 @@ class Draws:
         thin : int
             Take every so many-th draw.
         """
-        z = list(self.cross.z_names)
+        checked_choice("b", b, (True, False))
+        z, thin = list(self.cross.z_names), checked_count("thin", thin)
         posterior = {"beta": self.beta[:, ::thin], "D": self.D[:, ::thin], "sigma2": self.sigma2[:, ::thin]}
         dims = {"beta": ["effect"], "D": ["term", "term_of_column"], "b": ["group", "term"]}
         coords = {"effect": list(self.cross.x_names), "term": z, "term_of_column": z}

@@ -20,7 +20,7 @@ from lmmlib.blup import random_effects
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.formula import fixed_matrix, random_matrix
 from lmmlib.known import of_new_rows
-from lmmlib.parameters import numbers
+from lmmlib.parameters import checked_choice, numbers
 from lmmlib.prediction_errors import NewRows, bootstrap_interval, error_variance
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ def predict(
         If an option is unknown, or the bootstrap has no generator.
     """
     for name, value in (("level", level), ("new_groups", new_groups), ("interval", interval), ("method", method)):
-        if value not in OPTIONS[name]:
-            raise ParameterError(f"{name} is {' or '.join(map(repr, OPTIONS[name]))}; got {value!r}")
+        checked_choice(name, value, OPTIONS[name])
     coverage = _checked_coverage(coverage)
     rows = new_rows(fit, newdata, level, new_groups)
     seen = rows.group >= 0

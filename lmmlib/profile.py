@@ -12,7 +12,7 @@ from lmmlib.dependent import require_kept
 from lmmlib.errors import ParameterError
 from lmmlib.held import Held, Peak
 from lmmlib.held_parameters import HeldCorrelation, HeldEffect, HeldSd, HeldSigma
-from lmmlib.parameters import numbers
+from lmmlib.parameters import numbers, shown
 
 if TYPE_CHECKING:
     from lmmlib.fit import Fit
@@ -56,11 +56,12 @@ def chosen(fit: Fit, parameters=None) -> dict[str, tuple]:
     names = parameter_names(fit)
     if parameters is None:
         return names
-    wanted = [parameters] if isinstance(parameters, str) else list(parameters)
+    wanted = [parameters] if isinstance(parameters, str) or not np.iterable(parameters) else list(parameters)
     for name in wanted:
-        require_kept(fit.design, name)
-        if name not in names:
-            raise ParameterError(f"{name!r} is no parameter of this fit; they are {'; '.join(names)}")
+        if isinstance(name, str):
+            require_kept(fit.design, name)
+        if not isinstance(name, str) or name not in names:
+            raise ParameterError(f"{shown(name)} is no parameter of this fit; they are {'; '.join(names)}")
     return {name: kind for name, kind in names.items() if name in wanted}
 
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from lmmlib.parameters import checked_choice
+
 # Seconds before a bar appears: what is faster needs none.
 DELAY = 2.0
 
@@ -32,6 +34,7 @@ def progress_bar(total: int, what: str, show: bool | None = None) -> Iterator[Ca
     """
     from tqdm import tqdm
 
+    checked_choice("progress", show, (None, True, False))
     hidden = not watched() if show is None else not show
     with tqdm(total=total, desc=what, disable=hidden, delay=DELAY if show is None else 0, leave=False) as bar:
         yield bar.update

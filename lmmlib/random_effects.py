@@ -14,7 +14,7 @@ import pandas as pd
 from lmmlib.draws import semidefinite_cholesky
 from lmmlib.entries import cholesky, inverse_lower, product, transposed
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_count
+from lmmlib.parameters import checked_count, checked_limit, shown
 from lmmlib.posterior import Draws, readable
 
 # Numbers in the largest array that is formed at a time.
@@ -50,7 +50,7 @@ def draws_of_b(drawn: Draws, groups=None, thin: int = 1, max_memory: float = 2e9
     thin, places = checked_count("thin", thin), _places(drawn, groups)
     q, kept = len(drawn.cross.z_names), len(range(0, drawn.draws, thin))
     need = 8 * drawn.chains * kept * len(places) * q
-    if need > max_memory:
+    if need > checked_limit("max_memory", max_memory):
         raise ParameterError(
             f"draws of {len(places):,} groups would take {readable(need)} of memory, more than {readable(max_memory)}; "
             "choose groups, take every tenth with thin=10, or use random_effects(), which keeps moments only"
@@ -105,7 +105,10 @@ def _places(drawn: Draws, groups) -> np.ndarray:
     if groups is None:
         return np.arange(len(names))
     place = {name: k for k, name in enumerate(names)}
-    unknown = [group for group in groups if group not in place]
+    try:
+        unknown = [group for group in groups if group not in place]
+    except TypeError:
+        raise ParameterError(f"groups must be labels of groups, such as [{names[0]!r}]; got {shown(groups)}") from None
     if unknown:
         raise ParameterError(f"there is no group {unknown[0]!r}; the first of {len(names)} is {names[0]!r}")
     return np.array([place[group] for group in groups], int)

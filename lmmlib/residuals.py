@@ -6,7 +6,7 @@ import numpy as np
 
 from lmmlib.blup import random_effects
 from lmmlib.design import CrossProducts, Design
-from lmmlib.errors import ParameterError
+from lmmlib.parameters import checked_choice
 
 
 def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, level: str = "conditional") -> np.ndarray:
@@ -30,7 +30,7 @@ def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, level: 
     -------
     (n_obs,) array
     """
-    _checked("level", level, ("conditional", "population"))
+    checked_choice("level", level, ("conditional", "population"))
     mean = design.X @ beta
     mean = mean if design.offset is None else mean + design.offset
     if level == "population":
@@ -64,7 +64,7 @@ def residuals(
     -------
     (n_obs,) array
     """
-    _checked("kind", kind, ("response", "scaled"))
+    checked_choice("kind", kind, ("response", "scaled"))
     raw = design.y - fitted(design, cross, beta, D, sigma2, level)
     if kind == "response":
         return raw
@@ -83,8 +83,3 @@ def _whitened(design: Design, raw, D, sigma2: float) -> np.ndarray:
         C = np.linalg.cholesky(Z @ D @ np.swapaxes(Z, 1, 2) + noise)
         out[rows] = np.linalg.solve(C, raw[rows][..., None])[..., 0]
     return out
-
-
-def _checked(name: str, value, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ParameterError(f"{name} is {' or '.join(map(repr, allowed))}; got {value!r}")

@@ -16,7 +16,15 @@ import pandas as pd
 from lmmlib.design import Design
 from lmmlib.draws import responses
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_at_least_zero, checked_count, checked_finite, checked_sigma2, checked_sizes
+from lmmlib.parameters import (
+    checked_at_least_zero,
+    checked_count,
+    checked_finite,
+    checked_made,
+    checked_sigma2,
+    checked_sizes,
+    shown,
+)
 
 
 def neyman_scott(
@@ -166,6 +174,7 @@ def lmm(design: Design, beta, D, sigma2: float, rng: np.random.Generator, size: 
     ParameterError
         If a parameter is outside its domain or of the wrong shape; names it.
     """
+    checked_made("design", design, Design, "build_design")
     count = 1 if size is None else checked_count("size", size)
     known = None if design.weights is None else design.residual_variances, design.offset
     y = responses(rng, design.X, design.Z, design.group, design.n_groups, beta, D, sigma2, count, *known)
@@ -237,9 +246,9 @@ RECIPES = MappingProxyType(
 
 def recipe(name: str) -> pd.DataFrame:
     """The data set of a recipe, the same at every call; ParameterError lists the names if there is none."""
-    if name not in RECIPES:
-        near = get_close_matches(str(name), RECIPES, n=1)
+    if not isinstance(name, str) or name not in RECIPES:
+        near = get_close_matches(shown(name), RECIPES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ParameterError(f"There is no recipe {name!r}.{hint} The names are: {', '.join(RECIPES)}.")
+        raise ParameterError(f"There is no recipe {shown(name)}.{hint} The names are: {', '.join(RECIPES)}.")
     made = RECIPES[name]
     return made.function(np.random.default_rng(made.seed), **made.parameters)

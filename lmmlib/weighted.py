@@ -12,7 +12,7 @@ import numpy as np
 
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_D, checked_sigma2, factor
+from lmmlib.parameters import checked_D, checked_made, checked_sigma2, factor
 
 # X'V^-1 X is a difference of sums 1 + D/sigma2 times its size: at this ratio six digits are left.
 LIMIT = 1e10
@@ -55,6 +55,7 @@ def weigh(cross: CrossProducts, D, sigma2) -> Weighted:
     -------
     Weighted
     """
+    checked_made("cross", cross, CrossProducts, "cross_products")
     sigma2 = checked_sigma2(sigma2)
     w, q = cross.work, len(cross.z_names)
     L = cross.basis.Rz @ factor(checked_D(D, q))

@@ -240,7 +240,7 @@ def test_no_random_effects(frame):
 
 def test_errors(fitted):
     b = fitted.blups()
-    with pytest.raises(ParameterError, match="'known', 'pev', 'corrected'; got 'mse'"):
+    with pytest.raises(ParameterError, match="error is 'known' or 'pev' or 'corrected'; got 'mse'"):
         b.se("mse")
     with pytest.raises(ParameterError, match="level must lie between 0 and 1"):
         b.frame(level=95)

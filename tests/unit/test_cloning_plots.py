@@ -77,7 +77,7 @@ def test_many_clones_keep_the_axis_readable(ax):
     [
         (lambda ax, c: cloning_plots.estimates(ax, c, "nu"), "no parameter 'nu'; there are mu, a, b"),
         (lambda ax, c: cloning_plots.variances(ax, c, ["nu"]), "no parameter 'nu'"),
-        (lambda ax, c: cloning_plots.diagnostics(ax, c, "expected"), "what must be one of 'lambda_max'"),
+        (lambda ax, c: cloning_plots.diagnostics(ax, c, "expected"), "what is 'lambda_max'"),
     ],
 )
 def test_bad_input(ax, cloned, call, says):

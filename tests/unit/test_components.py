@@ -126,7 +126,7 @@ def test_without_random_effects_there_is_the_residual():
 
 def test_arguments_are_checked(dyestuff):
     for arguments, message in (
-        ({"method": "anova"}, "method must be"),
+        ({"method": "anova"}, "method is "),
         ({"level": 1.0}, "level must lie"),
         ({"method": "bootstrap"}, "rng must be a generator"),
     ):

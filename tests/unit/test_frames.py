@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import build_design
-from lmmlib.errors import DataError, DesignError
+from lmmlib.errors import DataError, DesignError, ParameterError
 
 FORMULA = "y ~ x + t + (1 | g)"
 
@@ -85,7 +85,7 @@ def test_nothing_left(data):
 
 @pytest.mark.parametrize("missing", ["ignore", None, True], ids=repr)
 def test_what_to_do_is_error_or_drop(data, missing):
-    with pytest.raises(DataError, match="missing must be 'error' or 'drop'"):
+    with pytest.raises(ParameterError, match="missing is 'error' or 'drop'"):
         build_design(FORMULA, data, missing=missing)
 
 

@@ -282,7 +282,7 @@ def test_centring_needs_columns_in_the_span(frame):
         ({"warmup": -1}, "warmup"),
         ({"seed": "a"}, "seed must be a whole number"),
         ({"seed": -1}, "seed"),
-        ({"parametrisation": "centered"}, '"standard" or "centred"; got \'centered\''),
+        ({"parametrisation": "centered"}, "parametrisation is 'standard' or 'centred'; got 'centered'"),
         ({"parametrisation": "centred", "blocked": True}, "centring changes nothing"),
         ({"priors": Priors(D=Reciprocal())}, "improper"),
         ({"priors": Flat()}, "priors must be lmmlib.Priors"),

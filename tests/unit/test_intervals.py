@@ -179,7 +179,7 @@ def test_bootstrap_counts_what_failed_and_what_does_not_exist(monkeypatch):
 def test_arguments_are_checked():
     fitted = sleep("Reaction ~ 1 + (1 | Subject)")
     for arguments, message in (
-        ({"method": "likelihood"}, "method must be 'profile', 'wald' or 'bootstrap'; got 'likelihood'"),
+        ({"method": "likelihood"}, "method is 'profile' or 'wald' or 'bootstrap'; got 'likelihood'"),
         ({"level": 95}, "level must lie between 0 and 1; got 95"),
         ({"parameters": "tau"}, "'tau' is no parameter of this fit; they are .*sigma"),
         ({"method": "bootstrap"}, "rng must be a generator"),

@@ -73,5 +73,5 @@ def test_sandwich_needs_groups(design, D):
 
 @pytest.mark.parametrize("correction", ["hc1", None, True], ids=repr)
 def test_corrections_are_none_and_groups(design, D, correction):
-    with pytest.raises(ParameterError, match="correction must be 'none' or 'groups'"):
+    with pytest.raises(ParameterError, match="correction is 'none' or 'groups'"):
         lmmlib.sandwich(design, [1, 1], D, 1.0, correction)
