@@ -21,11 +21,13 @@ TO_COME = set()
 PLAIN_WORDS = {
     "coordinates",
     "cov",
+    "covariance",
     "covariances",
     "data",
     "df",
     "draws",
     "formula",
+    "given",
     "level",
     "means",
     "null",
