@@ -31,8 +31,8 @@ ROOM = 2_000_000
 NOT_FINITE = f"the response has a missing or infinite value, or one beyond {LARGEST:g}"
 NO_VARIATION = "the fixed effects fit the response exactly, so there is no variance to estimate"
 NO_SIGMA = (
-    "the random effects fit the response within groups exactly, or to all digits that count: sigma2 tends to zero and "
-    "D has no estimate"
+    "sigma2 tends to zero, the edge of its range, and no estimate is given: the likelihood rises all the way, as it "
+    "does when random effects fit the response within groups exactly, and may when groups have few rows for them"
 )
 
 

@@ -259,7 +259,7 @@ BAD_Y = {
     "complex": (np.ones(100) * 1j, ParameterError, "y must be real numbers"),
     "nothing": (None, DataError, "finite numbers"),
     "constant": (np.ones(100), DesignError, "no variance to estimate; is 'y' the response that you mean"),
-    "constant within groups": (SQUARES, DesignError, "within groups exactly.*sigma2 tends to zero"),
+    "constant within groups": (SQUARES, DesignError, "sigma2 tends to zero.*no estimate.*within groups exactly"),
 }
 
 
