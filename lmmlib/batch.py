@@ -31,8 +31,9 @@ ROOM = 2_000_000
 NOT_FINITE = f"the response has a missing or infinite value, or one beyond {LARGEST:g}"
 NO_VARIATION = "the fixed effects fit the response exactly, so there is no variance to estimate"
 NO_SIGMA = (
-    "sigma2 tends to zero, the edge of its range, and no estimate is given: the likelihood rises all the way, as it "
-    "does when random effects fit the response within groups exactly, and may when groups have few rows for them"
+    "sigma2 tends to zero, the edge of its range, or is too small beside D for the digits of a sum, and no estimate is "
+    "given: so it is when random effects fit the response within groups exactly, or to ten digits, and may be when "
+    "groups have few rows for them"
 )
 
 
@@ -190,7 +191,8 @@ def solve(cross: CrossProducts, data: Responses, method: str) -> tuple[Fits, tup
     endless = ~optimum.converged
     if endless.any():
         endless &= _within(cross, data) <= LOST * squares
-    endless |= _largest(cross, best) > LIMIT
+    # Near the limit only a search that has converged has the digits.
+    endless |= _largest(cross, best) > np.where(optimum.converged, LIMIT, LIMIT / 10)
     reason[endless], reason[exact] = NO_SIGMA, NO_VARIATION
     ok = np.isfinite(best.value) & ~exact & ~endless
     found = empty_fits(cross, method, len(data))

@@ -14,8 +14,8 @@ from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
 from lmmlib.parameters import checked_D, checked_made, checked_sigma2, factor
 
-# X'V^-1 X is a difference of sums 1 + D/sigma2 times its size: at this ratio six digits are left.
-LIMIT = 1e10
+# X'V^-1 X is a difference of sums 1 + D/sigma2 times its size: at this ratio four digits are left.
+LIMIT = 1e11
 
 
 @dataclass(frozen=True, eq=False)

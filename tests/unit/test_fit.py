@@ -1,5 +1,7 @@
 """Fits: boundary, units, refusals, and what the summary shows."""
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -313,3 +315,38 @@ def test_a_variance_that_cannot_be_told_from_zero_is_singular(ratio, singular):
     fitted = lmmlib.fit_design(lmmlib.Design.from_arrays(y.ravel(), one, one, np.repeat(np.arange(50), 5)))
     assert fitted.converged and fitted.is_singular is singular
     assert_allclose(fitted.theta, ratio, atol=1e-4)
+
+
+def one_way(rows):
+    """REML of the balanced model with a random intercept, in 50 digits: mean, its SE, D and sigma2; (n, m) numbers."""
+    with localcontext(prec=50):
+        rows = [[Decimal(float(value)) for value in row] for row in rows]
+        n, m = len(rows), len(rows[0])
+        means = [sum(row) / m for row in rows]
+        mean = sum(means) / n
+        within = sum((v - c) ** 2 for row, c in zip(rows, means, strict=True) for v in row) / (n * (m - 1))
+        between = m * sum((c - mean) ** 2 for c in means) / (n - 1)
+        return [float(x) for x in (mean, (between / (n * m)).sqrt(), (between - within) / m, within)]
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+@pytest.mark.parametrize("ratio", [1e3, 1e4, 1e5, 1e6])
+def test_random_effects_that_dwarf_the_residuals(ratio, shift):
+    """Four digits of every number, its df too, or an error that says why there are none."""
+    answers = 0
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        rows = shift + ratio * rng.normal(size=(15, 1)) + rng.normal(size=(15, 4))
+        data = pd.DataFrame({"y": rows.ravel(), "g": np.repeat(np.arange(15), 4)})
+        try:
+            fitted = lmmlib.fit("y ~ 1 + (1 | g)", data)
+        except DesignError as error:
+            assert "sigma2 tends to zero, the edge of its range, or is too small beside D" in str(error)
+            continue
+        mean, se, D, sigma2 = one_way(rows)
+        assert_allclose([fitted.se.iloc[0], fitted.D.iloc[0, 0], fitted.sigma2], [se, D, sigma2], rtol=5e-5)
+        assert fitted.converged and fitted.beta.iloc[0] == pytest.approx(mean, abs=5e-5 * se)
+        for df in ("satterthwaite", "kenward-roger"):
+            assert fitted.coefficients(df)["df"].item() == pytest.approx(14, rel=2e-4)
+        answers += 1
+    assert answers >= {1e3: 5, 1e4: 5, 1e5: 4, 1e6: 0}[ratio]
