@@ -19,6 +19,8 @@ from lmmlib.weighted import weigh
 
 # Of sigma2: the third power of V^-1 is summed, and overflows or vanishes in other units.
 LARGEST_SIGMA2 = 1e80
+# Of a column of Z beside a diagonal D, whose directions are not scaled.
+LARGEST_Z = 1e70
 
 
 def variance_names(cross: CrossProducts) -> tuple[str, ...]:
@@ -53,8 +55,20 @@ def d_directions(cross: CrossProducts, working: bool = False) -> np.ndarray:
     """Derivatives of D, as it is in the working basis, by the entries of vech D: (k-1, q, q).
 
     The entries are those of the formula's D; with ``working`` those of the working basis, but for a diagonal D.
+
+    Raises
+    ------
+    DesignError
+        If a column of Z with a variance of its own has units in which its fourth power overflows or vanishes.
     """
     q = len(cross.z_names)
+    if cross.diagonal:
+        for name, size in zip(cross.z_names, np.linalg.norm(cross.basis.Rz, axis=0), strict=True):
+            if size and not 1 / LARGEST_Z <= size <= LARGEST_Z:
+                raise DesignError(
+                    f"the random column {name} has values around {size:.0e}, whose fourth power is no number; divide "
+                    f"it by {size:.0e} or so"
+                )
     E = np.zeros((len(_vech(q, cross.diagonal)), q, q))
     for e, (a, b) in zip(E, _vech(q, cross.diagonal), strict=True):
         e[a, b] = e[b, a] = 1.0

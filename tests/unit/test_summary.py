@@ -156,6 +156,20 @@ def test_units_without_third_powers(scale):
         assert agrees(t, fitted.beta[name] / fitted.se[name])
 
 
+@pytest.mark.parametrize("scale", [1e-140, 1e-90, 1e-60, 1e60, 1e90, 1e140])
+def test_units_of_a_random_column(scale):
+    """Any for a full D; beside a diagonal D an error that names the column where its fourth power is no number."""
+    wide, plain = grouped().assign(x0=lambda d: d["x0"] * scale), grouped()
+    for bar in ("|", "||"):
+        formula = f"y ~ x0 + (x0 {bar} g)"
+        if bar == "||" and not 1e-70 < scale < 1e70:
+            with pytest.raises(DesignError, match="the random column x0 has values around .*; divide it by .*e[-+]"):
+                lmmlib.fit(formula, wide)
+            continue
+        ours, other = lmmlib.fit(formula, wide).coefficients(), lmmlib.fit(formula, plain).coefficients()
+        np.testing.assert_allclose(ours[["t", "df", "p"]], other[["t", "df", "p"]], rtol=1e-6)
+
+
 def test_a_singular_fit_says_so():
     frame = grouped()
     frame["y"] -= frame.groupby("g")["y"].transform("mean")
