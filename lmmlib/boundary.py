@@ -11,7 +11,7 @@ from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.identify import require_identified
 from lmmlib.information import checked_method, information_variance
-from lmmlib.parameters import checked_count
+from lmmlib.parameters import checked_count, checked_made
 
 # Values of the variance ratio at which a maximum is looked for before it is refined.
 GRID = np.concatenate([[0.0], np.geomspace(1e-5, 1e5, 150)])
@@ -117,6 +117,7 @@ def spectrum(cross: CrossProducts) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
 
     For one random column, in the working basis; Z has a column for each group. Zero eigenvalues are left out.
     """
+    checked_made("cross", cross, CrossProducts, "cross_products")
     if len(cross.z_names) != 1:
         raise DesignError(
             f"the exact law is for one random column; the model has {len(cross.z_names)} ({', '.join(cross.z_names)}). "

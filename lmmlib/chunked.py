@@ -22,6 +22,7 @@ from lmmlib.fit import Fit, fit_cross
 from lmmlib.formula import build_design, fixed_matrix, random_matrix, read
 from lmmlib.frames import check_frame, checked_rows, group_codes, is_text
 from lmmlib.information import checked_method
+from lmmlib.parameters import checked_made, shown
 
 ROWS = frozenset({"y", "X", "Z", "group"})
 NUMBERS = frozenset({"integer", "floating", "mixed-integer-float", "boolean", "decimal"})
@@ -88,6 +89,8 @@ def coding(formula: str, example: pd.DataFrame, levels: Mapping | None = None) -
         If ``levels`` names no column, a column of numbers that is not in ``C()``, or leaves out a category of the
         example.
     """
+    if not isinstance(levels, Mapping | None):
+        raise ParameterError(f"levels must map columns to their categories; got {shown(levels)}")
     rows = _with_levels(example, levels or {}, formula)
     design = build_design(formula, rows)
     if design.grouping == "all":
@@ -212,6 +215,8 @@ def merge(parts: Iterable[CrossProducts]) -> CrossProducts:
     DataError
         If the groups are numbers in one part and text in another.
     """
+    for part in (parts := list(parts) if np.iterable(parts) else [parts]):
+        checked_made("parts", part, CrossProducts, "cross_products")
     parts = [part for part in parts if part.n_obs]
     if not parts:
         raise DesignError("there are no sums to merge, or none of any rows")
@@ -296,6 +301,8 @@ def fit_sums(coding: Coding, cross: CrossProducts, method: str = "REML") -> Fit:
         If coding and sums do not belong together, columns of X are dependent, or the rows do not identify D and sigma2.
     """
     checked_method(method)
+    checked_made("coding", coding, Coding, "chunked.coding")
+    checked_made("cross", cross, CrossProducts, "cross_products")
     if (coding.x_names, coding.z_names, coding.diagonal) != (cross.x_names, cross.z_names, cross.diagonal):
         raise DesignError(
             f"the coding has the columns {coding.x_names} and {coding.z_names}, the sums have {cross.x_names} and "

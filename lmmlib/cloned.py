@@ -15,7 +15,7 @@ from lmmlib import estimability
 from lmmlib.dependent import left_out, require_kept
 from lmmlib.design import Design
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_level
+from lmmlib.parameters import checked_count, checked_level
 from lmmlib.posterior import diagnostics
 
 
@@ -117,6 +117,7 @@ class Cloned:
     def _checked(self, n_clones: int | None) -> int:
         if n_clones is None:
             return self.n_clones[-1]
+        checked_count("n_clones", n_clones)
         if n_clones in self.improper:
             raise ParameterError(f"there are no draws for n_clones = {n_clones}: {self.improper[n_clones]}")
         if n_clones not in self.frames:

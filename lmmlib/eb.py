@@ -8,7 +8,6 @@ answer and four that put the term back: the corrected error, the delta method, t
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,17 +16,15 @@ from scipy.stats import norm
 from lmmlib.basis import chunks
 from lmmlib.bootstrap import CHUNK, parametric_bootstrap
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.fit import Fit
 from lmmlib.inference import curvature
 from lmmlib.information import d_directions, directions
 from lmmlib.mixture import Mixture, total_moments
-from lmmlib.parameters import checked_level, standard_deviations
+from lmmlib.parameters import checked_choice, checked_level, checked_made, shown, standard_deviations
 from lmmlib.prediction_errors import batched_effects
 from lmmlib.ratio import ratio_posterior
 from lmmlib.responses import Responses
 from lmmlib.weighted import weigh
-
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
 
 __all__ = [
     "Posterior",
@@ -118,6 +115,7 @@ def plug_in(fit: Fit, error: str = "known") -> Posterior:
     Posterior
         With normal intervals.
     """
+    checked_made("fit", fit, Fit, "fit")
     blups = fit.blups()
     return Posterior(f"plug-in, error {error}", blups.b, blups.covariance(error))
 
@@ -141,6 +139,8 @@ def prediction_derivatives(fit: Fit, working: bool = False) -> np.ndarray:
     -------
     (k, n_groups, q) array
     """
+    checked_made("fit", fit, Fit, "fit")
+    checked_choice("working", working, (True, False))
     cross, D, sigma2 = fit.cross, fit.D.to_numpy(), fit.sigma2
     d, w, base = directions(cross, D, sigma2, working=working), weigh(cross, D, sigma2), cross.work
     E, p, q, Rz = d_directions(cross, working), len(d.Phi), len(cross.z_names), cross.basis.Rz
@@ -183,6 +183,7 @@ def kass_steffey(fit: Fit) -> Posterior:
     DesignError
         If the information on D and sigma2 is singular.
     """
+    checked_made("fit", fit, Fit, "fit")
     kind = "expected" if fit.is_singular or fit.method == "ML" else "observed"
     W = curvature(fit.cross, fit.D.to_numpy(), fit.sigma2, kind).A
     slopes, blups = prediction_derivatives(fit, working=True), fit.blups()
@@ -216,6 +217,7 @@ def laird_louis(fit: Fit, size: int, rng: np.random.Generator) -> Posterior:
     DesignError
         If no refit found an optimum.
     """
+    checked_made("fit", fit, Fit, "fit")
     fits, cross = parametric_bootstrap(fit, size, rng), fit.cross
     good = np.flatnonzero(~fits.failed)
     if not len(good):
@@ -265,11 +267,12 @@ def quadrature(fit: Fit, prior: str = "uniform") -> Posterior:
     ParameterError
         For a prior that is not offered, 1/tau and 1/tau^2 among them.
     """
-    if prior != "uniform":
+    if not isinstance(prior, str) or prior != "uniform":
         raise ParameterError(
-            f"prior is 'uniform' in tau; got {prior!r}. Densities such as 1/tau or 1/tau^2 give an improper posterior: "
-            "the likelihood does not vanish at tau = 0, where their integral is infinite"
+            f"prior is 'uniform' in tau; got {shown(prior)}. Densities such as 1/tau or 1/tau^2 give an improper "
+            "posterior: the likelihood does not vanish at tau = 0, where their integral is infinite"
         )
+    checked_made("fit", fit, Fit, "fit")
     found = ratio_posterior(fit.cross, Responses.of_cross(fit.cross))
     b, variance = found.moments()
     m = found.mixture

@@ -15,7 +15,7 @@ from scipy.linalg import solve_triangular
 
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_D, checked_sigma2, factor
+from lmmlib.parameters import checked_D, checked_made, checked_sigma2, factor
 from lmmlib.weighted import LIMIT
 
 
@@ -87,6 +87,7 @@ def henderson(cross: CrossProducts, D, sigma2: float) -> MixedModelSolution:
     ParameterError
         If D or sigma2 is outside its domain, or D so large beside sigma2 that the elimination has no digits left.
     """
+    checked_made("cross", cross, CrossProducts, "cross_products")
     cross.require_full_rank()
     q, sigma2, base, Rx, Rz = len(cross.z_names), checked_sigma2(sigma2), cross.work, cross.basis.Rx, cross.basis.Rz
     L, (ZtZ, index) = Rz @ factor(checked_D(D, q)), cross.patterns

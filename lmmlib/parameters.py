@@ -77,11 +77,12 @@ def checked_count(name: str, value: int, least: int = 1) -> int:
 def checked_sizes(n_groups: int, n_i) -> np.ndarray:
     """Observations in each group, (n_groups,): one whole number for all, or one for each."""
     n_groups = checked_count("n_groups", n_groups)
-    if np.ndim(n_i) == 0:
-        return np.full(n_groups, checked_count("n_i", n_i))
-    if len(n_i) != n_groups:
-        raise ParameterError(f"n_i has {len(n_i)} entries, n_groups is {n_groups}; give one for each group")
-    return np.array([checked_count("n_i", n) for n in n_i])
+    sizes = np.asarray(n_i, dtype=object)
+    if not sizes.ndim:
+        return np.full(n_groups, checked_count("n_i", sizes.item()))
+    if len(sizes) != n_groups:
+        raise ParameterError(f"n_i has {len(sizes)} entries, n_groups is {n_groups}; give one for each group")
+    return np.array([checked_count("n_i", n) for n in sizes])
 
 
 def checked_level(level: float) -> float:
@@ -123,10 +124,7 @@ def checked_choice(name: str, value, allowed: tuple) -> None:
 def checked_made(name: str, value, kind: type, maker: str) -> None:
     """Raise ParameterError unless the value is an object of the class, which a function of this package makes."""
     if not isinstance(value, kind):
-        raise ParameterError(
-            f"{name} must be of the class {kind.__name__}, as lmmlib.{maker} returns; got {shown(value)} of the class "
-            f"{type(value).__name__}"
-        )
+        raise ParameterError(f"{name} must be a {kind.__name__} of lmmlib.{maker}; got a {type(value).__name__}")
 
 
 def checked_limit(name: str, value: float) -> float:

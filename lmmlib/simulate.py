@@ -21,8 +21,10 @@ from lmmlib.parameters import (
     checked_count,
     checked_finite,
     checked_made,
+    checked_rng,
     checked_sigma2,
     checked_sizes,
+    numbers,
     shown,
 )
 
@@ -66,7 +68,7 @@ def neyman_scott(
         If a parameter is outside its domain; names it.
     """
     sizes = checked_sizes(n_groups, n_i)
-    sd = np.sqrt(checked_sigma2(sigma2))
+    rng, sd = checked_rng(rng), np.sqrt(checked_sigma2(sigma2))
     alpha = rng.standard_normal(len(sizes)) * np.sqrt(checked_at_least_zero("tau2", tau2))
     group = np.repeat(np.arange(len(sizes)), sizes)
     y = checked_finite("mu", mu, ()) + alpha[group] + sd * rng.standard_normal(len(group))
@@ -107,8 +109,9 @@ def growth_curves(
     ParameterError
         If a parameter is outside its domain or of the wrong shape; names it.
     """
-    sizes = checked_sizes(n_groups, len(times))
-    t = np.tile(checked_finite("times", times, (len(times),)), n_groups)
+    times = numbers(times, "times")
+    sizes = checked_sizes(n_groups, times.size)
+    t = np.tile(checked_finite("times", times, (times.size,)), n_groups)
     group = np.repeat(np.arange(n_groups), sizes)
     X = np.column_stack([np.ones_like(t), t])
     y = responses(rng, X, X, group, n_groups, beta, D, sigma2, 1)[:, 0]
@@ -142,7 +145,7 @@ def counts(
     ParameterError
         If a parameter is outside its domain; names it.
     """
-    sizes = checked_sizes(n_groups, n_i)
+    rng, sizes = checked_rng(rng), checked_sizes(n_groups, n_i)
     log_d = checked_finite("mu", mu, ()) + checked_at_least_zero("sigma", sigma) * rng.standard_normal(len(sizes))
     site = np.repeat(np.arange(len(sizes)), sizes)
     return pd.DataFrame({"site": site, "count": rng.poisson(np.exp(log_d[site]))})

@@ -9,107 +9,94 @@ import pandas as pd
 import pytest
 
 import lmmlib
+from lmmlib import chunked, eb, henderson, moments, simulate
 from lmmlib.errors import LmmError
 
-WRONG = {
-    "None": None,
-    "list": [],
-    "mapping": {},
-    "word": "x",
-    "nan": math.nan,
-    "huge": 10**400,
-    "negative": -1,
-    "vector": np.array([1.0, 2.0]),
-    "ragged": [[1], [1, 2]],
-    "frame": pd.DataFrame(),
-    "object": object(),
-}
-
-
-def rows():
-    rng = np.random.default_rng(3)
-    group = np.repeat(np.arange(12), 4)
-    x = np.tile(np.arange(4.0), 12)
-    b = rng.normal(size=12)[group]
-    count = rng.poisson(np.exp(1 + 0.1 * x + 0.5 * b))
-    return pd.DataFrame({"y": 1 + x + b + rng.normal(size=48), "x": x, "g": group, "count": count})
+FORMULA = "y ~ x + (1 | g)"
+# Right values of arguments, required or not, with which a call takes little time.
+QUICK = {"draws": 4, "warmup": 2, "chains": 2, "seed": 1, "progress": False, "n_clones": (1, 2), "size": 2}
+WALD = {"Fit.confint": {"method": "wald"}, "Fit.variance_components": {"method": "wald"}}
 
 
 @pytest.fixture(scope="module")
-def given():
-    """What the arguments hold when they are right, by the name of the argument."""
-    data = rows()
-    design = lmmlib.build_design("y ~ x + (1 | g)", data)
-    cross = lmmlib.cross_products(design)
-    fitted = lmmlib.fit("y ~ x + (1 | g)", data)
+def right():
+    """What the arguments hold when they are right, by the name of the argument, and objects by their class."""
+    rng = np.random.default_rng(3)
+    group, x = np.repeat(np.arange(12), 4), np.tile(np.arange(4.0), 12)
+    b = rng.normal(size=12)[group]
+    data = pd.DataFrame({"y": 1 + x + b + rng.normal(size=48), "x": x, "g": group})
+    data["count"] = rng.poisson(np.exp(1 + 0.1 * x + 0.5 * b))
+    design, fit = lmmlib.build_design(FORMULA, data), lmmlib.fit(FORMULA, data)
+    cross, run = lmmlib.cross_products(design), {k: v for k, v in QUICK.items() if k not in ("n_clones", "size")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         counts = lmmlib.fit_poisson("count ~ x + (1 | g)", data)
-    drawn = lmmlib.sample("y ~ x + (1 | g)", data, draws=20, warmup=5, chains=2, seed=1, progress=False)
+    drawn, cloned = lmmlib.sample(FORMULA, data, **run), lmmlib.clone(FORMULA, data, (1, 2), **run)
     return {
-        "formula": "y ~ x + (1 | g)", "data": data, "newdata": data.head(5), "design": design, "cross": cross,
-        "D": [[1.0]], "sigma2": 1.0, "tau2": 1.0, "beta": [1.0, 1.0], "L": [0, 1], "rows": {"slope": [0, 1]},
+        "formula": FORMULA, "data": data, "newdata": data[:5], "example": data, "name": "tlc", "mu": 1.0,
+        "design": design, "cross": cross, "coding": chunked.coding(FORMULA, data), "parts": [cross],
+        "D": [[1.0]], "sigma2": 1.0, "tau2": 1.0, "beta": [1.0, 1.0], "L": [0, 1], "V": np.eye(2), "sigma": 1.0,
+        "rows": {"x": [0, 1]},
         "X": design.X, "Z": design.Z, "y": design.y, "group": design.group, "Y": np.column_stack([design.y] * 2),
-        "result": lmmlib.gls(cross, [[1.0]], 1.0), "X_new": [[1.0, 2.0]], "V": np.eye(2), "z": [1.0], "z1": [1.0],
-        "z2": [1.0], "fits": {"a": fitted}, "fit0": lmmlib.fit("y ~ x + (0 | g)", data), "fit1": fitted, "name": "tlc",
-        "parameter": "x", "mean": 0.0, "cov": 1.0, "df": 3.0, "scale": 1.0, "shape": 1.0, "rate": 1.0, "delta": 1.0,
-        "rng": np.random.default_rng(1), "Fit": fitted, "PoissonFit": counts, "Draws": drawn, "later": drawn,
+        "result": lmmlib.gls(cross, [[1.0]], 1.0), "X_new": [[1.0, 2.0]], "z": [1.0], "z1": [1.0], "z2": [1.0],
+        "fit": fit, "fit0": lmmlib.fit("y ~ x + (0 | g)", data), "fit1": fit, "fits": {"a": fit}, "parameter": "x",
+        "mean": 0.0, "cov": 1.0, "df": 3.0, "scale": 1.0, "shape": 1.0, "rate": 1.0, "delta": 1.0, "later": drawn,
+        "n_groups": 3, "n_i": 2, "times": (0, 1, 2), "rng": np.random.default_rng(1),
+        "Fit": fit, "PoissonFit": counts, "Draws": drawn, "Cloned": cloned, "Blups": fit.blups(),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def wrong(right):
+    """What is handed in instead."""
+    return {
+        "None": None, "list": [], "mapping": {}, "word": "x", "nan": math.nan, "huge": 10**400, "negative": -1,
+        "vector": np.array([1.0, 2.0]), "ragged": [[1], [1, 2]], "frame": pd.DataFrame(), "object": object(),
+        "fit": right["Fit"], "counts": right["PoissonFit"], "estimate": right["result"],
     }  # fmt: skip
 
 
 def public():
-    """(name, the argument's name of its object or None, function) of what is fuzzed."""
+    """Name, class of the object or None, and function of what is called."""
+    for module in (moments, simulate, chunked, eb, henderson):
+        for name, value in vars(module).items():
+            if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_":
+                yield f"{module.__name__[7:]}.{name}", None, value
     for name in lmmlib.__all__:
         value = getattr(lmmlib, name)
-        if inspect.isfunction(value):
+        if inspect.isfunction(value) or getattr(value, "__module__", "") == "lmmlib.priors":
             yield name, None, value
-        elif name == "moments":
-            for inner, function in vars(value).items():
-                if inspect.isfunction(function) and function.__module__ == value.__name__ and inner[0] != "_":
-                    yield f"{name}.{inner}", None, function
-        elif name in (
-            "Flat",
-            "HalfCauchy",
-            "HuangWand",
-            "InverseGamma",
-            "InverseWishart",
-            "Normal",
-            "Priors",
-            "Zellner",
-        ):
-            yield name, None, value
-        elif name in ("Fit", "PoissonFit", "Draws"):
-            for inner, function in vars(value).items():
-                if inspect.isfunction(function) and inner[0] != "_":
-                    yield f"{name}.{inner}", name, function
+    for kind in (lmmlib.Fit, lmmlib.PoissonFit, lmmlib.Draws, lmmlib.Cloned, lmmlib.blup.Blups):
+        for name, value in vars(kind).items():
+            if inspect.isfunction(value) and name[0] != "_":
+                yield f"{kind.__name__}.{name}", kind.__name__, value
     yield "Design.from_arrays", None, lmmlib.Design.from_arrays
 
 
-# clone_pymc needs a model in PyMC; to_arviz imports it; the functions of lmmlib.dense are the formulas as printed.
+# A model in PyMC, and ArviZ, take long to import.
 SLOW = {"clone_pymc", "Draws.to_arviz"}
-PUBLIC = [pytest.param(name, *rest, id=name) for name, *rest in public() if name not in SLOW]
-# Right values of arguments that have another default, so that a call takes little time.
-QUICK = {"draws": 4, "warmup": 2, "chains": 1, "seed": 1, "progress": False, "n_clones": (1, 2), "size": 2}
-METHOD = {"Fit.confint": {"method": "wald"}, "Fit.variance_components": {"method": "wald"}}
+PUBLIC = [pytest.param(*each, id=each[0]) for each in public() if each[0] not in SLOW]
 
 
-def calls(name, owner, function, given):
+def calls(name, owner, function, right, wrong):
     """The right arguments, one after another replaced by each of the wrong ones."""
-    parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
-    right = {p.name: given[p.name] for p in parameters if p.default is p.empty and p.name not in QUICK}
-    right |= {p.name: QUICK[p.name] for p in parameters if p.name in QUICK}
-    right |= METHOD.get(name, {})
-    if owner:
-        right["self"] = given[owner]
+    parameters = [
+        p for p in inspect.signature(function).parameters.values()
+        if p.name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]  # fmt: skip
+    known = {**right, **QUICK}
+    given = {p.name: known[p.name] for p in parameters if p.default is p.empty or p.name in QUICK}
+    given |= WALD.get(name, {}) | ({"self": right[owner]} if owner else {})
     for parameter in parameters:
-        for label, wrong in WRONG.items():
-            yield f"{parameter.name}={label}", {**right, parameter.name: wrong}
+        for label, value in wrong.items():
+            yield f"{parameter.name}={label}", {**given, parameter.name: value}
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("name", "owner", "function"), PUBLIC)
-def test_a_wrong_argument_gets_an_answer_or_our_error(given, name, owner, function):
+def test_a_wrong_argument_gets_an_answer_or_our_error(right, wrong, name, owner, function):
     failed = []
-    for label, arguments in calls(name, owner, function, given):
+    for label, arguments in calls(name, owner, function, right, wrong):
         try:
             function(**arguments)
         except LmmError:
