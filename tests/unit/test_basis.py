@@ -114,4 +114,6 @@ def test_dependent_columns_are_those_that_are_left_out_one_by_one(n_rows):
         lost, weights = dependent(R, work.T @ work / n_rows)
         assert list(lost) == list(np.flatnonzero(np.diff(ranks) == 0))
         assert not weights[lost].any()
+        kept = np.delete(work, lost, axis=1)
+        assert_allclose(kept.T @ kept / n_rows, np.eye(kept.shape[1]), atol=1e-6)
         assert (np.abs(X @ weights - X[:, lost]) <= 1e-9 * (np.abs(X) @ np.abs(weights))).all()
