@@ -26,6 +26,7 @@ from lmmlib.conditionals import (
 )
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
+from lmmlib.noncentred import redraw_D
 from lmmlib.parameters import checked_choice
 from lmmlib.priors import Priors
 from lmmlib.responses import Responses
@@ -42,23 +43,25 @@ LOST = (
 
 @dataclass(frozen=True)
 class Plan:
-    """How the blocks are drawn: with beta and b jointly, or one given the other; b centred or not."""
+    """How the blocks are drawn: with beta and b jointly, or one given the other; b centred or not; D once more."""
 
     centred: bool
     blocked: bool
+    interweave: bool = False
 
     @classmethod
-    def of(cls, parametrisation: str, blocked: bool | None) -> Plan:
+    def of(cls, parametrisation: str, blocked: bool | None, interweave: bool = True) -> Plan:
         """From the arguments of :func:`sample`."""
         checked_choice("parametrisation", parametrisation, SCHEMES)
         checked_choice("blocked", blocked, (None, True, False))
+        checked_choice("interweave", interweave, (True, False))
         centred = parametrisation == "centred"
         if centred and blocked:
             raise ParameterError(
                 "when beta and b are drawn jointly, centring changes nothing: the draws of beta, D and sigma2 have one "
                 "distribution either way. Leave blocked out, or use the standard parametrisation"
             )
-        return cls(centred, not centred if blocked is None else bool(blocked))
+        return cls(centred, not centred if blocked is None else bool(blocked), bool(interweave))
 
 
 def beta_and_effects(rng, model: Model, state: State, plan: Plan) -> tuple[State, Effects]:
@@ -78,10 +81,15 @@ def beta_and_effects(rng, model: Model, state: State, plan: Plan) -> tuple[State
 
 
 def sweep(rng, model: Model, state: State, plan: Plan) -> State:
-    """One sweep of all chains: beta and b, then sigma2, then D."""
+    """One sweep of all chains: beta and b, then sigma2, then D given b, and D given the standardised effects."""
     state, effects = beta_and_effects(rng, model, state, plan)
     state = draw_sigma2(rng, model, state, residual_squares(model, state.beta, effects))
-    return draw_D(rng, model, state, effects.sum_of_squares()) if len(state.F) else state
+    if not len(state.F):
+        return state
+    state = draw_D(rng, model, state, effects.sum_of_squares())
+    # For several random columns the second draw costs as much as the sweep, and half of the time does as well.
+    again = plan.interweave and (len(state.F) == 1 or rng.random() < 0.5)
+    return redraw_D(rng, model, state) if again else state
 
 
 def start(rng, cross: CrossProducts, model: Model, chains: int) -> State:

@@ -42,6 +42,9 @@ class Cloned:
         frame; None if that is not known.
     edge : int or None
         How many eigenvalues of D tend to zero as K grows; None if that is not known.
+    away : float or None
+        Standard errors between the estimates and the maximum of the likelihood, by its score; None if that is not
+        known.
     source : object
         What the draws were made from; :mod:`lmmlib.clone_prediction` needs it.
     """
@@ -53,6 +56,7 @@ class Cloned:
     improper: dict[int, str] = field(default_factory=dict)
     lines: tuple[pd.DataFrame, ...] | None = field(default=None, repr=False)
     edge: int | None = None
+    away: float | None = None
     source: object = field(default=None, repr=False)
 
     @property
@@ -232,7 +236,8 @@ class Cloned:
         DataFrame
             ``estimate``, ``se``; ``r_hat`` and ``ess``, the worse of the two K that are compared; ``rate``, the power
             of 1/K by which the spread fell, 1 in theory; ``skewness``, by quantiles; and ``verdict``, as
-            :func:`lmmlib.estimability.verdict`.
+            :func:`lmmlib.estimability.verdict`. Where the score of the model says that the prior still rules, there are
+            too few clones for all parameters; where D tends to a singular matrix, all its entries are at a boundary.
         """
         last, before = self.n_clones[-1], estimability.reference(self.n_clones)
         compared = [self._summaries[K] for K in (before, last) if K is not None]
@@ -250,8 +255,25 @@ class Cloned:
             estimability.verdict(row.r_hat, row.ess, row.rate, row.skewness, free and free[name], boundary)
             for name, row in table.iterrows()
         ]
+        good, edge = table["verdict"].eq(estimability.ESTIMABLE), table["verdict"].eq(estimability.BOUNDARY)
+        if self._ruled():
+            table.loc[good | edge, "verdict"] = estimability.TOO_FEW
+        elif self.edge:
+            table.loc[good & self._on_the_edge(), "verdict"] = estimability.BOUNDARY
         table["se"] = table["se"].where(table["verdict"] != estimability.NOT_CONVERGED)
         return table.rename_axis("parameter")
+
+    def _ruled(self) -> bool:
+        """Whether the prior still rules: then no estimate is one of maximum likelihood, whatever shrank."""
+        return self.away is not None and not self.away < estimability.FAR
+
+    def _on_the_edge(self) -> np.ndarray:
+        """Which parameters change with a D that is not diagonal: all its entries feel that it tends to be singular."""
+        cross, frame = self.source.cross, self.frames[self.n_clones[-1]].copy()
+        if not cross.diagonal:
+            of_D = [c for c in frame if c not in cross.x_names and c not in ("sigma", "sigma2")]
+            frame[of_D] = frame[of_D].to_numpy()[::-1]
+        return (self._values(frame) != self.draws()).any().to_numpy()
 
     def _free(self) -> dict[str, bool] | None:
         """Whether each parameter changes along a line on which the likelihood does not; None if that is not known."""
@@ -300,12 +322,26 @@ class Cloned:
         text = shown.to_string(float_format=lambda v: f"{v:.4g}", na_rep="-")
         lines += ["  " + line for line in text.splitlines()]
         if table["verdict"].eq(estimability.NOT_ESTIMABLE).any():
-            for _, direction in self.null_directions().iterrows():
-                lines.append(f"  the likelihood does not change with {estimability.said(direction)}")
+            lines += self._flat(table)
         lines += [f"  {line}" for line in left_out(self.design)] if self.design is not None else []
-        if self.edge:
+        if self._ruled():
+            lines.append(
+                f"  too few clones: by the score, the likelihood is largest {self.away:.2g} standard errors from here"
+            )
+        elif self.edge:
             lines.append(f"  D tends to a matrix of rank {self._rank()}: it has no standard errors there")
         return "\n".join(lines)
+
+    def _flat(self, table: pd.DataFrame) -> list[str]:
+        """Lines that say in which directions the likelihood is flat; where only draws tell, what they show."""
+        if self.lines is not None:
+            each = self.null_directions().iterrows()
+            return [f"  the likelihood does not change with {estimability.said(direction)}" for _, direction in each]
+        wide = ", ".join(table.index[table["verdict"] == estimability.NOT_ESTIMABLE])
+        return [
+            f"  more clones do not narrow {wide}: the likelihood is flat there, or the prior still rules;",
+            "  if it is the prior, the other estimates are not those of maximum likelihood either",
+        ]
 
     def _rank(self) -> int:
         return self.source.rank - self.edge

@@ -108,8 +108,11 @@ def half(model: Model, state: State) -> np.ndarray:
     return product(inverse_lower(cholesky(S)), transposed(L))
 
 
-def _draw_normal(rng, precision: np.ndarray, linear: np.ndarray) -> np.ndarray:
+def draw_normal(rng, precision: np.ndarray, linear: np.ndarray) -> np.ndarray:
     """Draws (p, C) from N(P^-1 l, P^-1): precision (C, p, p), linear (C, p)."""
+    if linear.shape[1] == 1:
+        inverse = precision[:, 0] ** -0.5
+        return (inverse * (inverse * linear + rng.standard_normal(linear.shape))).T
     inverse = np.linalg.inv(np.linalg.cholesky(precision))
     z = np.einsum("cxy,cy->cx", inverse, linear) + rng.standard_normal(linear.shape)
     return np.einsum("cxy,cx->yc", inverse, z)
@@ -277,4 +280,4 @@ def draw_D(rng, model: Model, state: State, squares: np.ndarray) -> State:
 
 def draw_beta(rng, conditional: tuple[np.ndarray, np.ndarray], state: State) -> State:
     """The state with a new beta from its precision and linear part."""
-    return replace(state, beta=_draw_normal(rng, *conditional)) if len(state.beta) else state
+    return replace(state, beta=draw_normal(rng, *conditional)) if len(state.beta) else state

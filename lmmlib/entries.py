@@ -70,6 +70,8 @@ def bartlett(rng: np.random.Generator, q: int, df, shape: tuple) -> np.ndarray:
         Broadcasts against ``shape``; whole numbers where it is not above q - 1.
     shape : tuple
     """
+    if q == 1:
+        return np.sqrt(2 * rng.standard_gamma(df / 2, shape))[None, None]
     A = np.zeros((q, q, *shape))
     few = np.min(df) < q
     for j in range(q):

@@ -22,6 +22,9 @@ FALLING = 0.5
 # Skewness by quantiles beyond which a posterior counts as far from normal: that of a gamma distribution of shape 3.
 SKEWED = 0.3
 
+# Standard errors between the estimates and the maximum of the likelihood from which the prior still rules.
+FAR = 0.5
+
 ESTIMABLE, NOT_ESTIMABLE, NOT_CONVERGED = "estimable", "not estimable", "not converged"
 BOUNDARY, TOO_FEW = "at a boundary", "too few clones"
 

@@ -15,14 +15,17 @@ from lmmlib.basis import Sums
 from lmmlib.cloned import Cloned
 from lmmlib.design import CrossProducts, Design
 from lmmlib.errors import ParameterError
-from lmmlib.information import variance_names
+from lmmlib.information import directions, variance_names
 from lmmlib.posterior import Draws
 from lmmlib.priors import Priors
 from lmmlib.propriety import require_proper
 from lmmlib.ridge import Ridge
+from lmmlib.weighted import weigh
 
 # Groups of the clones that are formed to see whether their posterior is proper.
 MANY = 20_000
+# An eigenvalue of a scaled information matrix that is zero up to rounding.
+FLAT = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,48 @@ def result(source: Gaussian, improper: dict[int, str]) -> Cloned:
     frames = {K: drawn.frame() for K, drawn in source.draws.items()}
     names = [*cross.x_names, *variance_names(cross)]
     lines = (*(_on_ridge(source, ridge) for ridge in source.flat), *_on_dependence(source))
-    return Cloned(title, frames, {n: n for n in names}, chains, improper, lines, vanishing(source), source)
+    edge = vanishing(source)
+    return Cloned(title, frames, {n: n for n in names}, chains, improper, lines, edge, distance(source, edge), source)
+
+
+def distance(source: Gaussian, edge: int = 0) -> float:
+    r"""How far the estimates are from the maximum of the likelihood, in standard errors.
+
+    .. math:: \sqrt{s'I^{-1}s}
+
+    with the score s and the expected information I of one data set at the posterior means for the most clones: zero up
+    to the terms in 1/K that cloning leaves, unless the prior still rules. Directions in which the likelihood is flat
+    have no part in it; nor does D where it tends to a singular matrix, since the score need not vanish there.
+
+    Parameters
+    ----------
+    source : Gaussian
+    edge : int
+        :func:`vanishing`.
+
+    Returns
+    -------
+    float
+    """
+    cross, drawn = source.cross, source.draws[max(source.draws)]
+    beta, D, sigma2 = drawn.beta.mean(axis=(0, 1)), drawn.D.mean(axis=(0, 1)), drawn.sigma2.mean()
+    w = weigh(cross, D, sigma2)
+    there, gone = _combinations(cross)
+    score = w.XtVy - w.XtVX @ (cross.basis.Rx @ (beta - cross.basis.beta0))
+    squared = _squared(there.T @ score, there.T @ w.XtVX @ there)
+    if gone.size:
+        return float(np.sqrt(squared))
+    d, first = directions(cross, D, sigma2, beta, working=True), -1 if edge else 0
+    score = (d.P[:, -1, -1] - d.trace1) / 2
+    return float(np.sqrt(squared + _squared(score[first:], d.trace2[first:, first:] / 2)))
+
+
+def _squared(score: np.ndarray, information: np.ndarray) -> float:
+    """s'I^-1 s, in the directions in which there is information."""
+    unit = np.sqrt(np.where(np.diag(information) > 0, np.diag(information), 1.0))
+    values, vectors = np.linalg.eigh(information / np.outer(unit, unit))
+    along = (score / unit) @ vectors
+    return float(np.sum(along[values > FLAT] ** 2 / values[values > FLAT]))
 
 
 def vanishing(source: Gaussian) -> int:
@@ -90,12 +134,17 @@ def _on_dependence(source: Gaussian) -> list[pd.DataFrame]:
     cross, drawn = source.cross, source.draws[max(source.draws)]
     if not cross.x_names:
         return []
-    values, vectors = np.linalg.eigh(cross.work.XtX / cross.n_obs)
     D, sigma2, out = drawn.D.mean(axis=(0, 1)), np.full(2, drawn.sigma2.mean()), []
-    for v in vectors[:, values < 1e-10].T:
+    for v in _combinations(cross)[1].T:
         step = np.linalg.solve(cross.basis.Rx, v) * np.array([[-0.5], [0.5]])
         out.append(_points(drawn, drawn.beta.mean(axis=(0, 1)) + step, D + np.zeros((2, 1, 1)), sigma2))
     return out
+
+
+def _combinations(cross: CrossProducts) -> tuple[np.ndarray, np.ndarray]:
+    """Combinations (p, any number) of the working columns of X, orthogonal: those that are there, those that vanish."""
+    values, vectors = np.linalg.eigh(cross.work.XtX / cross.n_obs)
+    return vectors[:, values >= FLAT], vectors[:, values < FLAT]
 
 
 def _points(drawn: Draws, beta, D, sigma2) -> pd.DataFrame:

@@ -5,7 +5,8 @@ r"""The Gibbs sampler of the Bayesian mixed model: many chains at once, from cro
 
 A sweep draws beta and b jointly given D and sigma2 (beta first, with b integrated out), then sigma2, then D. Of b the
 other conditionals need sums over groups only, and these are drawn (:mod:`lmmlib.rotation`); b itself can be drawn
-afterwards, see :meth:`lmmlib.posterior.Draws.b`.
+afterwards, see :meth:`lmmlib.posterior.Draws.b`. Last, D is drawn once more in another way
+(:mod:`lmmlib.noncentred`), so that chains do not stay where it is small.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def sample(
     progress: bool | None = None,
     max_memory: float = MAX_MEMORY,
     *,
+    interweave: bool = True,
     unidentified: str = "error",
     drop: str | None = None,
 ) -> Draws:
@@ -83,6 +85,10 @@ def sample(
     max_memory : float
         Bytes that the run may take.
 
+    interweave : bool
+        Draw D a second time, given the standardised effects (:func:`lmmlib.noncentred.redraw_D`), in each sweep; in
+        half of them with several random columns. Chains then pass through a D near zero or near singular. False is the
+        textbook's sampler.
     unidentified : {"error", "allow"}
         Whether to go on when the data do not tell D and sigma2 apart, so that the priors alone decide.
     drop : {"dependent"}, optional
@@ -119,6 +125,7 @@ def sample(
         seed,
         progress,
         max_memory,
+        interweave=interweave,
         unidentified=unidentified,
     )
 
@@ -136,10 +143,11 @@ def sample_design(
     progress: bool | None = None,
     max_memory: float = MAX_MEMORY,
     *,
+    interweave: bool = True,
     unidentified: str = "error",
 ) -> Draws:
     """:func:`sample` for a design that is there already; its parameters."""
-    plan, rng = Plan.of(parametrisation, blocked), generator(seed)
+    plan, rng = Plan.of(parametrisation, blocked, interweave), generator(seed)
     counts = {"draws": draws, "chains": chains, "thin": thin}
     draws, chains, thin = (checked_count(name, value) for name, value in counts.items())
     warmup = checked_count("warmup", warmup, least=0)

@@ -10,11 +10,15 @@ the posterior as it is, and they are used in turn (Yu and Meng 2011).
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
-from lmmlib.conditionals import Model, State, at_beta, product_groups
+from lmmlib.conditionals import Model, State, at_beta, draw_normal, product_groups
 from lmmlib.entries import bartlett, cholesky, inverse_lower, product, square, transposed
+
+# Curvature that is added to a proposal, and taken back when it is accepted, as a share of what it has.
+LITTLE = 1e-10
 
 
 def redraw_D(rng: np.random.Generator, model: Model, state: State) -> State:
@@ -36,16 +40,17 @@ def redraw_D(rng: np.random.Generator, model: Model, state: State) -> State:
     -------
     State
     """
-    state = replace(state, F=lower(state.F) if not model.diagonal else state.F)
+    state = state if model.diagonal else replace(state, F=lower(state.F))
     u, spare = standardised_effects(rng, model, state)
     basis = lambda_basis(model)
     precision, linear = lambda_given_u(model, state, basis, u, spare)
-    now = entries_of(model, state.F)
-    root = np.linalg.inv(np.linalg.cholesky(precision))
-    z = np.einsum("cxy,cy->cx", root, linear) + rng.standard_normal(linear.shape)
-    new = np.einsum("cxy,cx->yc", root, z)
-    accept = np.log(rng.random(new.shape[1])) < log_prior(model, new) - log_prior(model, now)
-    kept = np.where(accept, new, now)
+    # Entries that the groups do not tell apart have a flat proposal; a hardly curved one can be drawn from.
+    little = LITTLE * np.trace(precision, axis1=1, axis2=2)
+    precision = precision + little[:, None, None] * np.eye(len(basis))
+    now, new = entries_of(model, state.F), draw_normal(rng, precision, linear)
+    both, chains = np.concatenate([new, now], axis=1), new.shape[1]
+    density = log_prior(model, both) + np.tile(little, 2) / 2 * (both**2).sum(axis=0)
+    kept = np.where(np.log(rng.random(chains)) < density[:chains] - density[chains:], new, now)
     F = np.einsum("eab,ec->abc", basis, kept)
     return replace(state, F=F, rates_D=draw_rates_D(rng, model, F))
 
@@ -73,20 +78,23 @@ def lambda_given_u(model: Model, state: State, basis, u, spare) -> tuple[np.ndar
     .. math:: P_{ef} = \frac1{\sigma^2}\sum_i\mathrm{tr}(B_e'Z_i'Z_iB_fu_iu_i'), \qquad
         l_e = \frac1{\sigma^2}\sum_iu_i'B_e'Z_i'(y_i - X_i\beta), \qquad \Lambda = \sum_e\lambda_eB_e
     """
-    data, k = model.data, len(basis)
-    residual = at_beta(data.ZtW, state.beta)
-    linear = np.einsum("eab,cab->ce", basis, np.einsum("acg,bcg->cab", residual, u))
-    ZtZ, every = data.of_groups(data.ZtZ)[:, :, 0], data.ZtZ[:, :, 0]
-    precision = np.zeros((len(linear), k, k))
-    for e in range(k):
-        for f in range(e, k):
-            with_data = np.einsum("as,abg,bt->stg", basis[e], ZtZ, basis[f])
-            without = np.einsum("as,abg,bt->stg", basis[e], every, basis[f])
-            value = np.einsum("stcg,stcg->c", np.broadcast_to(without[:, :, None], spare.shape), spare)
-            for s, t in np.argwhere(with_data.any(axis=2)):
-                value += np.einsum("g,cg,cg->c", np.broadcast_to(with_data[s, t], u.shape[2:]), u[s], u[t])
-            precision[:, e, f] = precision[:, f, e] = value
+    data, k, q = model.data, len(basis), len(u)
+    cross = np.einsum("acg,bcg->cab", at_beta(data.ZtW, state.beta), u)
+    # Of the products of an entry of Z_i'Z_i with one of u_i u_i'.
+    sums = _sums(data.of_groups(data.ZtZ), u[:, None] * u)
+    if spare.any():
+        sums = sums + _sums(data.ZtZ, spare)
+    pairs = np.einsum("eab,fcd->efacbd", basis, basis).reshape(k * k, -1)
+    precision = (pairs @ sums.reshape(q**4, -1)).reshape(k, k, -1).transpose(2, 0, 1)
+    linear = cross.reshape(-1, q * q) @ basis.reshape(k, -1).T
     return precision / state.sigma2[:, None, None], linear / state.sigma2[:, None]
+
+
+def _sums(M: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """Sums over the last axis of M (q, q, 1, n or 1) times U (q, q, C, n), each entry with each: (q * q, q * q * C)."""
+    if M.shape[-1] == 1:
+        U = U.sum(axis=-1, keepdims=True)
+    return M.reshape(-1, M.shape[-1]) @ U.reshape(-1, U.shape[-1]).T
 
 
 def log_prior(model: Model, entries: np.ndarray) -> np.ndarray:
@@ -103,14 +111,16 @@ def log_prior(model: Model, entries: np.ndarray) -> np.ndarray:
                 own -= (prior.nu + 1) / 2 * np.log(prior.nu / d + prior.A[:, None] ** -2.0)
             return own.sum(axis=0)
         q = len(Rz)
-        L = np.einsum("eab,ec->cab", lambda_basis(model), entries)
+        L = np.zeros((entries.shape[1], q, q))
+        L[:, *triangle(q)] = entries.T
         pivots = np.log(np.abs(np.diagonal(L, axis1=1, axis2=2)))
-        root = np.linalg.solve(L, Rz)  # D^-1 = root'root in the formula's basis
-        of_columns = np.linalg.solve(L, model.columns)  # and for the columns that a half-t prior is about
         density = pivots @ (np.arange(q, 0, -1) - (prior.df + q + 1))
-        density -= np.einsum("cab,cad,bd->c", root, root, prior.scale) / 2
         if prior.nu:
-            density -= (prior.nu + q) / 2 * np.log(prior.nu * (of_columns**2).sum(axis=1) + prior.A**-2.0).sum(axis=1)
+            root = np.linalg.solve(L, model.columns)  # D^-1 = root'root for the columns that a half-t prior is about
+            density -= (prior.nu + q) / 2 * np.log(prior.nu * (root**2).sum(axis=1) + prior.A**-2.0).sum(axis=1)
+        else:
+            root = np.linalg.solve(L, Rz)  # and in the formula's basis
+            density -= np.einsum("cab,cad,bd->c", root, root, prior.scale) / 2
         return density
 
 
@@ -119,15 +129,28 @@ def lambda_basis(model: Model) -> np.ndarray:
     q = len(model.Rz)
     if model.diagonal:
         return np.array([np.outer(model.Rz[:, a], np.eye(q)[a]) for a in range(q)])
-    places = np.argwhere(np.tri(q))
-    return np.array([np.outer(np.eye(q)[a], np.eye(q)[b]) for a, b in places])
+    return _unit_matrices(q)
+
+
+@cache
+def triangle(q: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the entries of a lower triangle (q, q)."""
+    return np.tril_indices(q)
+
+
+@cache
+def _unit_matrices(q: int) -> np.ndarray:
+    """A matrix (q, q) for each of these entries: one there, zero elsewhere."""
+    out = np.zeros((q * (q + 1) // 2, q, q))
+    out[np.arange(len(out)), *triangle(q)] = 1
+    return out
 
 
 def entries_of(model: Model, F: np.ndarray) -> np.ndarray:
     """Entries (k, C) of a factor (q, q, C) that is a combination of the basis."""
     if model.diagonal:
-        return np.diagonal(np.linalg.solve(model.Rz, F.transpose(2, 0, 1)), axis1=1, axis2=2).T
-    return F[np.tril_indices(len(F))]
+        return np.einsum("aac->ac", F) / np.diag(model.Rz)[:, None]
+    return F[triangle(len(F))]
 
 
 def lower(F: np.ndarray) -> np.ndarray:
@@ -139,5 +162,7 @@ def lower(F: np.ndarray) -> np.ndarray:
 
 def draw_rates_D(rng, model: Model, F: np.ndarray) -> np.ndarray:
     """Scales of the prior given D, (q, C)."""
+    if model.diagonal:
+        return model.D.draw_rates(rng, entries_of(model, F) ** -2.0, 1)
     root = np.linalg.solve(F.transpose(2, 0, 1), model.columns)
-    return model.D.draw_rates(rng, (root**2).sum(axis=1).T, 1 if model.diagonal else len(F))
+    return model.D.draw_rates(rng, (root**2).sum(axis=1).T, len(F))

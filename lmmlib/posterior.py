@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -131,7 +130,7 @@ class Draws:
         """Mean, sd, quantiles, Monte Carlo error of the mean, effective sample sizes and R-hat of each parameter.
 
         Equations :eq:`mcmc-effective-sample-size` and :eq:`r-hat` of the book, as ArviZ computes them: of ranks, chains
-        split.
+        split. Without ArviZ they are rougher, and there is no ``ess_tail``: :func:`of_halves`.
 
         Parameters
         ----------
@@ -195,8 +194,8 @@ class Draws:
         return "\n".join(lines + self._not_mixed(shown))
 
     def _not_mixed(self, frame: pd.DataFrame) -> list[str]:
-        """A line that says so where R-hat is above 1.01, if ArviZ is there to tell."""
-        if self.chains < 2 or find_spec("arviz") is None:
+        """A line that says so where R-hat is above 1.01."""
+        if self.chains < 2 or self.draws < 4:
             return []
         r_hat = diagnostics(frame, self.chains)["r_hat"]
         if not (r_hat > R_HAT).any():
@@ -208,8 +207,14 @@ class Draws:
 
 
 def diagnostics(frame: pd.DataFrame, chains: int) -> pd.DataFrame:
-    """Monte Carlo error, effective sample sizes and R-hat of the columns of a frame of draws, chain after chain."""
-    az = arviz()
+    """Monte Carlo error, effective sample sizes and R-hat of the columns of a frame of draws, chain after chain.
+
+    Those of ArviZ; where it is not installed, those of :func:`of_halves`.
+    """
+    try:
+        az = arviz()
+    except ParameterError:
+        return of_halves(frame, chains)
     values = {str(k): frame[name].to_numpy().reshape(chains, -1) for k, name in enumerate(frame)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one chain, or a parameter that does not move: NaN says it; many short chains
@@ -221,6 +226,23 @@ def diagnostics(frame: pd.DataFrame, chains: int) -> pd.DataFrame:
             "r_hat": az.rhat(data),
         }
     return pd.DataFrame({k: [float(v[str(j)]) for j in range(frame.shape[1])] for k, v in found.items()}, frame.columns)
+
+
+def of_halves(frame: pd.DataFrame, chains: int) -> pd.DataFrame:
+    r"""The same from the means and variances of halves of chains, without ArviZ; rougher, and no ``ess_tail``.
+
+    R-hat is :eq:`r-hat` of the book. The effective sample size is that for which the means of the halves would differ
+    as they do: :math:`S\hat\sigma^2/B`, at most the number of draws S.
+    """
+    half = len(frame) // chains // 2
+    values = frame.to_numpy().reshape(chains, -1, frame.shape[1])[:, : 2 * half].reshape(2 * chains, half, -1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        within = values.var(axis=1, ddof=1).mean(axis=0)
+        between = half * values.mean(axis=1).var(axis=0, ddof=1)
+        total = (half - 1) / half * within + between / half
+        ess = np.minimum(2 * chains * half * total / between, len(frame))
+        quality = {"mcse": np.sqrt(total / ess), "ess_bulk": ess, "ess_tail": np.nan, "r_hat": np.sqrt(total / within)}
+    return pd.DataFrame(quality, frame.columns)
 
 
 def arviz():

@@ -18,7 +18,8 @@ from lmmlib.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, N
 from lmmlib.responses import Responses
 
 STANDARD, ALTERNATING, CENTRED = Plan(False, True), Plan(False, False), Plan(True, False)
-PLANS = {"standard": STANDARD, "alternating": ALTERNATING, "centred": CENTRED}
+INTERWOVEN = Plan(False, True, True)
+PLANS = {"standard": STANDARD, "alternating": ALTERNATING, "centred": CENTRED, "interwoven": INTERWOVEN}
 
 
 def groups(q, diagonal=False, equal=True, seed=4):

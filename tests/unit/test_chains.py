@@ -16,9 +16,10 @@ def model(cross):
 @pytest.mark.parametrize(
     ("arguments", "plan"),
     [
-        (("standard", None), Plan(centred=False, blocked=True)),
-        (("standard", False), Plan(centred=False, blocked=False)),
-        (("centred", None), Plan(centred=True, blocked=False)),
+        (("standard", None), Plan(centred=False, blocked=True, interweave=True)),
+        (("standard", False), Plan(centred=False, blocked=False, interweave=True)),
+        (("centred", None), Plan(centred=True, blocked=False, interweave=True)),
+        (("centred", None, False), Plan(centred=True, blocked=False, interweave=False)),
     ],
 )
 def test_plans(arguments, plan):

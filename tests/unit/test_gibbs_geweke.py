@@ -7,11 +7,12 @@ conditionals are such as are easily written by mistake; they give 5.6 to 170.
 import numpy as np
 import pytest
 
-from lmmlib import chains, conditionals
-from tests.unit.joint import ALTERNATING, CASES, CENTRED, RUNS, STANDARD, calibration, geweke
+from lmmlib import chains, conditionals, noncentred
+from tests.unit.joint import ALTERNATING, CASES, CENTRED, INTERWOVEN, RUNS, STANDARD, calibration, geweke
 
 right_sigma2, right_D, right_beta = conditionals.sigma2_given_rest, conditionals.D_given_b, chains.beta_given_data
 right_gamma, right_effects = chains.beta_given_gamma, conditionals.effects_given_beta
+right_lambda = noncentred.lambda_given_u
 
 
 @pytest.mark.parametrize(("one", "plan"), RUNS)
@@ -48,6 +49,10 @@ def effects_not_shrunken(model, state, H):
     return 1.3 * mean, H
 
 
+def move_with_effects_three_times_too_large(model, state, basis, u, spare):
+    return right_lambda(model, state, basis, 3 * u, 9 * spare)
+
+
 WRONG = [
     (conditionals, "sigma2_given_rest", sigma2_with_effects_counted_as_fixed, "normal-gamma-wishart", STANDARD),
     (conditionals, "sigma2_given_rest", sigma2_with_effects_counted_as_fixed, "zellner", CENTRED),
@@ -57,6 +62,14 @@ WRONG = [
     (chains, "beta_given_data", beta_ignores_groups, "normal-gamma-wishart", STANDARD),
     (chains, "beta_given_gamma", beta_with_a_quarter_of_the_variance, "normal-gamma-wishart", CENTRED),
     (conditionals, "effects_given_beta", effects_not_shrunken, "intercept gamma", ALTERNATING),
+    (noncentred, "lambda_given_u", move_with_effects_three_times_too_large, "intercept gamma", INTERWOVEN),
+    (
+        noncentred,
+        "lambda_given_u",
+        move_with_effects_three_times_too_large,
+        "intercept huang-wand, unequal",
+        INTERWOVEN,
+    ),
 ]
 
 

@@ -1,5 +1,7 @@
 """Draws: shapes, labels, summaries against ArviZ called by hand, conversion."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from lmmlib import clone, posterior
 from lmmlib.errors import ParameterError
 from lmmlib.gibbs import sample
-from lmmlib.posterior import readable
+from lmmlib.posterior import diagnostics, readable
 
 
 @pytest.fixture
@@ -109,15 +111,6 @@ def test_arviz_without_random_effects(frame):
     assert sorted(data.data_vars) == ["beta", "sigma2"]
 
 
-def test_without_arviz(drawn, monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "arviz", None)
-    with pytest.raises(ParameterError, match="needs ArviZ"):
-        drawn.summary()
-    assert "week" in repr(drawn)  # which needs none
-
-
 def test_text(drawn):
     lines = repr(drawn).splitlines()
     assert lines[0] == "Draws: lead ~ week + (week | child)"
@@ -161,3 +154,38 @@ def test_columns_with_confusing_names(frame):
 def test_diagnostics_of_a_constant():
     table = posterior.diagnostics(pd.DataFrame({"x": np.ones(40)}), 2)
     assert table.shape == (1, 4)
+
+
+def test_without_arviz_nothing_raises(drawn, frame, monkeypatch):
+    """Rougher diagnostics in the place of ArviZ's: texts, tables, verdicts and predictions are there all the same."""
+    rng = np.random.default_rng(3)
+    many = pd.DataFrame({"white": rng.normal(size=8000), "slow": 0.0})
+    for t in range(1, 8000):
+        many.loc[t, "slow"] = 0.9 * many.loc[t - 1, "slow"] * (t % 100 > 0) + rng.normal()
+    cloned = clone("lead ~ week + (1 | child)", frame, (1, 20), draws=100, chains=20, seed=2)
+    with_arviz = diagnostics(many, 80), drawn.summary(), cloned.verdicts()
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    for attribute in ("_summaries",):
+        cloned.__dict__.pop(attribute)
+    quality = diagnostics(many, 80)
+    np.testing.assert_allclose(quality["r_hat"], with_arviz[0]["r_hat"], atol=0.02)
+    np.testing.assert_allclose(quality["ess_bulk"], with_arviz[0]["ess_bulk"], rtol=0.8)
+    np.testing.assert_allclose(quality["mcse"], with_arviz[0]["mcse"], rtol=0.4)
+    table = drawn.summary()
+    assert table["ess_tail"].isna().all()
+    pd.testing.assert_frame_equal(table.iloc[:, :4], with_arviz[1].iloc[:, :4])
+    assert cloned.verdicts()["verdict"].tolist() == with_arviz[2]["verdict"].tolist()
+    assert "verdict" in repr(cloned) and "Draws" in repr(drawn) and "Draws" in repr(drawn.extend(5))
+    assert len(cloned.table()) == 8 and len(cloned.diagnostics()) == 2
+    assert len(cloned.predict(100, rng).b) == frame["child"].nunique()
+    with pytest.raises(ParameterError, match="needs ArviZ"):
+        drawn.to_arviz()
+
+
+def test_chains_that_disagree_are_seen_without_arviz(monkeypatch):
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    rng = np.random.default_rng(4)
+    apart = pd.DataFrame({"x": np.repeat([0.0, 3.0], 500) + rng.normal(size=1000)})
+    assert diagnostics(apart, 2).loc["x", "r_hat"] > 1.5 and diagnostics(apart, 2).loc["x", "ess_bulk"] < 10
+    drift = pd.DataFrame({"x": np.linspace(0, 3, 1000) + 0.1 * rng.normal(size=1000)})
+    assert diagnostics(drift, 1).loc["x", "r_hat"] > 1.5
