@@ -17,8 +17,9 @@ import numpy as np
 from lmmlib.conditionals import Model, State, at_beta, draw_normal, product_groups
 from lmmlib.entries import bartlett, cholesky, inverse_lower, product, square, transposed
 
-# Curvature that is added to a proposal, and taken back when it is accepted, as a share of what it has.
-LITTLE = 1e-10
+# Curvature that is added to a proposal, and taken back when it is accepted, as a share of what it has; the groups,
+# clones counted, from which there is nothing to mend, while what is taken back would hold chains where they start.
+LITTLE, ENOUGH = 1e-12, 1000
 
 
 def redraw_D(rng: np.random.Generator, model: Model, state: State) -> State:
@@ -44,8 +45,8 @@ def redraw_D(rng: np.random.Generator, model: Model, state: State) -> State:
     u, spare = standardised_effects(rng, model, state)
     basis = lambda_basis(model)
     precision, linear = lambda_given_u(model, state, basis, u, spare)
-    # Entries that the groups do not tell apart have a flat proposal; a hardly curved one can be drawn from.
-    little = LITTLE * np.trace(precision, axis1=1, axis2=2)
+    # Entries that few groups do not tell apart have a flat proposal; a hardly curved one can be drawn from.
+    little = (LITTLE if model.data.n_groups < ENOUGH else 0.0) * np.trace(precision, axis1=1, axis2=2)
     precision = precision + little[:, None, None] * np.eye(len(basis))
     now, new = entries_of(model, state.F), draw_normal(rng, precision, linear)
     both, chains = np.concatenate([new, now], axis=1), new.shape[1]

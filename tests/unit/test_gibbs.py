@@ -215,7 +215,7 @@ def test_one_observation_in_each_group():
     """Only the sum of tau2 and sigma2 is in the likelihood; its posterior does not care how the two are split."""
     rng = np.random.default_rng(7)
     frame = pd.DataFrame({"g": np.arange(60), "y": rng.normal(3, 1.3, size=60)})
-    drawn = sample("y ~ 1 + (1 | g)", frame, draws=1500, chains=60, seed=8)
+    drawn = sample("y ~ 1 + (1 | g)", frame, draws=1500, chains=60, seed=8, **ALLOW)
     exact = {}
     A = drawn.priors.sigma.scale, drawn.priors.D.scale[0]
     s = np.exp(np.linspace(-9, 3, 300))

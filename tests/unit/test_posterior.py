@@ -162,11 +162,10 @@ def test_without_arviz_nothing_raises(drawn, frame, monkeypatch):
     many = pd.DataFrame({"white": rng.normal(size=8000), "slow": 0.0})
     for t in range(1, 8000):
         many.loc[t, "slow"] = 0.9 * many.loc[t - 1, "slow"] * (t % 100 > 0) + rng.normal()
-    cloned = clone("lead ~ week + (1 | child)", frame, (1, 20), draws=100, chains=20, seed=2)
+    cloned = clone("lead ~ week + (1 | child)", frame, (1, 20), draws=500, chains=20, seed=2)
     with_arviz = diagnostics(many, 80), drawn.summary(), cloned.verdicts()
     monkeypatch.setitem(sys.modules, "arviz", None)
-    for attribute in ("_summaries",):
-        cloned.__dict__.pop(attribute)
+    cloned.__dict__.pop("_summaries")
     quality = diagnostics(many, 80)
     np.testing.assert_allclose(quality["r_hat"], with_arviz[0]["r_hat"], atol=0.02)
     np.testing.assert_allclose(quality["ess_bulk"], with_arviz[0]["ess_bulk"], rtol=0.8)

@@ -18,6 +18,7 @@ RANDOM = {"rng", "seed", "random_state"}
 STEPS = {
     *("bootstrap.checked_rng", "bootstrap.refits", "chains.advance", "chains.beta_and_effects", "chains.start"),
     *("chains.sweep", "cloning.run", "conditionals.draw_D", "conditionals.draw_beta", "conditionals.draw_effects"),
+    "conditionals.draw_normal",
     *("conditionals.draw_sigma2", "draws.responses", "entries.bartlett", "entries.inverse_wishart_factor"),
     *("gibbs.generator", "intervals.bootstrap_draws", "noncentred.draw_rates_D", "noncentred.redraw_D"),
     *("noncentred.standardised_effects", "parameters.checked_rng", "prediction_errors.bootstrap_errors"),
