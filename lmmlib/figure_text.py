@@ -78,7 +78,7 @@ def _axes(ax: Axes, number: int, names: dict[str, str]) -> list[str]:
     for artist in (*ax.lines, *ax.collections, *ax.patches):
         if artist.get_visible():
             kinds.setdefault(_kind(artist, names), []).extend(_points(artist))
-    lines = ["; ".join(head)] + [f"  {kind}: {_extent(parts, x, y)}" for kind, parts in kinds.items()]
+    lines = ["; ".join(head)] + [f"  {kind}{_extent(parts, x, y)}" for kind, parts in kinds.items()]
     for image in ax.images:
         M = np.ma.filled(np.ma.asarray(image.get_array(), float), np.nan)
         ends = (M.flat[0], M.flat[-1], np.nanmin(M), np.nanmax(M), np.nanmean(M))
@@ -133,7 +133,7 @@ def _kind(artist, names: dict[str, str]) -> str:
         shades = list(dict.fromkeys(_colour(c, names) for c in colours))
         what = {LineCollection: "lines", PathCollection: "points", Quiver: "arrows"}.get(type(artist), "area")
         if isinstance(artist, ContourSet):
-            what = f"contours at {', '.join(map(_short, artist.levels))},"
+            what = f"contours at {', '.join(map(_short, artist.levels))}:"
         return f"{what} {', '.join(shades) if len(shades) < 4 else f'{len(shades)} colours'}"
     return f"{type(artist).__name__.lower()} {_colour(artist.get_facecolor(), names)}"
 
@@ -163,9 +163,11 @@ def _points(artist) -> list[np.ndarray]:
 
 def _extent(parts: list[np.ndarray], x: Callable, y: Callable) -> str:
     """How many parts and points, the first and the last point, and the mean."""
-    points = np.concatenate(parts) if parts else np.empty((0, 2))
+    if not parts:
+        return ""
+    points = np.concatenate(parts)
     there = points[np.isfinite(points).all(axis=1)]
-    count = f"{len(parts)} of {len(points)} points"
+    count = f": {len(parts)} of {len(points)} points"
     if not len(there):
         return count
     first, last, mean = (f"({x(p[0])}, {y(p[1])})" for p in (there[0], there[-1], there.mean(axis=0)))
