@@ -5,8 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-numbers clean distclean help lint \
-  code notebooks pages
+.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-numbers clean distclean help lint code notebooks pages validate
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -46,12 +45,15 @@ test: $(READY)  ## Check everything: style, lmmlib, every notebook, the book in 
 fuzz: $(READY)  ## Try 20,000 random formulas, most of them broken (about half an hour)
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest tests/property/test_formulas.py -n 2
 
+validate: $(READY)  ## Plant faults one by one: does a check notice each? (about 10 minutes) Some: FAULTS=figure
+	@$(BIN)/python -m tests.validate.plant $(FAULTS)
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 code: $(READY)
-	$(BIN)/pytest tests/unit tests/oracle tests/property tests/equations tests/notebooks -n 2
+	$(BIN)/pytest tests/unit tests/oracle tests/property tests/equations tests/notebooks tests/validate -n 2
 
 notebooks: $(READY)
 	$(BIN)/pytest --nbval --nbval-current-env chapters -n 2 --dist loadscope

@@ -190,3 +190,5 @@ def test_mean_band(m, rng):
     reach = t.ppf(0.975, nu) * np.sqrt(x @ m.Phi @ x)
     row = lmmlib.predict_mean(lmmlib.gls(m.cross, *m.args), x[None], df=nu).iloc[0]
     assert_allclose([x @ m.betahat - reach, x @ m.betahat + reach], [row["lower"], row["upper"]])
+    row, reach = lmmlib.predict_mean(lmmlib.gls(m.cross, *m.args), x[None]).iloc[0], 1.959963984540054 * row["se"]
+    assert_allclose([x @ m.betahat - reach, x @ m.betahat + reach], [row["lower"], row["upper"]])

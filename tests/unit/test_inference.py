@@ -227,18 +227,19 @@ def test_rows_that_are_tested_together_have_the_limits_of_each_alone(cross, df):
 
 
 def test_a_direction_of_at_most_two_df_leaves_two_in_all():
-    """The pooled F has no mean then: independent directions of 1.5 and 40 df, and of 3 and 40 as the control."""
+    """The pooled F has no mean then, of however many: directions of 1.5 and 40 df, and of 3 and 40 as the control."""
 
-    def pooled(first):
+    def pooled(*df):
         """2 var^2 / g'Ag is nu when g is var sqrt(2 / nu)."""
-        variances, P = np.array([1.0, 2.0]), np.zeros((2, 2, 2))
-        for k, nu in enumerate((first, 40.0)):
-            P[k, k, k] = np.sqrt(2 / nu) / variances[k]
-        return _satterthwaite(SimpleNamespace(Phi=np.diag(variances), P=P), np.eye(2), np.eye(2))
+        k = len(df)
+        variances, P = np.arange(1.0, k + 1), np.zeros((k, k, k))
+        for j, nu in enumerate(df):
+            P[j, j, j] = np.sqrt(2 / nu) / variances[j]
+        return _satterthwaite(SimpleNamespace(Phi=np.diag(variances), P=P), np.eye(k), np.eye(k))
 
-    assert pooled(1.5) == pooled(2.0) == 2.0
+    assert pooled(1.5, 40.0) == pooled(2.0, 40.0) == pooled(1.5, 40.0, 40.0) == 2.0
     E = 3 / 1 + 40 / 38
-    assert pooled(3.0) == pytest.approx(2 * E / (E - 2), rel=1e-12)
+    assert pooled(3.0, 40.0) == pytest.approx(2 * E / (E - 2), rel=1e-12)
 
 
 def test_scale_and_rows_of_l_do_not_matter(cross):

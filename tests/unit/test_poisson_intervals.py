@@ -60,6 +60,8 @@ def test_covariance_is_minus_the_inverse():
     assert np.isnan(covariance(-H)).all()
     flat = covariance(np.diag([-4.0, 0.0]))
     assert_allclose(flat, np.diag([0.25, 0.0]))
+    # A fixed effect in tiny units beside another: small curvature is not none.
+    assert_allclose(covariance(np.diag([-1e-14, -1.0]), 1), np.diag([1e14, 1.0]), rtol=1e-12)
 
 
 def test_intervals_cover():

@@ -1,0 +1,585 @@
+"""The faults that `make validate` plants, such as a careless author or maintainer makes.
+
+Each finds its place by what stands there, or draws one of all places of its kind with a seed, so that modules and
+chapters may move. One that no longer finds its place is an error of this list: write it anew.
+"""
+
+import hashlib
+import json
+import re
+
+from tests.notebooks.conftest import load_tool
+from tests.validate.plant import NBVAL, Fault, PlaceNotFound, one_of
+
+LIBRARY = "lmmlib/*.py"
+LOCKED = ("tests/equations/test_lock.py::test_the_book_is_as_locked",)
+NUMBERS = ("tests/notebooks/test_numbers.py",)
+FIGURES = ("tests/notebooks/test_figures.py",)
+FACTS = ("tests/unit/test_data_facts.py",)
+RULES = ("tests/notebooks/test_chapters.py",)
+quoted = load_tool("quoted")
+
+
+def text(pattern, old, new):
+    return lambda tree: tree.text(pattern, old, new)
+
+
+def code(name, old, new, check):
+    """A changed line of lmmlib; checks are in tests/."""
+    return Fault("code", name, text(LIBRARY, old, new), (f"tests/{check}",))
+
+
+CODE = [
+    code(
+        "the intraclass correlation upside down",
+        "return tau2 / (tau2 + checked_sigma2(sigma2))",
+        "return checked_sigma2(sigma2) / (tau2 + sigma2)",
+        "equations/test_moments.py::test_icc",
+    ),
+    code(
+        "a sign in Woodbury's identity",
+        "(np.eye(len(Z)) - ZL @",
+        "(np.eye(len(Z)) + ZL @",
+        "equations/test_moments.py::test_woodbury",
+    ),
+    code(
+        "log sigma2 times n_i for n_i - q",
+        "(n_i - q) * np.log(sigma2)",
+        "n_i * np.log(sigma2)",
+        "equations/test_moments.py::test_woodbury",
+    ),
+    code(
+        "a factor 2 lost in the information",
+        "(2 * traceK - traceK2)",
+        "(traceK - traceK2)",
+        "equations/test_gls.py::test_information_variance",
+    ),
+    code(
+        "a lower power of the inverse",
+        'Q[r, -1] = np.einsum("gqa,gqb->ab", EM1[r], ZV2W)',
+        'Q[r, -1] = np.einsum("gqa,gqb->ab", EM1[r], ZV1W)',
+        "equations/test_reml.py::test_reml_information",
+    ),
+    code(
+        "the residual variance left out",
+        "z, checked_D(D, z.shape[1]), z) + checked_sigma2(sigma2)",
+        "z, checked_D(D, z.shape[1]), z)",
+        "equations/test_moments.py::test_functions_of_time",
+    ),
+    code(
+        "one-sided quantile in a band",
+        "quantile = norm.ppf((1 + level) / 2) if df is None",
+        "quantile = norm.ppf(level) if df is None",
+        "equations/test_inference.py::test_mean_band",
+    ),
+    code(
+        "limits of rows tested together by F",
+        "reach = (norm.ppf((1 + level) / 2) if np.isinf(df) else t.ppf((1 + level) / 2, df)) * se",
+        "reach = (norm.ppf((1 + level) / 2) if np.isinf(df) or len(L) > 1 else t.ppf((1 + level) / 2, df)) * se",
+        "unit/test_inference.py::test_rows_that_are_tested_together_have_the_limits_of_each_alone",
+    ),
+    code(
+        "df of pooled rows by their number",
+        "return 2.0\n    total",
+        "return float(len(each))\n    total",
+        "unit/test_inference.py::test_a_direction_of_at_most_two_df_leaves_two_in_all",
+    ),
+    code(
+        "standard deviation with n for n - 1",
+        "np.std(ratios, ddof=1)",
+        "np.std(ratios)",
+        "unit/test_poisson_dispersion.py::test_simulated_z_and_p_by_hand",
+    ),
+    code(
+        "last chunk of the null law too long",
+        "chunk = min(CHUNK, size - first)",
+        "chunk = CHUNK",
+        "unit/test_chunk_sizes.py",
+    ),
+    code(
+        "failed refits counted in the Monte Carlo error",
+        "np.sqrt(p * (1 - p) / len(draws))",
+        "np.sqrt(p * (1 - p) / (len(draws) + n_failed))",
+        "unit/test_failed_refits.py",
+    ),
+    code(
+        "failed refits kept",
+        "good = np.flatnonzero(~fits.failed)\n    if not",
+        "good = np.arange(len(fits.failed))\n    if not",
+        "unit/test_failed_refits.py",
+    ),
+    code("the seed does not reach PyMC", "cores=1, seed=seed, progress", "cores=1, progress", "unit/test_seeds.py"),
+    code(
+        "variance of effects about zero",
+        "shift = mean.mean(axis=1) if shift is None else shift",
+        "shift = 0 * mean.mean(axis=1) if shift is None else shift",
+        "unit/test_random_effects.py::test_effects_far_from_zero_keep_their_sd",
+    ),
+    code(
+        "one variable not thinned for ArviZ",
+        '"sigma2": self.sigma2[:, ::thin]}',
+        '"sigma2": self.sigma2[:, : len(self.sigma2[0, ::thin])]}',
+        "unit/test_posterior.py::test_thinned_draws_are_the_same_ones_in_every_variable",
+    ),
+    code(
+        "a Hessian whose units matter",
+        "unit = 1 / np.sqrt(np.where(own, size, rest or 1.0))",
+        "unit = np.ones(len(size))",
+        "unit/test_poisson_intervals.py",
+    ),
+]
+
+# --- mathematics ---
+
+EQUATION = re.compile(r"\$\$(?P<body>(?:(?!\$\$).)+?)\$\$\s*\((?P<label>[\w-]+)\)", re.S)
+THEOREM = re.compile(r"^(?P<fence>`{3,})\{prf:(?!proof)\w+\}(?P<body>.*?)^(?P=fence)\s*$", re.S | re.M)
+
+
+def statement(seed, pattern, old, new, label=""):
+    """Change the first `old` of one of the equations, or theorems, that have it."""
+
+    def plant(tree):
+        places = [
+            (path, cell["id"], match.span("body"))
+            for path, _, cell in tree.cells("markdown")
+            for match in pattern.finditer(cell["source"])
+            if old in match["body"] and label in match[0]
+        ]
+        path, found, (start, end) = one_of(seed, places)
+        for other, notebook, cell in tree.cells("markdown"):
+            if (other, cell["id"]) == (path, found):
+                source = cell["source"]
+                cell["source"] = source[:start] + source[start:end].replace(old, new, 1) + source[end:]
+                tree.save(path, notebook)
+                return
+
+    return plant
+
+
+STATEMENTS = [
+    ("a plus is a minus", 1, EQUATION, " + ", " - "),
+    ("a minus is a plus", 2, EQUATION, " - ", " + "),
+    ("a fraction upside down", 3, EQUATION, r"\frac{\tau^2}", r"\frac{\sigma^2}"),
+    ("a hat is lost", 4, EQUATION, r"\hat\beta", r"\beta"),
+    ("a transpose is lost", 5, EQUATION, "X_i'", "X_i"),
+    ("an inverse is lost", 6, EQUATION, "V^{-1}", "V"),
+    ("the restricted log-likelihood's sign", 7, EQUATION, "-", "+", "(restricted-loglik)"),
+    ("an inequality reversed", 8, THEOREM, r"\ge", r"\le"),
+    ("another inequality reversed", 9, THEOREM, r"\le", r"\ge"),
+    ("for all is for some", 10, THEOREM, "every", "some"),
+    ("a sign in a theorem", 11, THEOREM, " - ", " + "),
+]
+MATHEMATICS = [Fault("mathematics", name, statement(*where), LOCKED) for name, *where in STATEMENTS]
+IN_GLOSSARY = ("tests/equations/test_lock.py::test_glossary_says_what_the_equations_say",)
+GLOSSARY = "chapters/glossary.md"
+MATHEMATICS += [
+    Fault("glossary", "the ICC upside down", text(GLOSSARY, r"$\frac{\tau^2}", r"$\frac{\sigma^2}"), IN_GLOSSARY),
+    Fault(
+        "glossary",
+        "a sign under the fraction of the ICC",
+        text(GLOSSARY, r"{\tau^2 + \sigma^2}", r"{\tau^2 - \sigma^2}"),
+        IN_GLOSSARY,
+    ),
+]
+
+# --- numbers and words of the text ---
+
+
+def sentences(tree):
+    """(path, id of the cell, sentence, its decimals) of sentences that stand in one line of Markdown as they are."""
+    for path, _, cell in tree.cells("markdown"):
+        for sentence in quoted.sentences(cell["source"]):
+            numbers = quoted.DECIMAL.findall(sentence)
+            if numbers and sentence in cell["source"]:
+                yield path, cell["id"], sentence, numbers
+
+
+def sentence(seed, change):
+    """Change a sentence that quotes decimals; `change` returns it changed, or None where it does not apply."""
+
+    def plant(tree):
+        places = [
+            (path, one, changed) for path, _, one, numbers in sentences(tree) if (changed := change(one, numbers))
+        ]
+        path, old, new = one_of(seed, places)
+        for other, notebook, cell in tree.cells("markdown"):
+            if other == path and old in cell["source"]:
+                cell["source"] = cell["source"].replace(old, new, 1)
+                tree.save(path, notebook)
+                return
+
+    return plant
+
+
+def digit(one, numbers):
+    number = numbers[-1]
+    return one.replace(number, number[:-1] + str((int(number[-1]) + 1) % 10), 1)
+
+
+def point(one, numbers):
+    number = numbers[0]
+    whole, _, rest = number.partition(".")
+    return one.replace(number, f"{whole}{rest[0]}.{rest[1:]}", 1) if len(rest) > 1 else None
+
+
+def swapped(one, numbers):
+    if len(set(numbers)) < 2:
+        return None
+    first, second = numbers[0], next(n for n in numbers if n != numbers[0])
+    return one.replace(first, "\0", 1).replace(second, first, 1).replace("\0", second, 1)
+
+
+def other_word(pairs):
+    both = dict(pairs) | {b: a for a, b in pairs}
+    pattern = re.compile(rf"\b({'|'.join(both)})\b")
+    return lambda one, numbers: pattern.sub(lambda m: both[m[0]], one, count=1) if pattern.search(one) else None
+
+
+PROSE = [
+    ("a digit", 1, digit),
+    ("a digit elsewhere", 2, digit),
+    ("a decimal point that moved", 3, point),
+    ("two numbers in each other's place", 4, swapped),
+    ("placebo and succimer beside a number", 5, other_word([("placebo", "succimer")])),
+    ("more and less beside a number", 6, other_word([("more", "less"), ("larger", "smaller"), ("above", "below")])),
+]
+TEXT = [Fault("number in prose", name, sentence(seed, change), NUMBERS) for name, seed, change in PROSE]
+
+# --- figures ---
+
+
+def words(figure, part, old, new):
+    """Change the caption or the alternative text ("figure", "caption") of a figure."""
+
+    def plant(tree):
+        for path, notebook, cell in tree.cells("code"):
+            settings = cell["metadata"].get("mystnb", {})
+            if settings.get("figure", {}).get("name") == figure and old in settings[part[0]][part[1]]:
+                settings[part[0]][part[1]] = settings[part[0]][part[1]].replace(old, new, 1)
+                tree.save(path, notebook)
+                return
+        raise PlaceNotFound(f"{figure} has no {old!r} in its {part[1]}")
+
+    return plant
+
+
+CAPTION, ALT = ("figure", "caption"), ("image", "alt")
+WORDS = [
+    ("a caption says which is solid", "fig-pooling", CAPTION, "Dashed: complete", "Solid: complete"),
+    ("left and right in a caption", "fig-remedy", CAPTION, "Left: the residual", "Right: the residual"),
+    ("an alternative text counts panels", "fig-spaghetti", ALT, "Two panels", "Three panels"),
+    ("a curve that falls is said to rise", "fig-effective-size", ALT, "curves fall", "curves rise"),
+    ("a number in a caption", "fig-week-correlation", CAPTION, "0.76 to 0.87", "0.67 to 0.87"),
+]
+TEXT += [Fault("caption", name, words(*where), NUMBERS if "number" in name else FIGURES) for name, *where in WORDS]
+
+
+def redrawn(old, new):
+    """Change the code of a figure and execute its chapter, as an author does."""
+    return lambda tree: tree.execute(tree.cell(old, new))
+
+
+SPAGHETTI = 'arm = tlc[tlc["treatment"] == name]\n    plots.spaghetti('
+DRAWN = [
+    (
+        "a wrong unit on an axis",
+        'ylabel="residual (µg/dL)",\n       xlabel="children',
+        'ylabel="residual (mm)",\n       xlabel="children',
+    ),
+    (
+        "placebo children in the succimer panel",
+        SPAGHETTI,
+        SPAGHETTI.replace("== name", '== "placebo"'),
+    ),
+    (
+        "the arms' panels in each other's place",
+        SPAGHETTI,
+        SPAGHETTI.replace("== name", "!= name"),
+    ),
+    ("the arms' colours swapped", "colour=plots.LEVELS[name].colour,\n                    label", None),
+    ("a line is missing", 'ax.plot(np.arange(100), child_means, "-", color="black"', None),
+    ("a level line in another place", "for height in (-limit, limit):", "for height in (-limit, 0.5 * limit):"),
+]
+DRAWN[3] = (
+    *DRAWN[3][:2],
+    DRAWN[3][1].replace("LEVELS[name]", 'LEVELS["succimer" if name == "placebo" else "placebo"]'),
+)
+DRAWN[4] = (*DRAWN[4][:2], DRAWN[4][1].replace("np.arange(100), child_means", "[], []"))
+PICTURES = [Fault("figure", name, redrawn(old, new), FIGURES) for name, old, new in DRAWN]
+
+# --- stored outputs and cells ---
+
+
+def printed(old, change, only=""):
+    """Falsify the stored output of the cell that holds a piece of source, and compare its notebook by nbval."""
+
+    def plant(tree):
+        for path, notebook, cell in tree.cells("code"):
+            if old in cell["source"]:
+                change(cell)
+                tree.save(path, notebook)
+                return () if only else (*NBVAL, path.relative_to(tree.folder).as_posix())
+        raise PlaceNotFound(f"no cell has {old!r}")
+
+    return plant
+
+
+def other_digit(cell):
+    """The last digit of the last decimal of the text that the cell has stored."""
+    for output in cell["outputs"]:
+        holder = output if "text" in output else output["data"]
+        key = "text" if "text" in output else "text/plain"
+        shown = "".join(holder[key])
+        *_, last = re.finditer(r"\d+\.\d+", shown)
+        shown = shown[: last.end() - 1] + str((int(shown[last.end() - 1]) + 1) % 10) + shown[last.end() :]
+        holder[key] = shown.splitlines(keepends=True)
+
+
+def a_row_less(cell):
+    for output in cell["outputs"]:
+        holder = output if "text" in output else output["data"]
+        key = "text" if "text" in output else "text/plain"
+        holder[key] = "".join(holder[key]).splitlines(keepends=True)[:-1]
+
+
+def ignored(cell):
+    other_digit(cell)
+    cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "nbval-ignore-output"]
+
+
+def by_comment(cell):
+    other_digit(cell)
+    cell["source"] = "# NBVAL_IGNORE_OUTPUT\n" + cell["source"]
+
+
+def never_executed(cell):
+    cell["outputs"], cell["execution_count"] = [], None
+
+
+FRONT = 'report.show("100,000 groups, one mean each, all within"'
+TWO_SAMPLE = "def two_sample(a, b):"
+OUTPUTS = [
+    Fault("output", "a digit that was printed", printed(FRONT, other_digit)),
+    Fault("output", "a line that was printed", printed(FRONT, a_row_less)),
+    Fault("output", "a digit of a figure's contents", printed("ends = []\nfor seed in range(1, 9):", other_digit)),
+    Fault("output", "a digit of a table", printed(TWO_SAMPLE, other_digit)),
+    Fault("ignored cell", "falsified and tagged", printed(TWO_SAMPLE, ignored, only="rules"), RULES),
+    Fault("ignored cell", "falsified, with a comment", printed(TWO_SAMPLE, by_comment, only="rules"), RULES),
+    Fault("ignored cell", "never executed", printed(TWO_SAMPLE, never_executed, only="rules"), RULES),
+]
+
+# --- solutions, and the tables of other programs ---
+
+SOLUTION = re.compile(r"`{3,}\{solution-start\}.*?\n`{3,}(?P<body>.*?)(?=`{3,}\{solution-end\}|\Z)", re.S)
+
+
+def next_digit(found):
+    return found[0][:-1] + str((int(found[0][-1]) + 1) % 10)
+
+
+def solution(seed, find, change):
+    """Change what `find` finds in the text of a solution."""
+
+    def plant(tree):
+        places = [
+            (path, cell["id"], match.start("body"), found)
+            for path, _, cell in tree.cells("markdown")
+            for match in SOLUTION.finditer(cell["source"])
+            if (found := find(match["body"]))
+        ]
+        path, name, start, found = one_of(seed, places)
+        for other, notebook, cell in tree.cells("markdown"):
+            if (other, cell["id"]) == (path, name):
+                at, source = start + found.start(), cell["source"]
+                cell["source"] = source[:at] + change(found) + source[start + found.end() :]
+                tree.save(path, notebook)
+                return
+
+    return plant
+
+
+SOLUTIONS = ("tests/notebooks/test_solutions.py",)
+COMING = ("tests/notebooks/test_coming_from.py",)
+EXERCISES = [
+    Fault(
+        "solution",
+        "a decimal of a solution",
+        solution(1, lambda body: quoted.DECIMAL.search(body), next_digit),
+        SOLUTIONS,
+    ),
+    Fault(
+        "coming from",
+        "sigma(m) is said to be sigma2",
+        lambda tree: tree.cell("| `sigma(m)` | `np.sqrt(f.sigma2)` |", "| `sigma(m)` | `f.sigma2` |", "markdown"),
+        COMING,
+    ),
+    Fault(
+        "coming from",
+        "logLik(m) is said to be the criterion",
+        lambda tree: tree.cell(
+            "`deviance(m)` | `f.loglik`, `f.criterion` |", "`deviance(m)` | `f.criterion`, `f.loglik` |", "markdown"
+        ),
+        COMING,
+    ),
+]
+
+# --- data ---
+
+
+def data(name, change, known=True):
+    """Change the lines of a data file; with ``known`` the checksum is renewed wherever it stands."""
+
+    def plant(tree):
+        path = tree.folder / "data" / f"{name}.csv"
+        old = path.read_bytes()
+        lines = old.decode().splitlines()
+        new = ("\n".join(change(lines)) + "\n").encode()
+        if new == old:
+            raise PlaceNotFound(f"nothing to change in {name}.csv")
+        path.write_bytes(new)
+        before, after = (hashlib.sha256(content).hexdigest() for content in (old, new))
+        if known:
+            tree.text("data/README.md", before, after)
+            tree.text(LIBRARY, before, after)
+
+    return plant
+
+
+def relabelled(lines):
+    return [line.replace("59,progabide", "59,placebo") for line in lines]
+
+
+def two_patients(lines):
+    """Two patients change arms: the sizes of the arms stay."""
+    return [line.replace("28,placebo", "28,progabide").replace("29,progabide", "29,placebo") for line in lines]
+
+
+def in_seconds(lines):
+    head, *rows = lines
+    return [head, *(f"{float(row.split(',')[0]) / 1000:.6f},{row.partition(',')[2]}" for row in rows)]
+
+
+def one_value(lines):
+    return [*lines[:7], re.sub(r"\d(?=\D*$)", "9", lines[7]), *lines[8:]]
+
+
+DATA = [
+    Fault("data", "a patient relabelled", data("seizures", relabelled), FACTS),
+    Fault("data", "two patients change arms", data("seizures", two_patients), FACTS),
+    Fault("data", "seconds for milliseconds", data("sleep", in_seconds), FACTS),
+    Fault("data", "the unit on the data page", text("data/README.md", "| float | ms |", "| float | s |"), FACTS),
+    Fault(
+        "data", "a count changed", data("seizures", lambda lines: [*lines[:3], lines[3][:-1] + "9", *lines[4:]]), FACTS
+    ),
+    Fault(
+        "data",
+        "a value changed, its checksum kept",
+        data("tlc", one_value, known=False),
+        ("tests/unit/test_datasets.py",),
+    ),
+]
+
+# --- stored answers, tolerances, bibliography ---
+
+
+def scaled(file, part=lambda stored: stored):
+    """All numbers of a part of a stored answer times 1.01."""
+
+    def times(value):
+        if isinstance(value, dict):
+            return {key: times(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [times(inner) for inner in value]
+        return value * 1.01 if isinstance(value, float) else value
+
+    def plant(tree):
+        path = tree.folder / "tests/reference" / file
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        inner = part(stored)
+        for key in inner:
+            inner[key] = times(inner[key])
+        path.write_text(json.dumps(stored), encoding="utf-8")
+
+    return plant
+
+
+LEAVES = "tests/oracle/test_leaves.py::test_"
+REFERENCES = [
+    Fault("reference", "a fit of lme4", scaled("dyestuff_reml.json"), (f"{LEAVES}lme4",)),
+    Fault("reference", "a fit of nlme", scaled("nlme_fits.json", lambda fits: fits[0]), (f"{LEAVES}nlme",)),
+    Fault("reference", "an exact optimum", scaled("exact/tlc_week_ml.json"), (f"{LEAVES}exact",)),
+    Fault(
+        "reference",
+        "a prediction of lme4",
+        scaled("inference/inference.json", lambda parts: parts["predict_sleepstudy"]),
+        (f"{LEAVES}predictions",),
+    ),
+]
+TOLERANCES = ("tests/unit/test_tolerances.py",)
+ENTRIES = ("tests/unit/test_bibliography.py",)
+YEAR = ("{Neyman, Jerzy", "year    = {1948}")
+MORE = [
+    Fault(
+        "tolerance", "a named one loosened", text("tests/tolerances.py", "OPTIMUM = 1e-7", "OPTIMUM = 1e-4"), TOLERANCES
+    ),
+    Fault(
+        "tolerance",
+        "a literal in a test",
+        text("tests/oracle/test_fit_exact.py", 'fit.exact["sigma2"], rtol=1e-7)', 'fit.exact["sigma2"], rtol=1e-4)'),
+        TOLERANCES,
+    ),
+    Fault("bibliography", "a year", text("references.bib", "year    = {1948}", "year    = {1949}"), ENTRIES),
+    Fault("bibliography", "a DOI cut short", text("references.bib", "{10.2307/1914288}", "{10.2307}"), ENTRIES),
+    Fault(
+        "bibliography",
+        "a citation of what is not there",
+        lambda tree: tree.text("references.bib", "@article{neyman-scott-1948,", "@article{scott-neyman-1948,"),
+        ENTRIES,
+    ),
+    Fault(
+        "machinery",
+        "a build that first deletes the book",
+        text(
+            "chapters/_tools/build.py",
+            "folder.mkdir(exist_ok=True)\n",
+            "folder.mkdir(exist_ok=True)\n    shutil.rmtree(folder / 'html', ignore_errors=True)\n",
+        ),
+        ("tests/unit/test_build.py",),
+    ),
+    Fault(
+        "machinery",
+        "a chapter written in place",
+        text("chapters/_tools/execute.py", "replace_text(path, after)", "path.write_text(after)"),
+        ("tests/unit/test_replacing.py", "tests/notebooks/test_execute.py"),
+    ),
+    Fault(
+        "machinery",
+        "an error that is not the package's",
+        text(LIBRARY, 'raise ParameterError("X_new must be rows', 'raise ValueError("X_new must be rows'),
+        ("tests/unit/test_raises.py",),
+    ),
+]
+
+
+def renamed_label(tree):
+    """An equation's label is renamed; what refers to it is not."""
+    return tree.cell("$$ (gls-estimator)", "$$ (gls-estimate)", "markdown") and None
+
+
+MORE += [
+    Fault("link", "a label renamed", renamed_label, ("tests/equations/test_lock.py",)),
+    Fault(
+        "link",
+        "a label used twice",
+        lambda tree: tree.cell("$$ (gls-estimator)", "$$ (gls-covariance)", "markdown") and None,
+        ("tests/notebooks/test_chapters.py::test_labels_are_unique",),
+    ),
+    Fault(
+        "link",
+        "a link of the README",
+        text("README.md", "](CITATION.cff)", "](CITATION.bib)"),
+        ("tests/unit/test_readme.py",),
+    ),
+]
+
+FAULTS = [*CODE, *MATHEMATICS, *TEXT, *PICTURES, *OUTPUTS, *EXERCISES, *DATA, *REFERENCES, *MORE]
