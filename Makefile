@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-numbers clean distclean help lint code notebooks pages validate
+.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-solution lock-numbers clean distclean help lint code notebooks pages validate
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -84,6 +84,9 @@ lock:  ## Resolve the dependencies again: rewrites requirements.lock and environ
 
 lock-equations: $(READY)  ## Renew the line of a changed equation: LABEL=icc, if new also TWIN=tests/...::test_...
 	@$(BIN)/python chapters/_tools/equations.py "$(LABEL)" --twin "$(TWIN)" --reason "$(REASON)"
+
+lock-solution: $(READY)  ## Renew the line of a changed solution: SOLUTION=ex-..., or SOLUTION=new
+	@$(BIN)/python chapters/_tools/answers.py "$(SOLUTION)"
 
 lock-figure: $(READY)  ## Renew the line of a changed figure or caption: FIGURE=fig-..., or FIGURE=new
 	@$(BIN)/python chapters/_tools/pictures.py "$(FIGURE)"

@@ -21,7 +21,7 @@ from chapters._tools.replacing import replace_text
 
 CHAPTERS = Path(__file__).resolve().parents[1]
 LOCK = CHAPTERS / "figures.csv"
-COMMAND = "make lock-figure FIGURE={}"
+COMMAND = "make lock-{} {}={}"
 IMAGES = ("image/png", "image/svg+xml")
 
 
@@ -93,40 +93,41 @@ def write(lines, path=LOCK):
     replace_text(path, text.getvalue())
 
 
-def differences(found, lines):
+def differences(found, lines, what="figure"):
     """What the lock and the book do not agree on, each as a sentence with the command that helps."""
     locked, now, problems = {line.name: line for line in lines}, {one.name: one.line for one in found}, []
     for name, line in now.items():
-        old, help_ = locked.get(name), f"look at it, then run `{COMMAND.format(name)}`"
+        old, help_ = locked.get(name), f"look at it, then run `{COMMAND.format(what, what.upper(), name)}`"
         if old is None:
-            problems.append(f"{name}: a new figure without a line in figures.csv: {help_}")
+            problems.append(f"{name}: a new {what} without a line in {what}s.csv: {help_}")
             continue
         if old.shown != line.shown:
             problems.append(f"{name}: shows something else than when it was locked: {help_}")
         if old.words != line.words:
-            problems.append(f"{name}: its caption or alternative text changed: {help_}")
-    return problems + [f"{name}: no longer in the book: run `{COMMAND.format(name)}`" for name in locked.keys() - now]
+            problems.append(f"{name}: its words changed: {help_}")
+    gone = sorted(locked.keys() - now)
+    return problems + [f"{name}: no longer in the book: {COMMAND.format(what, what.upper(), name)}" for name in gone]
 
 
-def lock(name, path=LOCK, chapters=CHAPTERS):
+def lock(name, path=LOCK, chapters=CHAPTERS, book=book):
     """Show a figure's contents and words, and renew its line; a figure that is gone loses it."""
     found = {one.name: one for one in book(chapters)}
     lines = {line.name: line for line in read(path)} if path.exists() else {}
     if name == "new":
-        chosen = [other for other in found if other not in lines]
+        chosen = [other for other in [*found, *lines] if other not in lines or other not in found]
     elif name in found or name in lines:
         chosen = [name]
     else:
-        print(f"The book has no figure {name}.", file=sys.stderr)
+        print(f"The book has no {name}.", file=sys.stderr)
         return False
     for one in chosen:
         lines.pop(one, None)
         if one in found:
             picture = found[one]
-            print(f"{one}\n{picture.shown}\ncaption: {picture.caption}\nalternative text: {picture.alt}\n")
+            print(f"{one}\n{picture.shown}\nwords: {picture.caption}\n{picture.alt}\n")
             lines[one] = picture.line
     write(lines.values(), path)
-    print("Locked. Do the words say what the picture shows?")
+    print("Locked. Do the words say what is shown?")
     return True
 
 

@@ -5,7 +5,9 @@ import re
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tests.notebooks.conftest import CHAPTERS
+from tests.notebooks.conftest import CHAPTERS, load_tool
+
+answers = load_tool("answers")
 
 NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?"
 DECIMAL = re.compile(r"(?<![\w.\\])\d+\.\d+(?!\d|\.\d)")
@@ -118,3 +120,24 @@ def test_a_wrong_number_is_noticed(text, wrong):
     output = new_output("stream", name="stdout", text="half of it: 0.712\n")
     cells = [new_markdown_cell(start + text), new_code_cell("print(x)", outputs=[output]), new_markdown_cell(end)]
     assert unsupported(new_notebook(cells=cells)) == ({"ex-99-1": wrong} if wrong else {})
+
+
+def test_the_lock_agrees():
+    lines = answers.pictures.read(answers.LOCK)
+    assert answers.pictures.differences(answers.book(), lines, "solution") == []
+    assert len(lines) >= 70
+
+
+@pytest.mark.parametrize("old, new", [("by 2", "by the root of 2"), ("Divide", "Multiply"), ("0.712", "0.713")])
+def test_a_changed_solution_is_noticed(old, new):
+    def book(change):
+        exercise = "```{exercise}\n:label: ex-99-1\nDivide.\n```\n\n```{solution-start} ex-99-1\n```\nIt falls by 2."
+        output = new_output("stream", name="stdout", text=change("half of it: 0.712\n"))
+        shown = new_code_cell("print(x)", outputs=[output])
+        end = new_markdown_cell("So it is.\n\n```{solution-end}\n```")
+        return answers.answers(new_notebook(cells=[new_markdown_cell(change(exercise)), shown, end]))
+
+    (one,) = book(lambda text: text)
+    assert "So it is." in one.alt
+    (problem,) = answers.pictures.differences(book(lambda text: text.replace(old, new)), [one.line], "solution")
+    assert problem.startswith("ex-99-1") and "make lock-solution SOLUTION=ex-99-1" in problem

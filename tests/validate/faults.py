@@ -400,7 +400,14 @@ def solution(seed, find, change):
 
 SOLUTIONS = ("tests/notebooks/test_solutions.py",)
 COMING = ("tests/notebooks/test_coming_from.py",)
+FACTOR = re.compile(r"\\sqrt|\bhalf\b|\btwice\b")
 EXERCISES = [
+    Fault(
+        "solution",
+        "a root, half or twice is another word",
+        solution(2, FACTOR.search, lambda found: {"half": "twice", "twice": "half"}.get(found[0], "2\\cdot")),
+        (f"{SOLUTIONS[0]}::test_the_lock_agrees",),
+    ),
     Fault(
         "solution",
         "a decimal of a solution",
@@ -563,7 +570,7 @@ MORE = [
 
 def renamed_label(tree):
     """An equation's label is renamed; what refers to it is not."""
-    return tree.cell("$$ (gls-estimator)", "$$ (gls-estimate)", "markdown") and None
+    return tree.cell("$$ (gls-estimator)", "$$ (gls-estimate)", "markdown")
 
 
 MORE += [
@@ -571,7 +578,7 @@ MORE += [
     Fault(
         "link",
         "a label used twice",
-        lambda tree: tree.cell("$$ (gls-estimator)", "$$ (gls-covariance)", "markdown") and None,
+        lambda tree: tree.cell("$$ (gls-estimator)", "$$ (gls-covariance)", "markdown"),
         ("tests/notebooks/test_chapters.py::test_labels_are_unique",),
     ),
     Fault(

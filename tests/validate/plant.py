@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSES = 2
 TIMEOUT = 300  # seconds for one check
-PYTEST = ("-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "--no-header", "-x")
+PYTEST = ("-m", "pytest", "-vv", "--tb=short", "-p", "no:cacheprovider", "--no-header", "-x")
 NBVAL = ("--nbval", "--nbval-current-env")
 PLAIN = ("-p", "no:nbval", "-p", "no:xdist", "-p", "no:anyio")  # starts sooner
 
@@ -162,7 +162,8 @@ def tried(fault, tree):
     """Plant a fault, run its check, and put the tree back."""
     start, arguments = time.perf_counter(), tuple(fault.check)
     try:
-        arguments += tuple(fault.plant(tree) or ())
+        more = fault.plant(tree)
+        arguments += more if isinstance(more, tuple) else ()
         done = tree.run(*PYTEST, *(() if NBVAL[0] in arguments else PLAIN), *arguments)
         verdict = {0: "SURVIVED", 1: "caught"}.get(done.returncode, "no verdict")
         by, message = said(done.stdout) if done.returncode else (" ".join(arguments), "")
