@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from lmmlib.deviance import theta_coordinates
 from lmmlib.poisson_fit import fit_poisson_design
-from lmmlib.poisson_intervals import covariance
+from lmmlib.poisson_intervals import covariance, whitening, without_curvature
 from tests.unit.counts import design, differences
 
 
@@ -50,6 +50,22 @@ def test_a_singular_fit_has_no_limits_for_its_variances():
     table = fit.confint()
     assert fit.is_singular and table.loc["sd z0", ["se", "lower", "upper"]].isna().all()
     assert table.iloc[:2].notna().all(axis=None)
+
+
+@pytest.mark.parametrize("units", [(1.0, 1e9), (1e-9, 1.0), (1e-9, 1e-9), (1e9, 1e9)])
+def test_units_make_no_direction_flat(units):
+    """Curvatures of 1 and 1e18 beside each other, as of an intercept beside a slope of counts in the millions."""
+    R, units = np.array([[1.0, 0.5], [0.5, 1.0]]), np.array(units)
+    H = -R * np.outer(units, units)
+    assert_allclose(covariance(H, 2), np.linalg.inv(R) / np.outer(units, units), rtol=1e-12)
+
+
+def test_like_curvatures_are_whitened_in_any_unit():
+    for unit in (1e-9, 1.0, 1e9):
+        H = -(unit**2) * np.array([[1.0, 0.5], [0.5, 2.0]])
+        A = whitening(H, 3.0)
+        assert_allclose(-A.T @ H @ A, 3 * np.eye(2), atol=1e-10)
+        assert not without_curvature(H).any()
 
 
 def test_covariance_is_minus_the_inverse():
