@@ -16,7 +16,7 @@ from lmmlib.frames import LARGEST
 from lmmlib.identify import require_identified
 from lmmlib.information import checked_method
 from lmmlib.optimise import Step, minimise
-from lmmlib.parameters import checked_made, numbers, standard_deviations
+from lmmlib.parameters import checked_made, numbers, shown, standard_deviations
 from lmmlib.responses import Responses
 from lmmlib.weighted import LIMIT
 
@@ -137,7 +137,7 @@ def fit_many(design: Design, Y, method: str = "REML") -> Fits:
     try:
         Y = numbers(Y, "Y")
     except ParameterError:
-        raise DataError("Y must hold real numbers, one response a column") from None
+        raise DataError(f"Y must hold real numbers, one response a column; got {shown(Y)}") from None
     if Y.ndim != 2 or Y.shape[0] != design.n_obs:
         raise DataError(f"Y must be ({design.n_obs}, B), one response a column; got shape {Y.shape}")
     cross = cross_products(design)

@@ -15,7 +15,7 @@ from lmmlib.boundary import chi_bar_square_sf, exact_null, variance_weights
 from lmmlib.design import cross_products
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.nested import is_diagonal, matches, nested_fixed, nested_random, of_counts, same_data
-from lmmlib.parameters import checked_choice
+from lmmlib.parameters import checked_choice, shown
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
 
@@ -263,7 +263,7 @@ def aic_table(fits: Mapping[str, Fit]) -> pd.DataFrame:
         If data or methods differ, or REML fits have different fixed effects.
     """
     if not isinstance(fits, Mapping) or not fits:
-        raise ParameterError("fits must map labels to fits, such as {'small': fit0, 'large': fit1}")
+        raise ParameterError(f"fits must map labels to fits, such as {{'small': fit0}}; got {shown(fits)}")
     first = next(iter(fits.values()))
     for label, other in fits.items():
         same_data(first, other)

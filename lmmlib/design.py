@@ -94,7 +94,8 @@ class Design:
         try:
             y, X, Z = np.asarray(y, float), np.asarray(X, float), np.asarray(Z, float)
         except (TypeError, ValueError, OverflowError):
-            raise DataError("y, X and Z must be arrays of real numbers") from None
+            given = ", ".join(map(shown, (y, X, Z)))
+            raise DataError(f"y, X and Z must be arrays of real numbers; got {given}") from None
         if not isinstance(group, np.ndarray):
             group = np.array([*_labels("group", group), None], dtype=object)[:-1]
         shapes = y.shape, X.shape, Z.shape, group.shape

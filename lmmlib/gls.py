@@ -11,7 +11,7 @@ from scipy.stats import norm, t
 
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_df, checked_level, checked_made, numbers, standard_deviations
+from lmmlib.parameters import checked_df, checked_level, checked_made, numbers, shown, standard_deviations
 from lmmlib.rounding import fixed
 from lmmlib.weighted import weigh
 
@@ -117,7 +117,7 @@ def predict_mean(result: Estimate, X_new, level: float = 0.95, df=None) -> pd.Da
     checked_made("result", result, Estimate, "gls")
     X_new = np.atleast_2d(numbers(X_new, "X_new"))
     if X_new.ndim != 2 or not np.isfinite(X_new).all():
-        raise ParameterError("X_new must be rows of finite numbers")
+        raise ParameterError(f"X_new must be rows of finite numbers; got {shown(X_new)}")
     if X_new.shape[1] != len(result.beta):
         raise ParameterError(
             f"X_new must have {len(result.beta)} columns ({', '.join(result.names)}); got {X_new.shape[1]}"

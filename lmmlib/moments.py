@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_at_least_zero, checked_D, checked_sigma2, factor, numbers
+from lmmlib.parameters import checked_at_least_zero, checked_D, checked_sigma2, factor, numbers, shown
 
 
 def _rows(Z) -> np.ndarray:
     """Rows of a random-effects design, (rows, q)."""
     Z = np.atleast_2d(numbers(Z, "Z"))
     if Z.ndim != 2 or not np.isfinite(Z).all():
-        raise ParameterError("Z must be rows of finite numbers")
+        raise ParameterError(f"Z must be rows of finite numbers; got {shown(Z)}")
     return Z
 
 

@@ -10,6 +10,7 @@ from lmmlib.basis import divide, triangle
 from lmmlib.design import Design, cross_products
 from lmmlib.errors import DataError, DesignError
 from lmmlib.identify import require_identified
+from lmmlib.parameters import shown
 
 # Beyond, the logarithms of counts have too few digits for what Poisson variation adds.
 LARGEST_COUNT = 1e11
@@ -69,7 +70,7 @@ def checked_offset(offset, n_obs: int) -> np.ndarray:
     try:
         values = np.asarray(offset, float)
     except (TypeError, ValueError, OverflowError):
-        raise DataError("the offset must be real numbers, the logarithm of the exposure of each row") from None
+        raise DataError(f"the offset must be real numbers, logarithms of exposures; got {shown(offset)}") from None
     if values.shape != (n_obs,):
         raise DataError(f"the offset must have one value for each of the {n_obs} rows; got shape {values.shape}")
     wrong = ~(np.abs(values) <= LARGEST_LOGARITHM)
@@ -116,7 +117,7 @@ def offset_of(offset, data: pd.DataFrame) -> np.ndarray | None:
     try:
         values = np.asarray(pd.Series(np.ravel(offset)), float)
     except (TypeError, ValueError, OverflowError):
-        raise DataError("the offset must be real numbers, the logarithm of the exposure of each row") from None
+        raise DataError(f"the offset must be real numbers, logarithms of exposures; got {shown(offset)}") from None
     if np.shape(offset) != (len(data),):
         raise DataError(
             f"the offset must have one value for each of the {len(data)} rows; got shape {np.shape(offset)}"

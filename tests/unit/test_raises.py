@@ -198,3 +198,19 @@ def test_the_tables_name_texts_that_there_are():
     assert set(NAMES_ANOTHER) | set(NEVER_SHOWN) <= sites
     for (module, name, _), shown in NEVER_SHOWN.items():
         assert all((module, name) in REACHED[who] for who in shown)
+
+
+def test_a_message_about_an_argument_shows_it():
+    """Where something must be so, the message holds what was given; texts without a value are about no value."""
+    silent = []
+    for name, tree in SOURCE.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+                text = node.exc.args[0]
+                if isinstance(text, ast.Constant) and re.search(r"\bmust (be|hold|map|name)\b", text.value):
+                    silent += [] if "got none" in text.value else [(name, text.value)]
+    # Of a covariance only that it is not positive definite is wrong, of a name that it is taken.
+    assert {text for _, text in silent} <= {
+        "cov must be positive definite: a fixed effect without variance is known",
+        "this design was made from arrays, so new rows must be given as an array too",
+    }
