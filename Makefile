@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-solution lock-numbers clean distclean help lint code notebooks pages validate
+.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages validate
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -87,6 +87,9 @@ lock-equations: $(READY)  ## Renew the line of a changed equation: LABEL=icc, if
 
 lock-solution: $(READY)  ## Renew the line of a changed solution: SOLUTION=ex-..., or SOLUTION=new
 	@$(BIN)/python chapters/_tools/answers.py "$(SOLUTION)"
+
+lock-table: $(READY)  ## Renew the line of a changed table: TABLE=03-gls/cell-012, or TABLE=new
+	@$(BIN)/python chapters/_tools/tables.py "$(TABLE)"
 
 lock-figure: $(READY)  ## Renew the line of a changed figure or caption: FIGURE=fig-..., or FIGURE=new
 	@$(BIN)/python chapters/_tools/pictures.py "$(FIGURE)"

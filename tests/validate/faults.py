@@ -306,6 +306,20 @@ DRAWN[3] = (
 )
 DRAWN[4] = (*DRAWN[4][:2], DRAWN[4][1].replace("np.arange(100), child_means", "[], []"))
 PICTURES = [Fault("figure", name, redrawn(old, new), FIGURES) for name, old, new in DRAWN]
+TABLES = ("tests/notebooks/test_tables.py::test_the_lock_agrees",)
+IN_EACH_ARM, ROWS = (
+    "Mean blood lead (µg/dL), 50 children in each arm",
+    '["one line for all", "one intercept per child"]',
+)
+PICTURES += [
+    Fault("table", "a wrong unit in a caption", redrawn(IN_EACH_ARM, IN_EACH_ARM.replace("µg/dL", "mm")), TABLES),
+    Fault(
+        "table",
+        "rows in each other's place",
+        redrawn('{"model": ' + ROWS, '{"model": ["one intercept per child", "one line for all"]'),
+        TABLES,
+    ),
+]
 
 # --- stored outputs and cells ---
 
