@@ -108,9 +108,10 @@ def build_design(
     being the reference, and columns are named as lme4 names them.
 
     A formula is no program: besides the operators it may hold columns (in backticks if their names need it), numbers,
-    arithmetic, comparisons joined by & and |, numpy's functions of single values (``np.log(x)``), ``I()``, ``C()``,
-    and ``poly``, ``bs``, ``cr``, ``cc``, ``scale`` and ``center``, which keep for new rows what they took from these.
-    Numbers, truth values too, are computed in double precision. Anything else is an error before it is evaluated.
+    arithmetic, comparisons joined by ``&`` and ``|``, numpy's functions of single values (``np.log(x)``), ``I()``,
+    ``C()``, and ``poly``, ``bs``, ``cr``, ``cc``, ``scale`` and ``center``, which keep for new rows what they took from
+    these. Numbers, truth values too, are computed in double precision. Anything else is an error before it is
+    evaluated.
 
     Parameters
     ----------
