@@ -100,6 +100,42 @@ def test_panels_are_those_of_the_alternative_text(picture):
     assert len(panels) == counted(picture.alt)
 
 
+# What an alternative text counts is in the figure's text; else it is said here why not.
+NUMBERS = dict(zip(WORDS, range(1, 11), strict=True)) | {"twenty": 20, "fifty": 50, "hundred": 100}
+THINGS = (
+    "children|patients|drivers|subjects|sites|groups|batches|blocks|boys|girls|chains|curves|lines|points|dots|bars"
+)
+COUNTED = re.compile(rf"\b(\d+|{'|'.join(NUMBERS)}) ((?:(?:dashed|solid) )?(?:{THINGS})|data sets)\b", re.I)
+NOT_DRAWN = {
+    "fig-blups-errors": "groups are a position on the axis",
+    "fig-coverage": "children are a position on the axis",
+    "fig-eb-factor-two": "groups are a position on the axis",
+    "fig-ml-bias": "groups are a position on the axis",
+    "fig-reml-bias": "children are a position on the axis",
+    "fig-counts-shrinkage": "six of the fifty sites, by their place",
+    "fig-eb-js-dental": "16 boys and 11 girls",
+    "fig-ml-question": "30 points of six batches",
+    "fig-one-integral": "one line of each kind",
+    "fig-stacked-v": "24 rows and columns of six children",
+}
+
+
+def counts_not_shown(picture):
+    """Phrases of an alternative text whose number is not in the figure's text."""
+    there = set(re.findall(r"(?<![\d.])\d+(?![\d.])", picture.shown))
+    return [m[0] for m in COUNTED.finditer(picture.alt) if str(NUMBERS.get(m[1].lower(), m[1])) not in there]
+
+
+@pytest.mark.parametrize("picture", [p for p in BOOK if p.shown and COUNTED.search(p.alt)], ids=lambda p: p.name)
+def test_what_an_alternative_text_counts_is_drawn(picture):
+    assert bool(counts_not_shown(picture)) == (picture.name in NOT_DRAWN), counts_not_shown(picture)
+
+
+def test_a_wrong_count_is_noticed():
+    assert counts_not_shown(one(alt="Lines of 50 children.")) == []
+    assert counts_not_shown(one(alt="Lines of 40 children.")) == ["40 children"]
+
+
 def test_children_are_in_the_panel_of_their_arm():
     """Lines of all children of an arm: as many as the arm has, around the mean of the arm."""
     tlc, seen = lmmlib.load("tlc"), Counter()
