@@ -576,7 +576,7 @@ MORE = [
     Fault(
         "machinery",
         "an error that is not the package's",
-        text(LIBRARY, 'raise ParameterError("X_new must be rows', 'raise ValueError("X_new must be rows'),
+        text(LIBRARY, 'raise ParameterError(f"X_new must be rows', 'raise ValueError(f"X_new must be rows'),
         ("tests/unit/test_raises.py",),
     ),
 ]
