@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages validate
+.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint types code notebooks pages validate
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -51,6 +51,9 @@ validate: $(READY)  ## Plant faults one by one: does a check notice each? (about
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
 
 code: $(READY)
 	$(BIN)/pytest tests/unit tests/oracle tests/property tests/equations tests/notebooks tests/validate -n 2
@@ -98,7 +101,7 @@ lock-numbers: $(READY)  ## Bind the decimals in the text of a page to its output
 	@$(BIN)/python chapters/_tools/quoted.py "$(PAGE)" --reason "$(REASON)"
 
 clean:  ## Remove the built book and all caches
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis dist
 	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print | xargs rm -rf
 
 distclean: clean  ## The same, and remove the environment .venv too

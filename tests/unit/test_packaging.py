@@ -30,18 +30,22 @@ def files(*patterns):
     return {path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)}
 
 
+CODE = files("lmmlib/*.py", "lmmlib/*/*.py", "lmmlib/py.typed")
+
+
 def test_wheel_holds_code_and_data(wheel):
     with zipfile.ZipFile(wheel) as held:
         for path in ROOT.glob("data/*.csv"):
             assert held.read(f"lmmlib/data/{path.name}") == path.read_bytes()
         names = {name for name in held.namelist() if ".dist-info/" not in name}
-    assert names == files("lmmlib/*.py") | {f"lmmlib/{name}" for name in files("data/*.csv", "data/README.md")}
+    assert names == CODE | {f"lmmlib/{name}" for name in files("data/*.csv", "data/README.md")}
 
 
 def test_sdist_holds_code_and_data_and_gives_the_same_wheel(wheel, tmp_path):
     copy = tmp_path / "copy"
-    strays = ["lmmlib/.stray.swp", "lmmlib/old/stray.py", "data/stray.txt", "tests/README.md", "tests/data/stray.csv"]
-    for name in [*strays, *files("lmmlib/*.py", "data/*"), *DESCRIPTION]:
+    strays = ["lmmlib/.stray.swp", "lmmlib/design/stray.md", "lmmlib/design/old/stray.py", "data/stray.txt"]
+    strays += ["tests/README.md", "tests/data/stray.csv"]
+    for name in [*strays, *CODE, *files("data/*"), *DESCRIPTION]:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / ("README.md" if name in strays else name), copy / name)
     path = archive("sdist", copy, tmp_path / "sdist")
@@ -49,7 +53,7 @@ def test_sdist_holds_code_and_data_and_gives_the_same_wheel(wheel, tmp_path):
         held.extractall(tmp_path, filter="data")
     source = tmp_path / path.name.removesuffix(".tar.gz")
     names = {file.relative_to(source).as_posix() for file in source.rglob("*") if file.is_file()}
-    assert names == files("lmmlib/*.py", "data/*.csv", "data/README.md") | DESCRIPTION | {"PKG-INFO"}
+    assert names == CODE | files("data/*.csv", "data/README.md") | DESCRIPTION | {"PKG-INFO"}
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(archive("wheel", source, tmp_path / "wheel")) as other:
         assert set(one.namelist()) == set(other.namelist())
 
