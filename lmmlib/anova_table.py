@@ -5,20 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import product
 from numbers import Integral
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from lmmlib import contrasts
+from lmmlib.design import CrossProducts, Design
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.expressions import unmask
+from lmmlib.fitted import Fitted
 from lmmlib.formula import lme4_names
 from lmmlib.parameters import shown
-
-if TYPE_CHECKING:
-    from lmmlib.design import CrossProducts, Design
-    from lmmlib.fit import Fit
 
 TYPES = (1, 2, 3)
 
@@ -45,7 +42,7 @@ class Term:
         return self.numbers == other.numbers and self.categories < other.categories
 
 
-def anova(fit: Fit, type: int = 3, df=None) -> pd.DataFrame:
+def anova(fit: Fitted, type: int = 3, df=None) -> pd.DataFrame:
     r"""F tests of the terms of the fixed effects.
 
     Each is the test :eq:`wald-f` of the rows of :func:`hypotheses`, as :func:`lmmlib.contrasts.contrast` makes it.

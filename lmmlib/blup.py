@@ -12,7 +12,6 @@ With :math:`T_i = DZ_i'V_i^{-1}X_i` and :math:`\Phi = (X'V^{-1}X)^{-1}`, the err
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,13 +20,11 @@ from scipy.stats import norm
 
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError
+from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature
 from lmmlib.information import d_directions
 from lmmlib.parameters import checked_choice, checked_level, standard_deviations
 from lmmlib.weighted import Weighted, weigh
-
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
 
 ERRORS = ("known", "pev", "corrected")
 
@@ -191,7 +188,7 @@ def estimation_error(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
     return ((back + np.swapaxes(back, 1, 2)) / 2)[index]
 
 
-def blups(fit: Fit) -> Blups:
+def blups(fit: Fitted) -> Blups:
     r"""Best linear unbiased predictions of the random effects of a fit, with their errors.
 
     .. math:: \hat b_i = D Z_i'V_i^{-1}(y_i - X_i\hat\beta)

@@ -2,17 +2,14 @@ r"""The parametric bootstrap: responses simulated from a fit, and fitted again."
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lmmlib.batch import Fits, fit_many, join
 from lmmlib.errors import ParameterError
+from lmmlib.fitted import Fitted
 from lmmlib.parameters import checked_count
 from lmmlib.progress import progress_bar
-
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
+from lmmlib.simulate import lmm
 
 # Responses that are simulated together.
 CHUNK = 250
@@ -25,7 +22,7 @@ def checked_rng(rng) -> np.random.Generator:
     return rng
 
 
-def parametric_bootstrap(fit: Fit, size: int, rng: np.random.Generator, progress: bool | None = None) -> Fits:
+def parametric_bootstrap(fit: Fitted, size: int, rng: np.random.Generator, progress: bool | None = None) -> Fits:
     r"""Fits of responses that are simulated from a fit, such as equation :eq:`bootstrap-p` of the book counts.
 
     Parameters
@@ -50,13 +47,13 @@ def parametric_bootstrap(fit: Fit, size: int, rng: np.random.Generator, progress
     return refits(fit, [fit], size, rng, progress)[0]
 
 
-def refits(fit: Fit, models: list[Fit], size: int, rng, progress: bool | None = None) -> list[Fits]:
+def refits(fit: Fitted, models: list[Fitted], size: int, rng, progress: bool | None = None) -> list[Fits]:
     """The fits of several models to the same responses, simulated from the first argument."""
     size, rng = checked_count("size", size), checked_rng(rng)
     parts: list[list[Fits]] = [[] for _ in models]
     with progress_bar(size, "bootstrap", progress) as update:
         for first in range(0, size, CHUNK):
-            Y = fit.simulate(rng, min(CHUNK, size - first))
+            Y = lmm(fit.design, *fit.estimates, rng, min(CHUNK, size - first))
             for part, model in zip(parts, models, strict=True):
                 part.append(fit_many(model.design, Y, model.method))
             update(Y.shape[1])

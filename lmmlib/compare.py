@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,11 @@ from lmmlib.bootstrap import refits
 from lmmlib.boundary import chi_bar_square_sf, exact_null, variance_weights
 from lmmlib.design import cross_products
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.fitted import Fitted
 from lmmlib.nested import is_diagonal, matches, nested_fixed, nested_random, of_counts, same_data
 from lmmlib.parameters import checked_choice, shown
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
-
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
 
 SINGULAR_NULL = "the smaller model is singular, which this reference does not allow for"
 METHODS = ("auto", "chi-square", "chi-bar-square", "exact", "bootstrap")
@@ -73,7 +70,7 @@ class Comparison:
         return line + (f"\n  {self.note}" if self.note else "")
 
 
-def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=None) -> Comparison:
+def compare(fit0: Fitted, fit1: Fitted, method: str = "auto", size: int = 10_000, rng=None) -> Comparison:
     r"""Likelihood ratio test of a smaller model within a larger one.
 
     .. math:: T = 2(\hat\ell_1 - \hat\ell_0)
@@ -146,7 +143,7 @@ def compare(fit0: Fit, fit1: Fit, method: str = "auto", size: int = 10_000, rng=
     return Comparison(**_simulated(statistic, draws, "parametric bootstrap", method, given, int(failed.sum())))
 
 
-def _spectral(fit0: Fit, fit1: Fit, statistic: float, df_fixed: int, given, size: int, rng) -> Comparison:
+def _spectral(fit0: Fitted, fit1: Fitted, statistic: float, df_fixed: int, given, size: int, rng) -> Comparison:
     """The exact law, or for one of several variances the approximation by that of a model with this one alone."""
     law = "exact law of the RLRT" if fit1.method == "REML" else "exact law of the LRT"
     if not len(fit0.D) and len(fit1.D) == 1:
@@ -187,7 +184,7 @@ def _simulated(statistic, draws, reference, method, given, n_failed) -> dict:
     )
 
 
-def _chi_bar_square(fit0: Fit, fit1: Fit, statistic: float, boundary: bool, df_fixed: int, given) -> Comparison:
+def _chi_bar_square(fit0: Fitted, fit1: Fitted, statistic: float, boundary: bool, df_fixed: int, given) -> Comparison:
     if not boundary:
         raise DesignError("no variance is on the boundary of this hypothesis; its reference is method='chi-square'")
     if is_diagonal(fit1):
@@ -207,7 +204,7 @@ def _chi_bar_square(fit0: Fit, fit1: Fit, statistic: float, boundary: bool, df_f
     return Comparison(statistic, p, reference, "chi-bar-square", *given, note=note)
 
 
-def _diagonal_weights(fit0: Fit, fit1: Fit) -> np.ndarray:
+def _diagonal_weights(fit0: Fitted, fit1: Fitted) -> np.ndarray:
     place, factor = matches(fit0.design.Z, fit1.design.Z)
     D = np.zeros(fit1.D.shape)
     D[place, place] = np.diag(fit0.D) * factor**2
@@ -215,7 +212,7 @@ def _diagonal_weights(fit0: Fit, fit1: Fit) -> np.ndarray:
     return variance_weights(fit1.cross, D, fit0.sigma2, new, fit1.method)
 
 
-def _statistic(fit0: Fit, fit1: Fit) -> float:
+def _statistic(fit0: Fitted, fit1: Fitted) -> float:
     """Likelihood ratio of the two fits; an error if an optimum was not found."""
     for name, model in (("first", fit0), ("second", fit1)):
         if not model.converged:
@@ -228,7 +225,7 @@ def _statistic(fit0: Fit, fit1: Fit) -> float:
     return statistic
 
 
-def _ratio(fit0: Fit, fit1: Fit, criterion0, criterion1) -> np.ndarray:
+def _ratio(fit0: Fitted, fit1: Fitted, criterion0, criterion1) -> np.ndarray:
     """Difference of the criteria, of these responses or others; zero when it is rounding.
 
     REML's log-determinant of X depends on the basis of its columns: it is taken in an orthonormal one.
@@ -240,7 +237,7 @@ def _ratio(fit0: Fit, fit1: Fit, criterion0, criterion1) -> np.ndarray:
     return np.where(np.abs(ratio) <= ROUNDING + SHARE * np.abs(criterion1), 0.0, ratio)
 
 
-def aic_table(fits: Mapping[str, Fit]) -> pd.DataFrame:
+def aic_table(fits: Mapping[str, Fitted]) -> pd.DataFrame:
     r"""AIC and BIC of several models of the same data.
 
     .. math:: \mathrm{AIC} = -2\hat\ell + 2k, \qquad \mathrm{BIC} = -2\hat\ell + k\log N

@@ -2,13 +2,12 @@ r"""Variance components as a table: variances, standard deviations, correlations
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
+from lmmlib.fitted import Fitted
 from lmmlib.held import Peak
 from lmmlib.held_parameters import HeldRatio
 from lmmlib.intervals import bootstrap_draws, checked_interval_method, confint, percentile_limits, variance_covariance
@@ -16,12 +15,9 @@ from lmmlib.moments import icc
 from lmmlib.parameters import checked_level
 from lmmlib.profile import parameter_names, reach
 
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
-
 
 def variance_components(
-    fit: Fit, level: float = 0.95, method: str = "profile", size: int = 1000, rng=None
+    fit: Fitted, level: float = 0.95, method: str = "profile", size: int = 1000, rng=None
 ) -> pd.DataFrame:
     r"""The random part of a fit, with confidence intervals.
 
@@ -77,13 +73,13 @@ def variance_components(
     return table
 
 
-def _icc_profile(fit: Fit, level: float, draws) -> np.ndarray:
+def _icc_profile(fit: Fitted, level: float, draws) -> np.ndarray:
     root, model = np.sqrt(chi2.ppf(level, 1)), HeldRatio(Peak.of(fit.cross, fit.method))
     ratio2 = np.array([reach(model, -root), reach(model, root)]) ** 2
     return 1 - 1 / (1 + ratio2)
 
 
-def _icc_wald(fit: Fit, level: float, draws) -> np.ndarray:
+def _icc_wald(fit: Fitted, level: float, draws) -> np.ndarray:
     A = variance_covariance(fit)
     if not np.isfinite(A).all():
         return np.full(2, np.nan)
@@ -92,6 +88,6 @@ def _icc_wald(fit: Fit, level: float, draws) -> np.ndarray:
     return expit(logit(icc(tau2, sigma2)) + norm.ppf([(1 - level) / 2, (1 + level) / 2]) * np.sqrt(slope @ A @ slope))
 
 
-def _icc_bootstrap(fit: Fit, level: float, draws) -> np.ndarray:
+def _icc_bootstrap(fit: Fitted, level: float, draws) -> np.ndarray:
     tau2, sigma2 = draws[1][:, 0, 0], draws[2]
     return np.quantile(tau2 / (tau2 + sigma2), [(1 - level) / 2, (1 + level) / 2])

@@ -3,7 +3,6 @@ r"""Tests and intervals for any combination of the fixed effects of a fit."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,15 +10,13 @@ from scipy.stats import f as f_law
 
 from lmmlib.dependent import require_kept
 from lmmlib.errors import ParameterError
+from lmmlib.fitted import Fitted
 from lmmlib.gls import Estimate
 from lmmlib.inference import Curvature, Wald, checked_rows, curvature, wald
 from lmmlib.parameters import checked_limit
 
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
 
-
-def rows_of(fit: Fit, L) -> np.ndarray:
+def rows_of(fit: Fitted, L) -> np.ndarray:
     """Contrasts (rows, p) from arrays or mappings.
 
     Parameters
@@ -57,7 +54,7 @@ def rows_of(fit: Fit, L) -> np.ndarray:
     return checked_rows(L, len(names))
 
 
-def contrast(fit: Fit, L, df=None, null=0.0, level: float = 0.95) -> Wald:
+def contrast(fit: Fitted, L, df=None, null=0.0, level: float = 0.95) -> Wald:
     r"""Test and interval of one combination of the fixed effects, or the joint test of several.
 
     Equations :eq:`wald-statistic` and :eq:`wald-f` of the book, with the degrees of freedom of :eq:`satterthwaite` or
@@ -83,7 +80,7 @@ def contrast(fit: Fit, L, df=None, null=0.0, level: float = 0.95) -> Wald:
     return joint_test(fit, rows, df, shared_curvature(fit, df), null, level)
 
 
-def contrasts(fit: Fit, rows: Mapping, df=None, level: float = 0.95) -> pd.DataFrame:
+def contrasts(fit: Fitted, rows: Mapping, df=None, level: float = 0.95) -> pd.DataFrame:
     """A table of contrasts, one row each, every one tested by itself.
 
     Parameters
@@ -114,7 +111,7 @@ def contrasts(fit: Fit, rows: Mapping, df=None, level: float = 0.95) -> pd.DataF
     return pd.DataFrame.from_dict(table, orient="index", columns=columns)
 
 
-def coefficients(fit: Fit, df=None, level: float = 0.95) -> pd.DataFrame:
+def coefficients(fit: Fitted, df=None, level: float = 0.95) -> pd.DataFrame:
     """The table of :func:`contrasts` for each fixed effect.
 
     Parameters
@@ -130,7 +127,7 @@ def coefficients(fit: Fit, df=None, level: float = 0.95) -> pd.DataFrame:
     return contrasts(fit, dict(zip(fit.beta.index, np.eye(len(fit.beta)), strict=True)), df, level)
 
 
-def checked_df(fit: Fit, df):
+def checked_df(fit: Fitted, df):
     """The df that a fit has by default, or these if it can have them."""
     if df is None:
         return "satterthwaite" if fit.method == "REML" else "z"
@@ -143,7 +140,7 @@ def checked_df(fit: Fit, df):
     return checked_limit("df", df)
 
 
-def shared_curvature(fit: Fit, df) -> Curvature | None:
+def shared_curvature(fit: Fitted, df) -> Curvature | None:
     """What the df of all contrasts share; None where df are not derived."""
     if not isinstance(df, str) or df == "z":
         return None
@@ -152,7 +149,7 @@ def shared_curvature(fit: Fit, df) -> Curvature | None:
     return curvature(fit.cross, fit.D.to_numpy(), fit.sigma2, kind)
 
 
-def joint_test(fit: Fit, L: np.ndarray, df, shared: Curvature | None, null, level: float) -> Wald:
+def joint_test(fit: Fitted, L: np.ndarray, df, shared: Curvature | None, null, level: float) -> Wald:
     """The test of rows of L (rows, p) with df and curvature from the functions above."""
     estimate = Estimate(fit.beta.to_numpy(), fit.cov_beta.to_numpy(), tuple(fit.beta.index))
     if df == "satterthwaite":

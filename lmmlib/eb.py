@@ -14,9 +14,10 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib.basis import chunks
+from lmmlib.blup import blups
 from lmmlib.bootstrap import CHUNK, parametric_bootstrap
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.fit import Fit
+from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature
 from lmmlib.information import d_directions, directions
 from lmmlib.mixture import Mixture, total_moments
@@ -95,7 +96,7 @@ class Posterior:
         return f"Posterior of {n} groups, {q} random effect{'s' * (q != 1)} each: {self.method} ({self.law}){failed}"
 
 
-def plug_in(fit: Fit, error: str = "known") -> Posterior:
+def plug_in(fit: Fitted, error: str = "known") -> Posterior:
     r"""Empirical Bayes: the law of b given y with the estimates in the place of the parameters.
 
     .. math:: b_i \mid y \approx
@@ -115,12 +116,12 @@ def plug_in(fit: Fit, error: str = "known") -> Posterior:
     Posterior
         With normal intervals.
     """
-    checked_made("fit", fit, Fit, "fit")
-    blups = fit.blups()
-    return Posterior(f"plug-in, error {error}", blups.b, blups.covariance(error))
+    checked_made("fit", fit, Fitted, "fit")
+    predicted = blups(fit)
+    return Posterior(f"plug-in, error {error}", predicted.b, predicted.covariance(error))
 
 
-def prediction_derivatives(fit: Fit, working: bool = False) -> np.ndarray:
+def prediction_derivatives(fit: Fitted, working: bool = False) -> np.ndarray:
     r"""Derivatives of the predictions by the variance parameters (vech D, sigma2), beta following by GLS.
 
     .. math:: \frac{\partial\hat b_i}{\partial\alpha_r} = \dot D_rZ_i'V_i^{-1}\hat r_i
@@ -139,7 +140,7 @@ def prediction_derivatives(fit: Fit, working: bool = False) -> np.ndarray:
     -------
     (k, n_groups, q) array
     """
-    checked_made("fit", fit, Fit, "fit")
+    checked_made("fit", fit, Fitted, "fit")
     checked_choice("working", working, (True, False))
     cross, D, sigma2 = fit.cross, fit.D.to_numpy(), fit.sigma2
     d, w, base = directions(cross, D, sigma2, working=working), weigh(cross, D, sigma2), cross.work
@@ -159,7 +160,7 @@ def prediction_derivatives(fit: Fit, working: bool = False) -> np.ndarray:
     return np.linalg.solve(Rz, total[..., None])[..., 0] if q else total
 
 
-def kass_steffey(fit: Fit) -> Posterior:
+def kass_steffey(fit: Fitted) -> Posterior:
     r"""Empirical Bayes with the variance that estimating D and sigma2 adds, to first order at the data at hand.
 
     .. math:: \operatorname{Var}(b_i \mid y) \approx \operatorname{Var}(b_i \mid y, \hat\alpha)
@@ -183,14 +184,14 @@ def kass_steffey(fit: Fit) -> Posterior:
     DesignError
         If the information on D and sigma2 is singular.
     """
-    checked_made("fit", fit, Fit, "fit")
+    checked_made("fit", fit, Fitted, "fit")
     kind = "expected" if fit.is_singular or fit.method == "ML" else "observed"
     W = curvature(fit.cross, fit.D.to_numpy(), fit.sigma2, kind).A
-    slopes, blups = prediction_derivatives(fit, working=True), fit.blups()
-    return Posterior("Kass-Steffey", blups.b, blups.pev + np.einsum("rs,rga,sgb->gab", W, slopes, slopes))
+    slopes, predicted = prediction_derivatives(fit, working=True), blups(fit)
+    return Posterior("Kass-Steffey", predicted.b, predicted.pev + np.einsum("rs,rga,sgb->gab", W, slopes, slopes))
 
 
-def laird_louis(fit: Fit, size: int, rng: np.random.Generator) -> Posterior:
+def laird_louis(fit: Fitted, size: int, rng: np.random.Generator) -> Posterior:
     r"""Empirical Bayes with the spread of estimates of all parameters, by the parametric bootstrap.
 
     .. math:: p(b_i \mid y) \approx \frac1S\sum_s N\big(b_i;\; E(b_i \mid y, \theta_s^*),\;
@@ -217,7 +218,7 @@ def laird_louis(fit: Fit, size: int, rng: np.random.Generator) -> Posterior:
     DesignError
         If no refit found an optimum.
     """
-    checked_made("fit", fit, Fit, "fit")
+    checked_made("fit", fit, Fitted, "fit")
     fits, cross = parametric_bootstrap(fit, size, rng), fit.cross
     good = np.flatnonzero(~fits.failed)
     if not len(good):
@@ -237,7 +238,7 @@ def laird_louis(fit: Fit, size: int, rng: np.random.Generator) -> Posterior:
     )
 
 
-def quadrature(fit: Fit, prior: str = "uniform") -> Posterior:
+def quadrature(fit: Fitted, prior: str = "uniform") -> Posterior:
     r"""The fully Bayesian answer for one random column, by quadrature.
 
     .. math:: p(b_i \mid y) = \int p(b_i \mid y, \lambda)\, p(\lambda \mid y)\, d\lambda, \qquad
@@ -272,7 +273,7 @@ def quadrature(fit: Fit, prior: str = "uniform") -> Posterior:
             f"prior is 'uniform' in tau; got {shown(prior)}. Densities such as 1/tau or 1/tau^2 give an improper "
             "posterior: the likelihood does not vanish at tau = 0, where their integral is infinite"
         )
-    checked_made("fit", fit, Fit, "fit")
+    checked_made("fit", fit, Fitted, "fit")
     found = ratio_posterior(fit.cross, Responses.of_cross(fit.cross))
     b, variance = found.moments()
     m = found.mixture
@@ -280,5 +281,5 @@ def quadrature(fit: Fit, prior: str = "uniform") -> Posterior:
     return Posterior("Bayes by quadrature", _labelled(fit, b.T), variance[0, :, None, None], one)
 
 
-def _labelled(fit: Fit, b: np.ndarray) -> pd.DataFrame:
+def _labelled(fit: Fitted, b: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(b, pd.Index(fit.design.group_names, name=fit.design.grouping), list(fit.design.z_names))

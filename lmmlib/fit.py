@@ -2,100 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pandas as pd
 
-from lmmlib import anova_table, blup, contrasts, residuals, simulate
+from lmmlib import anova_table, blup, components, contrasts, intervals, predict, profile, residuals, simulate
 from lmmlib.batch import solve
 from lmmlib.blup import Blups
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.errors import DesignError
+from lmmlib.fitted import Fitted
 from lmmlib.formula import build_design
 from lmmlib.identify import require_identified
 from lmmlib.inference import Wald
 from lmmlib.information import checked_method
-from lmmlib.optimise import Step
-from lmmlib.parameters import checked_made, numbers, standard_deviations
+from lmmlib.parameters import checked_made, numbers
 from lmmlib.responses import Responses
 from lmmlib.summary import summary
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """A fitted mixed model.
-
-    Attributes
-    ----------
-    beta : Series
-        Fixed effects, labelled.
-    cov_beta : DataFrame
-        Their covariance for known D and sigma2, :func:`lmmlib.gls` at the estimates.
-    D : DataFrame
-        Covariance of the random effects, labelled; may be singular.
-    sigma2 : float
-        Residual variance.
-    theta : (k,) array
-        Relative Cholesky factor of D, column by column as lme4 has it (its diagonal if D is diagonal).
-    loglik : float
-        Log-likelihood (ML) or restricted log-likelihood (REML), with all constants.
-    is_singular : bool
-        True if D has no full rank: an ordinary answer.
-    converged : bool
-        If False, ``cov_beta`` is NaN and nothing has a standard error.
-    reason : str
-        Why the optimiser stopped.
-    log : tuple of Step
-        Every theta (in the working basis), deviance and gradient norm.
-    """
-
-    formula: str
-    method: str
-    beta: pd.Series
-    cov_beta: pd.DataFrame
-    D: pd.DataFrame
-    sigma2: float
-    theta: np.ndarray
-    loglik: float
-    n_obs: int
-    n_groups: int
-    is_singular: bool
-    converged: bool
-    reason: str
-    log: tuple[Step, ...] = field(repr=False)
-    design: Design = field(repr=False)
-    cross: CrossProducts = field(repr=False)
-
-    @property
-    def criterion(self) -> float:
-        """Minus twice ``loglik``: the deviance (ML) or the REML criterion."""
-        return -2 * self.loglik
-
-    @property
-    def n_parameters(self) -> int:
-        """Fixed effects, entries of theta, and sigma2."""
-        return len(self.beta) + len(self.theta) + 1
-
-    @property
-    def aic(self) -> float:
-        """``criterion`` + 2 ``n_parameters``. For REML it compares models with the same fixed effects only."""
-        return self.criterion + 2 * self.n_parameters
-
-    @property
-    def bic(self) -> float:
-        """``criterion`` + log(``n_obs``) ``n_parameters``, as lme4 counts."""
-        return self.criterion + np.log(self.n_obs) * self.n_parameters
-
-    @property
-    def se(self) -> pd.Series:
-        """Standard errors of the fixed effects."""
-        return pd.Series(standard_deviations(self.cov_beta, "the fixed effects"), self.beta.index)
-
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """Columns of the formula that were left out because they depend on others (``drop="dependent"``)."""
-        return self.design.dropped
+class Fit(Fitted):
+    """A fitted mixed model: the attributes of :class:`lmmlib.fitted.Fitted`, and what can be asked of it."""
 
     def summary(self) -> str:
         """The attributes as text, in the manner of lme4 and lmerTest."""
@@ -103,15 +29,11 @@ class Fit:
 
     def fitted(self, level: str = "conditional") -> np.ndarray:
         """:func:`lmmlib.residuals.fitted`: with each group's random effects, or the ``"population"`` mean."""
-        return residuals.fitted(self.design, self.cross, *self._estimates, level)
+        return residuals.fitted(self.design, self.cross, *self.estimates, level)
 
     def residuals(self, level: str = "conditional", kind: str = "response") -> np.ndarray:
         """:func:`lmmlib.residuals.residuals`: response less fitted value, ``"response"`` or ``"scaled"``."""
-        return residuals.residuals(self.design, self.cross, *self._estimates, level, kind)
-
-    @property
-    def _estimates(self) -> tuple:
-        return self.beta.to_numpy(), self.D.to_numpy(), self.sigma2
+        return residuals.residuals(self.design, self.cross, *self.estimates, level, kind)
 
     def blups(self) -> Blups:
         """:func:`lmmlib.blup.blups`: predictions of the random effects, with three errors."""
@@ -119,7 +41,7 @@ class Fit:
 
     def simulate(self, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
         """New responses from the fitted model, (n_obs,) or (n_obs, size): new random effects, new errors."""
-        return simulate.lmm(self.design, *self._estimates, rng, size)
+        return simulate.lmm(self.design, *self.estimates, rng, size)
 
     def refit(self, y) -> Fit:
         """The same model and method fitted to another response (n_obs,)."""
@@ -141,29 +63,20 @@ class Fit:
         """:func:`lmmlib.anova_table.anova`: F tests of the terms of the fixed effects, of type 1, 2 or 3."""
         return anova_table.anova(self, type, df)
 
-    # The modules behind these refit the model, and so come after this one.
     def parameters(self) -> pd.Series:
         """:func:`lmmlib.intervals.parameters`: fixed effects, standard deviations and correlations, sigma."""
-        from lmmlib import intervals
-
         return intervals.parameters(self)
 
     def confint(self, method: str = "profile", level: float = 0.95, parameters=None, size=1000, rng=None):
         """:func:`lmmlib.intervals.confint`: profile, Wald or bootstrap limits of the parameters."""
-        from lmmlib import intervals
-
         return intervals.confint(self, method, level, parameters, size, rng)
 
     def variance_components(self, level: float = 0.95, method: str = "profile", size=1000, rng=None) -> pd.DataFrame:
         """:func:`lmmlib.components.variance_components`: variances, SDs, correlations and ICC with intervals."""
-        from lmmlib import components
-
         return components.variance_components(self, level, method, size, rng)
 
     def profile(self, parameter: str, values=None) -> pd.DataFrame:
         """:func:`lmmlib.profile.profile`: the deviance as a function of one parameter."""
-        from lmmlib import profile
-
         return profile.profile(self, parameter, values)
 
     def predict(
@@ -180,8 +93,6 @@ class Fit:
         offset=None,
     ) -> pd.DataFrame:
         """:func:`lmmlib.predict.predict`: predictions for new rows, with confidence or prediction intervals."""
-        from lmmlib import predict
-
         return predict.predict(self, newdata, level, new_groups, interval, method, coverage, size, rng, weights, offset)
 
     def __repr__(self) -> str:

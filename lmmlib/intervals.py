@@ -5,8 +5,6 @@ The parameters are the fixed effects under their names, ``sd (Intercept)``, ``co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from scipy.linalg import solve_triangular
@@ -15,18 +13,16 @@ from scipy.stats import chi2, norm
 from lmmlib.bootstrap import parametric_bootstrap
 from lmmlib.contrasts import coefficients
 from lmmlib.errors import ParameterError
+from lmmlib.fitted import Fitted
 from lmmlib.held import Peak
 from lmmlib.information import _information, d_directions, directions
 from lmmlib.parameters import checked_choice, checked_level
 from lmmlib.profile import chosen, held, parameter_names, reach
 
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
-
 METHODS = ("profile", "wald", "bootstrap")
 
 
-def parameters(fit: Fit) -> pd.Series:
+def parameters(fit: Fitted) -> pd.Series:
     """All parameters of a fit: fixed effects, standard deviations and correlations of the random effects, sigma.
 
     Parameters
@@ -56,7 +52,7 @@ def derived(kinds: dict[str, tuple], beta: np.ndarray, D: np.ndarray, sigma2: np
     return pd.DataFrame({name: of[kind](*at) for name, (kind, *at) in kinds.items()})
 
 
-def confint(fit: Fit, method="profile", level: float = 0.95, parameters=None, size=1000, rng=None) -> pd.DataFrame:
+def confint(fit: Fitted, method="profile", level: float = 0.95, parameters=None, size=1000, rng=None) -> pd.DataFrame:
     r"""Confidence intervals of parameters.
 
     .. math:: \{\psi : \zeta(\psi)^2 \le \chi^2_{1,\,\mathrm{level}}\}
@@ -110,7 +106,7 @@ def checked_interval_method(method: str) -> None:
     checked_choice("method", method, METHODS)
 
 
-def _estimates(fit: Fit, kinds: dict[str, tuple]) -> pd.Series:
+def _estimates(fit: Fitted, kinds: dict[str, tuple]) -> pd.Series:
     return parameters(fit)[list(kinds)]
 
 
@@ -120,7 +116,7 @@ def _frame(estimate: pd.Series, limits) -> pd.DataFrame:
     return frame.rename_axis("parameter")
 
 
-def _profile_limits(fit: Fit, kinds: dict[str, tuple], level: float) -> pd.DataFrame:
+def _profile_limits(fit: Fitted, kinds: dict[str, tuple], level: float) -> pd.DataFrame:
     root = np.sqrt(chi2.ppf(level, 1))
     likelihood = ["ML" if kind[0] == "effect" else fit.method for kind in kinds.values()]
     peaks = {method: Peak.of(fit.cross, method) for method in sorted(set(likelihood))}
@@ -131,7 +127,7 @@ def _profile_limits(fit: Fit, kinds: dict[str, tuple], level: float) -> pd.DataF
     return _frame(_estimates(fit, kinds), limits).assign(likelihood=likelihood)
 
 
-def _wald_limits(fit: Fit, kinds: dict[str, tuple], level: float) -> pd.DataFrame:
+def _wald_limits(fit: Fitted, kinds: dict[str, tuple], level: float) -> pd.DataFrame:
     estimate, z = _estimates(fit, kinds), norm.ppf((1 + level) / 2)
     effects = coefficients(fit, level=level) if any(kind[0] == "effect" for kind in kinds.values()) else None
     A, limits = variance_covariance(fit), []
@@ -143,7 +139,7 @@ def _wald_limits(fit: Fit, kinds: dict[str, tuple], level: float) -> pd.DataFram
     return _frame(estimate, limits)
 
 
-def variance_covariance(fit: Fit) -> np.ndarray:
+def variance_covariance(fit: Fitted) -> np.ndarray:
     """Covariance of (vec of D, sigma2) by the observed information, (q q + 1, q q + 1); NaN if there is none.
 
     There is none at a singular D, an edge of the parameter space where the likelihood need not be flat, and where the
@@ -169,7 +165,7 @@ def variance_covariance(fit: Fit) -> np.ndarray:
     return change @ np.linalg.inv(relative) @ change.T
 
 
-def _variance_limits(fit: Fit, kind: str, at, estimate: float, A: np.ndarray, z: float) -> np.ndarray:
+def _variance_limits(fit: Fitted, kind: str, at, estimate: float, A: np.ndarray, z: float) -> np.ndarray:
     """Delta method on a scale on which the parameter has no edge."""
     if not np.isfinite(A).all():
         return np.full(2, np.nan)
@@ -185,7 +181,7 @@ def _variance_limits(fit: Fit, kind: str, at, estimate: float, A: np.ndarray, z:
     return np.tanh(np.arctanh(estimate) + ends * se)
 
 
-def bootstrap_draws(fit: Fit, size: int, rng) -> tuple[tuple, int]:
+def bootstrap_draws(fit: Fitted, size: int, rng) -> tuple[tuple, int]:
     """beta, D and sigma2 of the refits that did not fail, and how many did.
 
     Raises
@@ -200,7 +196,7 @@ def bootstrap_draws(fit: Fit, size: int, rng) -> tuple[tuple, int]:
     return (fits.beta[good], fits.D[good], fits.sigma2[good]), int(fits.failed.sum())
 
 
-def percentile_limits(fit: Fit, kinds: dict[str, tuple], level: float, draws: tuple, failed: int) -> pd.DataFrame:
+def percentile_limits(fit: Fitted, kinds: dict[str, tuple], level: float, draws: tuple, failed: int) -> pd.DataFrame:
     """Quantiles of the refits' parameters; a correlation's are those of the refits in which it exists."""
     values = derived(kinds, *draws)
     frame = _frame(_estimates(fit, kinds), values.quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy().T)

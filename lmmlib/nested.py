@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lmmlib.errors import ParameterError
-
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
+from lmmlib.fitted import Fitted
 
 # A column is in the span of others when this share of its length, or less, is outside.
 OUTSIDE = 1e-8
 
 
-def same_data(fit0: Fit, fit1: Fit) -> None:
+def same_data(fit0: Fitted, fit1: Fitted) -> None:
     """Raise unless both are fits of one response by one method, in the same groups."""
     for model in (fit0, fit1):
         if not hasattr(model, "criterion") or not hasattr(model, "design"):
@@ -41,7 +37,7 @@ def same_data(fit0: Fit, fit1: Fit) -> None:
         raise ParameterError(f"the fits have different groups, {a.grouping!r} and {b.grouping!r}")
 
 
-def _same_counts(fit0: Fit, fit1: Fit) -> None:
+def _same_counts(fit0: Fitted, fit1: Fitted) -> None:
     """Of fits of counts: raise unless they have one offset and as many nodes of quadrature."""
     if not of_counts(fit0):
         return
@@ -54,12 +50,12 @@ def _same_counts(fit0: Fit, fit1: Fit) -> None:
         )
 
 
-def of_counts(fit: Fit) -> bool:
+def of_counts(fit: Fitted) -> bool:
     """Whether it is a fit of counts, by :func:`lmmlib.fit_poisson`."""
     return fit.method not in ("REML", "ML")
 
 
-def nested_fixed(fit0: Fit, fit1: Fit) -> int:
+def nested_fixed(fit0: Fitted, fit1: Fitted) -> int:
     """Fixed effects that the larger model has more."""
     X0, X1 = fit0.design.X, fit1.design.X
     if not _inside(X0, X1):
@@ -77,7 +73,7 @@ def nested_fixed(fit0: Fit, fit1: Fit) -> int:
     return more
 
 
-def nested_random(fit0: Fit, fit1: Fit) -> tuple[str, int]:
+def nested_random(fit0: Fitted, fit1: Fitted) -> tuple[str, int]:
     """Whether variances are tested ("boundary") or not ("interior"), and how many parameters of D."""
     q0, q1 = len(fit0.D), len(fit1.D)
     more = len(fit1.theta) - len(fit0.theta)
@@ -93,7 +89,7 @@ def nested_random(fit0: Fit, fit1: Fit) -> tuple[str, int]:
     return ("boundary" if q1 > q0 else "interior"), more
 
 
-def is_diagonal(fit: Fit) -> bool:
+def is_diagonal(fit: Fitted) -> bool:
     """One variance alone is as good as full."""
     return fit.design.diagonal and len(fit.D) > 1
 

@@ -124,7 +124,7 @@ def checked_choice(name: str, value, allowed: tuple) -> None:
 def checked_made(name: str, value, kind: type, maker: str) -> None:
     """Raise ParameterError unless the value is an object of the class, which a function of this package makes."""
     if not isinstance(value, kind):
-        raise ParameterError(f"{name} must be a {kind.__name__} of lmmlib.{maker}; got a {type(value).__name__}")
+        raise ParameterError(f"{name} must be made by lmmlib.{maker}; got a {type(value).__name__}")
 
 
 def checked_limit(name: str, value: float) -> float:

@@ -10,21 +10,17 @@ adds through both terms; estimating D and sigma2 adds a third:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
 from lmmlib.blup import random_effects
 from lmmlib.errors import DataError, ParameterError
+from lmmlib.fitted import Fitted
 from lmmlib.formula import fixed_matrix, random_matrix
 from lmmlib.known import of_new_rows
 from lmmlib.parameters import checked_choice, numbers
 from lmmlib.prediction_errors import NewRows, bootstrap_interval, error_variance
-
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
 
 OPTIONS = {
     "level": ("conditional", "population"),
@@ -35,7 +31,7 @@ OPTIONS = {
 
 
 def predict(
-    fit: Fit,
+    fit: Fitted,
     newdata: pd.DataFrame,
     level: str = "conditional",
     new_groups: str = "population",
@@ -134,7 +130,7 @@ def predict(
     return frame
 
 
-def new_rows(fit: Fit, newdata: pd.DataFrame, level: str, new_groups: str) -> NewRows:
+def new_rows(fit: Fitted, newdata: pd.DataFrame, level: str, new_groups: str) -> NewRows:
     """New data as rows of X and Z with their groups; without a grouping column, at population level, all are new."""
     X, Z = fixed_matrix(fit.design, newdata), random_matrix(fit.design, newdata)
     grouping = fit.design.grouping
@@ -157,7 +153,7 @@ def new_rows(fit: Fit, newdata: pd.DataFrame, level: str, new_groups: str) -> Ne
     return NewRows(X, Z, group)
 
 
-def _positions(fit: Fit, labels: pd.Series, strict: bool) -> np.ndarray:
+def _positions(fit: Fitted, labels: pd.Series, strict: bool) -> np.ndarray:
     """Each row's place among the groups of the fit, -1 for none; strict: every label must make sense."""
     try:
         codes, unique = pd.factorize(labels)

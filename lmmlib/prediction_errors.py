@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from lmmlib.bootstrap import CHUNK, checked_rng
 from lmmlib.design import CrossProducts
 from lmmlib.draws import semidefinite_cholesky
 from lmmlib.errors import DesignError
+from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature
 from lmmlib.information import d_directions
 from lmmlib.parameters import checked_count
@@ -24,9 +24,6 @@ from lmmlib.progress import progress_bar
 from lmmlib.responses import Responses
 from lmmlib.simulate import lmm
 from lmmlib.weighted import weigh
-
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +44,7 @@ class NewRows:
         return np.einsum("r,rq,...rq->...r", known, self.Z, b[..., self.group, :])
 
 
-def error_variance(fit: Fit, rows: NewRows, corrected: bool = False) -> np.ndarray:
+def error_variance(fit: Fitted, rows: NewRows, corrected: bool = False) -> np.ndarray:
     r"""Variance of :math:`x'(\hat\beta - \beta) + z'(\hat b_i - b_i)`, for new groups of the first term, (rows,).
 
     Equation :eq:`prediction-variance` of the book, as a sum of squares in the working basis, so that no digits are lost
@@ -123,7 +120,7 @@ def _parts(cross: CrossProducts, half: np.ndarray, rows: NewRows) -> tuple[np.nd
     return Hz, divide(rows.X, cross.basis.Rx) - np.einsum("nab,nbx,na->nx", H, cross.work.ZtX[rows.group], Hz)
 
 
-def bootstrap_interval(fit: Fit, rows: NewRows, own, coverage: float, size: int, rng) -> tuple:
+def bootstrap_interval(fit: Fitted, rows: NewRows, own, coverage: float, size: int, rng) -> tuple:
     """What the errors of ``size`` simulated data sets say of each row.
 
     Parameters
@@ -156,7 +153,7 @@ def bootstrap_interval(fit: Fit, rows: NewRows, own, coverage: float, size: int,
     return np.sqrt(square), ends, failed
 
 
-def bootstrap_errors(fit: Fit, groups, size: int, rng) -> tuple[np.ndarray, np.ndarray, int]:
+def bootstrap_errors(fit: Fitted, groups, size: int, rng) -> tuple[np.ndarray, np.ndarray, int]:
     """Errors of beta (S, p) and of b (S, groups, q) in refits of simulated data, and how many of ``size`` failed.
 
     Parameters
@@ -193,7 +190,7 @@ def bootstrap_errors(fit: Fit, groups, size: int, rng) -> tuple[np.ndarray, np.n
     return np.concatenate(of_beta), np.concatenate(of_b), len(reasons)
 
 
-def _simulated(fit: Fit, size: int, rng) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _simulated(fit: Fitted, size: int, rng) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Chunks of random effects (many, n_groups, q) and responses (n_obs, many) that have them."""
     design, q = fit.design, len(fit.D)
     L, none = semidefinite_cholesky(fit.D.to_numpy()), np.zeros((0, 0))

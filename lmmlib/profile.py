@@ -2,20 +2,16 @@ r"""Profiles: the deviance as a function of one parameter, at the best values of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
 from lmmlib.dependent import require_kept
 from lmmlib.errors import ParameterError
+from lmmlib.fitted import Fitted
 from lmmlib.held import Held, Peak
 from lmmlib.held_parameters import HeldCorrelation, HeldEffect, HeldSd, HeldSigma
 from lmmlib.parameters import numbers, shown
-
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
 
 # The default grid: so many values on each side of the estimate, out to this signed root.
 SIDE, REACH = 15, 3.0
@@ -24,7 +20,7 @@ RESOLUTION = 1e-11
 MAX_DOUBLINGS = 60
 
 
-def parameter_names(fit: Fit) -> dict[str, tuple]:
+def parameter_names(fit: Fitted) -> dict[str, tuple]:
     """Every parameter of a fit by name: ``("effect", j)``, ``("sd", a)``, ``("corr", a, b)`` or ``("sigma",)``.
 
     Raises
@@ -45,7 +41,7 @@ def parameter_names(fit: Fit) -> dict[str, tuple]:
     return names
 
 
-def chosen(fit: Fit, parameters=None) -> dict[str, tuple]:
+def chosen(fit: Fitted, parameters=None) -> dict[str, tuple]:
     """The named parameters, all by default, in the order of :func:`parameter_names`.
 
     Raises
@@ -114,7 +110,7 @@ def reach(model: Held, root: float) -> float:
     return edge
 
 
-def profile(fit: Fit, parameter: str, values=None) -> pd.DataFrame:
+def profile(fit: Fitted, parameter: str, values=None) -> pd.DataFrame:
     r"""Profile of one parameter: the least criterion among all models in which it has a value.
 
     .. math:: \zeta(\psi) = \operatorname{sign}(\psi - \hat\psi)\sqrt{d(\psi) - d(\hat\psi)}

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from lmmlib.contrasts import coefficients
 from lmmlib.dependent import left_out
 from lmmlib.errors import DesignError, NoRowsError
+from lmmlib.fitted import Fitted
 from lmmlib.moments import correlation
+from lmmlib.residuals import residuals
 from lmmlib.rounding import brief, fixed, p, short
-
-if TYPE_CHECKING:
-    from lmmlib.fit import Fit
 
 # With more fixed effects than this their correlations are left out.
 WIDEST = 8
 
 
-def summary(fit: Fit) -> str:
+def summary(fit: Fitted) -> str:
     """The attributes of a fit as text.
 
     Parameters
@@ -39,7 +37,7 @@ def summary(fit: Fit) -> str:
     return "\n".join(lines)
 
 
-def _head(fit: Fit) -> list[str]:
+def _head(fit: Fitted) -> list[str]:
     reml = fit.method == "REML"
     lines = [
         f"Linear mixed model fit by {'REML' if reml else 'maximum likelihood'}: {fit.formula}",
@@ -47,21 +45,22 @@ def _head(fit: Fit) -> list[str]:
         f"{fit.n_obs} observations in {fit.n_groups} groups{_known(fit)}",
     ]
     try:
-        low, *middle, high = np.quantile(fit.residuals(kind="scaled"), [0, 0.25, 0.5, 0.75, 1])
+        scaled = residuals(fit.design, fit.cross, *fit.estimates, kind="scaled")
+        low, *middle, high = np.quantile(scaled, [0, 0.25, 0.5, 0.75, 1])
     except NoRowsError:  # a fit from sums
         return lines
     quartiles = " ".join(fixed(r, 4) for r in middle)
     return [*lines, f"scaled residuals: min {fixed(low, 4)}, quartiles {quartiles}, max {fixed(high, 4)}"]
 
 
-def _known(fit: Fit) -> str:
+def _known(fit: Fitted) -> str:
     """Weights and offset, by their columns if they have any."""
     d = fit.design
     known = [("weights", d.weights, d.weights_column), ("offset", d.offset, d.offset_column)]
     return "".join(f", {name} {column or 'given'}" for name, values, column in known if values is not None)
 
 
-def _random(fit: Fit, width: int) -> list[str]:
+def _random(fit: Fitted, width: int) -> list[str]:
     names, variances = [*fit.D.index, "Residual"], [*np.diag(fit.D), fit.sigma2]
     r, correlated = correlation(fit.D.to_numpy()), len(fit.D) > 1 and not fit.design.diagonal
     lines = [f"  {'Random effects':<{width}}  {'variance':>12}  {'sd':>10}{'  corr' * correlated}"]
@@ -72,11 +71,11 @@ def _random(fit: Fit, width: int) -> list[str]:
     return lines
 
 
-def _fixed(fit: Fit, width: int) -> list[str]:
+def _fixed(fit: Fitted, width: int) -> list[str]:
     try:
-        table = fit.coefficients()
+        table = coefficients(fit)
     except DesignError:  # there are no df; fit.coefficients() says why
-        table = fit.coefficients("z").assign(df=np.nan, p=np.nan)
+        table = coefficients(fit, "z").assign(df=np.nan, p=np.nan)
     with_df = fit.method == "REML"
     head = ["estimate", "se", *(["df", "t", "p"] if with_df else ["z", "p"])]
     widths = [12, 10, *([9] if with_df else []), 9, 8]
@@ -90,7 +89,7 @@ def _fixed(fit: Fit, width: int) -> list[str]:
     return lines
 
 
-def _correlations(fit: Fit, width: int) -> list[str]:
+def _correlations(fit: Fitted, width: int) -> list[str]:
     names = list(fit.beta.index)
     if not fit.converged or not 1 < len(names) <= WIDEST:
         return []

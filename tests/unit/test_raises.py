@@ -50,6 +50,8 @@ NEVER_SHOWN = {
     ("contrasts", "checked_df", "df"): {
         "Fit.confint": "asks for df only of a REML fit",
         "Fit.variance_components": "asks for no df",
+        "Fit.summary": "asks for z where there are no df",
+        "Fit.__repr__": "asks for z where there are no df",
     },
 }
 
