@@ -25,7 +25,7 @@ def test_the_book_is_as_locked(tool, book):
 
 def test_every_equation_that_is_referred_to_is_locked(tool, book):
     """No way of writing an equation escapes the parser: whatever a page or a docstring refers to has a line."""
-    lmmlib = (tool.CHAPTERS.parent / "lmmlib").glob("*.py")
+    lmmlib = (tool.CHAPTERS.parent / "lmmlib").rglob("*.py")
     texts = [text for cells in book[0].values() for text in cells] + [file.read_text("utf-8") for file in lmmlib]
     named = {label for text in texts for label in re.findall(r"(?:\{eq\}|:eq:)`([\w.-]+)`", text)}
     assert len(named) > 100

@@ -1,13 +1,12 @@
 """The public names are frozen here, and every one of them is documented."""
 
-import importlib
 import inspect
-import pkgutil
 import re
 
 import pytest
 
 import lmmlib
+from tests import modules
 
 PUBLIC = [
     "Cloned",
@@ -69,18 +68,16 @@ PUBLIC = [
     "wald",
 ]
 
-MODULES = sorted(module.name for module in pkgutil.iter_modules(lmmlib.__path__))
-
 # Bookkeeping of data and designs, and steps between formulas of the book.
 NO_EQUATION = {"load", "fixed_matrix"}
 
 
 def functions():
     """(module, name, function) of every public function that a module defines itself."""
-    for module in map(importlib.import_module, (f"lmmlib.{name}" for name in MODULES)):
+    for module in map(modules.load, modules.NAMES):
         for name, value in vars(module).items():
             if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
-                yield pytest.param(value, id=f"{module.__name__[7:]}.{name}")
+                yield pytest.param(value, id=f"{modules.short(module.__name__)}.{name}")
 
 
 def test_the_public_names_are_these():
@@ -90,8 +87,9 @@ def test_the_public_names_are_these():
 
 
 def test_every_module_says_what_it_holds():
-    for name in MODULES:
-        assert len(importlib.import_module(f"lmmlib.{name}").__doc__) > 30, name
+    rooms = [path.parent.name for path in modules.FOLDER.glob("*/__init__.py")]
+    for name in [*modules.NAMES, *rooms]:
+        assert len(modules.load(name).__doc__ or "") > 30, name
 
 
 @pytest.mark.parametrize("function", functions())

@@ -1,19 +1,16 @@
 """The notation page and lmmlib use the same names."""
 
 import csv
-import importlib
 import inspect
-import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 from numpydoc.docscrape import ClassDoc, FunctionDoc
 
-import lmmlib
+from tests import modules
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = [name for _, name, _ in pkgutil.iter_modules(lmmlib.__path__)]
 # Subscripts of the text, and names that belong to chapters that are not written yet.
 INDICES = {"i", "j"}
 TO_COME = set()
@@ -47,8 +44,8 @@ def table():
 def public():
     """The public functions and classes of lmmlib, by full name."""
     found = {}
-    for module in MODULES:
-        for name, thing in vars(importlib.import_module(f"lmmlib.{module}")).items():
+    for module in modules.NAMES:
+        for name, thing in vars(modules.load(module)).items():
             own = getattr(thing, "__module__", "") == f"lmmlib.{module}"
             if own and not name.startswith("_") and (inspect.isfunction(thing) or inspect.isclass(thing)):
                 found[f"{module}.{name}"] = thing
@@ -114,4 +111,4 @@ def test_array_parameters_are_recognised():
 
 def test_the_reference_lists_every_module():
     page = (ROOT / "chapters" / "reference.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"automodule:: lmmlib\.(\w+)", page)) == sorted(MODULES)
+    assert sorted(re.findall(r"automodule:: lmmlib\.([\w.]+)", page)) == sorted(modules.NAMES)

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import lmmlib
 from lmmlib import moments
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.parameters import checked_D, checked_sigma2, factor, standard_deviations
+from tests import modules
 
 BAD_SIGMA2 = [0, -1.0, np.nan, np.inf, -np.inf, [1, 2], [], None, "a", 1j]
 BAD_D = {
@@ -147,9 +147,7 @@ def test_a_wrong_sign_is_named_and_not_a_warning_of_sqrt(cross, D):
 
 def test_no_root_of_a_diagonal_is_taken_without_a_look():
     """Roots of estimated variances go through standard_deviations, but for those below, which cannot be negative."""
-    folder = Path(lmmlib.__file__).parent
-    text = {path.stem: path.read_text() for path in folder.glob("*.py")}
-    found = {name for name, code in text.items() if re.search(r"np\.sqrt\(\s*np\.diag(onal)?\(", code)}
+    found = {name for name, code in modules.TEXT.items() if re.search(r"np\.sqrt\(\s*np\.diag(onal)?\(", code)}
     # D of a fit, information matrices that were checked, drawn covariances, NaN where there is no curvature.
     assert found <= {
         "basis",

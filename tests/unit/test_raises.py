@@ -7,14 +7,13 @@ functions the function that raises can be reached by calls.
 import ast
 import inspect
 import re
-from pathlib import Path
 
 import pytest
 
 import lmmlib
 from lmmlib import errors
-
-SOURCE = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in Path(lmmlib.__path__[0]).glob("*.py")}
+from tests import modules
+from tests.modules import SOURCE
 
 # Raised and not an error of lmmlib, each with its reason.
 OTHERS = {
@@ -70,7 +69,7 @@ def functions():
 FUNCTIONS = dict(functions())
 IMPORTED = {
     module: {
-        alias.asname or alias.name: (node.module.rpartition(".")[2], alias.name)
+        alias.asname or alias.name: (modules.short(node.module), alias.name)
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lmmlib")
         for alias in node.names
@@ -89,8 +88,9 @@ def called(key):
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             owner = node.value.id
             found = (module, f"{name.partition('.')[0]}.{node.attr}") if owner == "self" else None
-            if IMPORTED[module].get(owner, ("",))[0] == "lmmlib":  # a module
-                found = (owner, node.attr)
+            named = modules.short(".".join(IMPORTED[module].get(owner, ())))
+            if named in SOURCE:  # a module
+                found = (named, node.attr)
         if found in FUNCTIONS:
             yield found
         elif found:
@@ -114,7 +114,7 @@ def public():
         members = vars(value).items() if inspect.ismodule(value) or inspect.isclass(value) else [("", value)]
         for inner, member in members:
             if inspect.isfunction(member) and not re.match("_[^_]", inner):
-                yield f"{name}.{inner}".rstrip("."), (member.__module__.rpartition(".")[2], member.__qualname__)
+                yield f"{name}.{inner}".rstrip("."), (modules.short(member.__module__), member.__qualname__)
 
 
 REACHED = {name: reached(key) for name, key in public() if key in FUNCTIONS}
@@ -174,7 +174,7 @@ def told():
 
 def resolve(key):
     """The function of a key."""
-    value = __import__(f"lmmlib.{key[0]}", fromlist=["_"])
+    value = modules.load(key[0])
     for part in key[1].split("."):
         value = getattr(value, part)
     return value

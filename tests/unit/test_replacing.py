@@ -86,7 +86,7 @@ def test_nothing_else_in_the_repository_writes_over_a_file():
     }
     found = {}
     for folder in ("chapters/_tools", "benchmarks", "studies", "lmmlib"):
-        for file in sorted((ROOT / folder).glob("*.py")):
+        for file in sorted((ROOT / folder).rglob("*.py")):
             if count := len(writes.findall(file.read_text(encoding="utf-8"))):
                 found[file.relative_to(ROOT).as_posix()] = count
     assert found == direct

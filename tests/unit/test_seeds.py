@@ -1,8 +1,6 @@
 """The same seed gives the same draws, and another seed others: every function that takes one."""
 
-import importlib
 import inspect
-import pkgutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 import lmmlib
 from lmmlib import bootstrap, boundary, clone_prediction, components, eb, gibbs, intervals, poisson_dispersion, predict
 from lmmlib.cloning import clone_design
+from tests import modules
 
 RANDOM = {"rng", "seed", "random_state"}
 # Steps that the functions below put together: they take the generator, never a seed.
@@ -120,16 +119,16 @@ def by_pymc(seed):
 
 def takers():
     """Names of all functions and methods of lmmlib that take a seed or a generator, found by introspection."""
-    for module in pkgutil.iter_modules(lmmlib.__path__):
-        for name, value in vars(importlib.import_module(f"lmmlib.{module.name}")).items():
-            if getattr(value, "__module__", None) != f"lmmlib.{module.name}":
+    for module in modules.NAMES:
+        for name, value in vars(modules.load(module)).items():
+            if getattr(value, "__module__", None) != f"lmmlib.{module}":
                 continue
             methods = {f"{name}.{k}": f for k, f in vars(value).items()} if inspect.isclass(value) else {name: value}
             for label, function in methods.items():
                 if not inspect.isfunction(function) or label.split(".")[-1].startswith("_"):
                     continue
                 if RANDOM & set(inspect.signature(function).parameters):
-                    yield f"{module.name}.{label}"
+                    yield f"{module}.{label}"
 
 
 def test_every_function_that_takes_a_seed_is_here():
