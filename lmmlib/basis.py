@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -27,7 +28,12 @@ CHUNK = 2**16
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    r"""The working basis: :math:`X = \tilde X R_x`, :math:`Z = \tilde Z R_z`, :math:`\tilde y = y - X\beta_0`."""
+    r"""The working basis: :math:`X = \tilde X R_x`, :math:`Z = \tilde Z R_z`, :math:`\tilde y = y - X\beta_0`.
+
+    So :math:`\tilde\beta = R_x(\beta - \beta_0)`, :math:`\tilde b = R_zb` and :math:`\tilde D = R_zDR_z'`. Each method
+    ``work`` takes what belongs to the columns of the formula into the working basis, each ``back`` takes it back; any
+    number of matrices or vectors may be stacked in leading axes.
+    """
 
     Rx: np.ndarray
     Rz: np.ndarray
@@ -47,6 +53,78 @@ class Basis:
         """Rows of y, X and Z in the working basis."""
         work = divide(X, self.Rx)
         return y - X @ self.beta0, work, work if Z is X else divide(Z, self.Rz)
+
+    def x_work(self, X: np.ndarray) -> np.ndarray:
+        """Rows or combinations of X (rows, p): what they are for beta~."""
+        return divide(X, self.Rx)
+
+    def z_work(self, Z: np.ndarray) -> np.ndarray:
+        """Rows or combinations of Z (rows, q): what they are for b~."""
+        return divide(Z, self.Rz)
+
+    def beta_work(self, beta) -> np.ndarray:
+        """beta~ = Rx (beta - beta0) of fixed effects (..., p)."""
+        return (np.asarray(beta) - self.beta0) @ self.Rx.T
+
+    def beta_back(self, beta: np.ndarray) -> np.ndarray:
+        """beta = beta0 + Rx^-1 beta~, (..., p)."""
+        return self.beta0 + vectors_back(self.Rx, beta)
+
+    def cov_beta_back(self, cov: np.ndarray) -> np.ndarray:
+        """Covariance of beta from that of beta~, (..., p, p)."""
+        return self.x_back @ cov @ self.x_back.T
+
+    def b_back(self, b: np.ndarray) -> np.ndarray:
+        """b = Rz^-1 b~, (..., q)."""
+        return vectors_back(self.Rz, b)
+
+    def L_back(self, L: np.ndarray) -> np.ndarray:
+        """Rz^-1 L: a factor of D, or of a covariance of b, from that in the working basis, (..., q, k)."""
+        return np.linalg.solve(self.Rz, L) if self.Rz.size else L
+
+    def D_work(self, D) -> np.ndarray:
+        """D~ = Rz D Rz' (..., q, q)."""
+        return self.Rz @ D @ self.Rz.T
+
+    def D_back(self, D: np.ndarray) -> np.ndarray:
+        """D, or a covariance of b, (..., q, q) from that in the working basis: Rz^-1 D~ Rz^-1'."""
+        return np.swapaxes(self.L_back(np.swapaxes(self.L_back(D), -1, -2)), -1, -2)
+
+    @cached_property
+    def x_back(self) -> np.ndarray:
+        """Rx^-1, (p, p)."""
+        return np.linalg.solve(self.Rx, np.eye(len(self.Rx)))
+
+    @cached_property
+    def z_back(self) -> np.ndarray:
+        """Rz^-1, (q, q)."""
+        return np.linalg.solve(self.Rz, np.eye(len(self.Rz)))
+
+    @cached_property
+    def z_size(self) -> np.ndarray:
+        """Root mean squares of the columns of Z, (q,)."""
+        return np.linalg.norm(self.Rz, axis=0)
+
+    @cached_property
+    def logdet_x(self) -> float:
+        """Logarithm of the absolute determinant of Rx, by which log-likelihoods of the two bases differ."""
+        return float(np.log(np.abs(np.diag(self.Rx))).sum())
+
+    def theta_coordinates(self, diagonal: bool) -> np.ndarray:
+        """Matrices B_k with L = sum of theta_k B_k, (k, q, q), for a factor L of D in the working basis.
+
+        A full D has the lower triangle of L, column by column. A diagonal D is diagonal for the columns of the formula,
+        where L is diagonal too; here that is a column of Rz each, of length one whatever its units.
+        """
+        q = len(self.Rz)
+        places = [(a, b) for b in range(q) for a in range(b, q) if a == b or not diagonal]
+        B = np.zeros((len(places), q, q))
+        for B_k, (a, b) in zip(B, places, strict=True):
+            if diagonal:
+                B_k[:, a] = self.Rz[:, a] / np.linalg.norm(self.Rz[:, a])
+            else:
+                B_k[a, b] = 1.0
+        return B
 
 
 def chunks(n_rows: int, size: int = CHUNK) -> Iterator[slice]:
@@ -79,6 +157,11 @@ def triangle(M: np.ndarray) -> np.ndarray:
 def divide(M: np.ndarray, R: np.ndarray) -> np.ndarray:
     """M R^-1 for an upper triangular R."""
     return solve_triangular(R, M.T, trans="T").T if R.size else M
+
+
+def vectors_back(R: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """R^-1 v for vectors v (..., k) and an upper triangular R."""
+    return solve_triangular(R, v.reshape(-1, len(R)).T).T.reshape(v.shape) if v.size else v
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from scipy.linalg import solve_triangular
 
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.deviance import Deviance, theta_coordinates
-from lmmlib.draws import semidefinite_cholesky
+from lmmlib.entries import semidefinite_cholesky
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.frames import LARGEST
 from lmmlib.identify import require_identified

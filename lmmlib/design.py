@@ -308,6 +308,17 @@ class CrossProducts:
         return len(self.patterns[0])
 
     @cached_property
+    def theta_coordinates(self) -> np.ndarray:
+        """Matrices B_k with L = sum of theta_k B_k, (k, q, q): :meth:`lmmlib.basis.Basis.theta_coordinates`."""
+        return self.basis.theta_coordinates(self.diagonal)
+
+    @cached_property
+    def D_coordinates(self) -> np.ndarray:
+        """Symmetric E_r with D = sum of alpha_r E_r in the working basis, (k, q, q), in the order of vech D."""
+        B = self.theta_coordinates
+        return B @ np.swapaxes(B, 1, 2) if self.diagonal else np.maximum(B, np.swapaxes(B, 1, 2))
+
+    @cached_property
     def grams(self) -> Grams:
         """Inner products of the derivatives of V by D and sigma2."""
         return Grams(self.work, *self.patterns, self.n_obs)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lmmlib.entries import semidefinite_cholesky
 from lmmlib.parameters import checked_D, checked_finite, checked_rng, checked_sigma2
 
 
@@ -19,16 +20,3 @@ def responses(rng, X, Z, group, n_groups, beta, D, sigma2, count, variances=None
     for k in range(q):
         y += Z[:, k, None] * b[group, k]
     return y
-
-
-def semidefinite_cholesky(D):
-    """Lower triangular L with D = L L' of each D (..., q, q), which may be singular: a column without variance is zero.
-
-    Unlike an eigenvector, L has no sign to choose, so a seed gives the same draws on every machine.
-    """
-    L = np.zeros_like(D)
-    for k in range(D.shape[-1]):
-        left = D[..., k:, k] - np.einsum("...ij,...j->...i", L[..., k:, :k], L[..., k, :k])
-        some = left[..., :1] > 1e-14 * D[..., k, k, None]
-        L[..., k:, k] = np.where(some, left / np.sqrt(np.where(some, left[..., :1], 1.0)), 0.0)
-    return L

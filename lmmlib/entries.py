@@ -52,8 +52,35 @@ def inverse_lower(C: np.ndarray) -> np.ndarray:
     for j in range(q):
         inverse[j, j] = 1 / C[j, j]
         for i in range(j):
-            inverse[j, i] = -(C[j, i:j] * inverse[i:j, i]).sum(axis=0) * inverse[j, j]
+            inverse[j, i] = -(C[j, i:j] * inverse[i:j, i]).sum(axis=0) / C[j, j]
     return inverse
+
+
+def inverse_cholesky(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of the Cholesky factors of positive definite S, and log-determinants of S, entries first."""
+    C = cholesky(S)
+    return inverse_lower(C), 2 * np.log(np.einsum("jj...->j...", C)).sum(axis=0)
+
+
+def semidefinite_cholesky(D: np.ndarray) -> np.ndarray:
+    """Lower triangular L with D = L L' of each D (..., q, q), which may be singular: a column without variance is zero.
+
+    Unlike an eigenvector, L has no sign to choose, so a seed gives the same draws on every machine.
+    """
+    L = np.zeros_like(D)
+    for k in range(D.shape[-1]):
+        left = D[..., k:, k] - np.einsum("...ij,...j->...i", L[..., k:, :k], L[..., k, :k])
+        some = left[..., :1] > 1e-14 * D[..., k, k, None]
+        L[..., k:, k] = np.where(some, left / np.sqrt(np.where(some, left[..., :1], 1.0)), 0.0)
+    return L
+
+
+def factor(D: np.ndarray) -> np.ndarray:
+    """L with D = L L' of one D (q, q), also a singular one: eigenvectors, so that rounding below zero is cut off."""
+    if not D.size:
+        return D
+    values, vectors = np.linalg.eigh(D)
+    return vectors * np.sqrt(np.clip(values, 0, None))
 
 
 def bartlett(rng: np.random.Generator, q: int, df, shape: tuple) -> np.ndarray:

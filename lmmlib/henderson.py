@@ -14,8 +14,9 @@ import pandas as pd
 from scipy.linalg import solve_triangular
 
 from lmmlib.design import CrossProducts
+from lmmlib.entries import factor
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_D, checked_made, checked_sigma2, factor
+from lmmlib.parameters import checked_D, checked_made, checked_sigma2
 from lmmlib.weighted import LIMIT
 
 

@@ -1,4 +1,4 @@
-"""Checks of the parameters that a user hands in, and the factor of a singular D."""
+"""Checks of the parameters that a user hands in."""
 
 from __future__ import annotations
 
@@ -142,6 +142,24 @@ def checked_rng(rng) -> np.random.Generator:
     return rng
 
 
+def generator(rng) -> np.random.Generator:
+    """The generator, or a new one of which this whole number is the seed.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither; says how to give one.
+    """
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if not isinstance(rng, Integral) or isinstance(rng, bool) or rng < 0:
+        raise ParameterError(
+            "rng must be a numpy Generator, such as numpy.random.default_rng(1), or a whole number of at least 0, its "
+            f"seed; got {shown(rng)}"
+        )
+    return np.random.default_rng(int(rng))
+
+
 def checked_D(D, q: int, name: str = "D") -> np.ndarray:
     """The covariance of the random effects as a symmetric (q, q) array; a number will do when q is 1.
 
@@ -170,14 +188,6 @@ def checked_D(D, q: int, name: str = "D") -> np.ndarray:
             "A variance below zero, or a correlation beyond 1, cannot be one of random effects"
         )
     return D
-
-
-def factor(D: np.ndarray) -> np.ndarray:
-    """L with D = L L', also for a singular D; rounding below zero is cut off."""
-    if not D.size:
-        return D
-    values, vectors = np.linalg.eigh(D)
-    return vectors * np.sqrt(np.clip(values, 0, None))
 
 
 def standard_deviations(covariance, of: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 
 from lmmlib.design import CrossProducts
+from lmmlib.entries import inverse_cholesky
 from lmmlib.responses import Responses
 
 # Numbers in the largest array that is formed for a block of groups: about what a processor's cache holds.
@@ -23,22 +24,6 @@ def product(subscripts: str, A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """Products of the small matrices of all responses and groups, whose entries are the first two axes."""
     one, other, result = subscripts.replace("->", ",").split(",")
     return np.einsum(f"{one}zg,{other}zg->{result}zg", A, B)
-
-
-def inverse_cholesky(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse Cholesky factors and log-determinants of many small matrices (q, q, ...), entry by entry over all."""
-    q = len(S)
-    C, inverse = np.zeros_like(S), np.zeros_like(S)
-    logdet = np.zeros(S.shape[2:])
-    for j in range(q):
-        C[j, j] = np.sqrt(S[j, j] - (C[j, :j] ** 2).sum(axis=0))
-        logdet += 2 * np.log(C[j, j])
-        for i in range(j + 1, q):
-            C[i, j] = (S[i, j] - (C[i, :j] * C[j, :j]).sum(axis=0)) / C[j, j]
-        inverse[j, j] = 1 / C[j, j]
-        for i in range(j):
-            inverse[j, i] = -(C[j, i:j] * inverse[i:j, i]).sum(axis=0) / C[j, j]
-    return inverse, logdet
 
 
 def _cholesky(S: np.ndarray) -> np.ndarray:

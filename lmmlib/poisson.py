@@ -17,8 +17,7 @@ from scipy.special import gammaln
 
 from lmmlib.basis import Basis, divide, triangle
 from lmmlib.design import Design
-from lmmlib.entries import product
-from lmmlib.pieces import inverse_cholesky
+from lmmlib.entries import inverse_cholesky, product
 
 # A Newton step with a decrement below this is the last one: the next would be far below rounding.
 CLOSE = 1e-12

@@ -13,7 +13,7 @@ from lmmlib.aghq import rule
 from lmmlib.batch import ZERO
 from lmmlib.design import Design
 from lmmlib.deviance import theta_coordinates
-from lmmlib.draws import semidefinite_cholesky
+from lmmlib.entries import semidefinite_cholesky
 from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.formula import build_design
 from lmmlib.parameters import checked_choice, shown

@@ -14,7 +14,7 @@ from lmmlib.basis import chunks, divide
 from lmmlib.batch import ROOM, Fits, fit_many
 from lmmlib.bootstrap import CHUNK, checked_rng
 from lmmlib.design import CrossProducts
-from lmmlib.draws import semidefinite_cholesky
+from lmmlib.entries import semidefinite_cholesky
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature

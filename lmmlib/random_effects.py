@@ -11,8 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from lmmlib.draws import semidefinite_cholesky
-from lmmlib.entries import cholesky, inverse_lower, product, transposed
+from lmmlib.entries import cholesky, inverse_lower, product, semidefinite_cholesky, transposed
 from lmmlib.errors import ParameterError
 from lmmlib.parameters import checked_count, checked_limit, shown
 from lmmlib.posterior import Draws, readable

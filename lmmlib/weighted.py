@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmmlib.design import CrossProducts
+from lmmlib.entries import factor
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_D, checked_made, checked_sigma2, factor
+from lmmlib.parameters import checked_D, checked_made, checked_sigma2
 
 # X'V^-1 X is a difference of sums 1 + D/sigma2 times its size: at this ratio four digits are left.
 LIMIT = 1e11

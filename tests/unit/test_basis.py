@@ -117,3 +117,43 @@ def test_dependent_columns_are_those_that_are_left_out_one_by_one(n_rows):
         kept = np.delete(work, lost, axis=1)
         assert_allclose(kept.T @ kept / n_rows, np.eye(kept.shape[1]), atol=1e-6)
         assert (np.abs(X @ weights - X[:, lost]) <= 1e-9 * (np.abs(X) @ np.abs(weights))).all()
+
+
+@pytest.mark.parametrize("p, q", [(3, 2), (1, 1), (0, 0), (2, 4)])
+def test_what_the_working_basis_takes_it_gives_back(p, q):
+    """Back is the inverse of work, and both say of the columns what R says: X beta and Z D Z' stay as they are."""
+    y, X, Z = RNG.normal(size=20), 100 + RNG.normal(size=(20, p)), RNG.normal(size=(20, q)) * 10.0 ** -np.arange(q)
+    basis = Basis.of(y, X, Z)
+    left, X_work, Z_work = basis.turn(y, X, Z)
+    assert_allclose(basis.x_work(X), X_work)
+    assert_allclose(basis.z_work(Z), Z_work)
+    beta, b, A = RNG.normal(size=(5, 2, p)), RNG.normal(size=(2, 5, q)), RNG.normal(size=(5, q, q))
+    D = A @ np.swapaxes(A, 1, 2)
+    for one in (beta, beta[0], beta[0, 0]):
+        assert_allclose(basis.beta_back(basis.beta_work(one)), one, rtol=1e-9, atol=1e-12)
+    assert_allclose(left[:, None] - X_work @ basis.beta_work(beta[:, 0]).T, y[:, None] - X @ beta[:, 0].T, atol=1e-9)
+    for one in (b, b[0], b[0, 0]):
+        assert_allclose(basis.b_back(one) @ Z.T, one @ Z_work.T, atol=1e-12)
+    assert_allclose(Z_work @ basis.D_work(D) @ Z_work.T, Z @ D @ Z.T, rtol=1e-9, atol=1e-12)
+    assert_allclose(basis.D_back(basis.D_work(D)), D, rtol=1e-9, atol=1e-14)
+    assert_allclose(basis.L_back(basis.Rz @ A[0]), A[0], rtol=1e-9, atol=1e-14)
+    cov = np.einsum("sij,sik->sjk", RNG.normal(size=(4, 6, p)), RNG.normal(size=(4, 6, p)))
+    assert_allclose(X @ basis.cov_beta_back(cov) @ X.T, X_work @ cov @ X_work.T, rtol=1e-7, atol=1e-9)
+    assert_allclose(basis.x_back @ basis.Rx, np.eye(p), atol=1e-9)
+    assert_allclose(basis.z_back @ basis.Rz, np.eye(q), atol=1e-12)
+    assert_allclose(basis.z_size, np.sqrt((Z**2).mean(axis=0)))
+    assert_allclose(2 * basis.logdet_x, np.linalg.slogdet(X.T @ X / 20)[1], atol=1e-8)
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_coordinates_of_theta(diagonal):
+    Z = RNG.normal(size=(20, 3)) * [1, 1e-3, 1e3]
+    basis = Basis.of(RNG.normal(size=20), np.ones((20, 1)), Z)
+    B = basis.theta_coordinates(diagonal)
+    if diagonal:
+        D = basis.D_back(np.einsum("kab,kcb->kac", B, B))
+        assert_allclose(D, np.einsum("k,ka,kb->kab", basis.z_size**-2, np.eye(3), np.eye(3)), atol=1e-12)
+    else:
+        pairs = np.array([np.unravel_index(np.argmax(one), (3, 3)) for one in B]).tolist()
+        assert pairs == [[0, 0], [1, 0], [2, 0], [1, 1], [2, 1], [2, 2]]
+        assert (B.sum(axis=(1, 2)) == 1).all()

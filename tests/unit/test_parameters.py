@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import moments
+from lmmlib.entries import factor
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.parameters import checked_D, checked_sigma2, factor, standard_deviations
+from lmmlib.parameters import checked_D, checked_sigma2, generator, standard_deviations
 from tests import modules
 
 BAD_SIGMA2 = [0, -1.0, np.nan, np.inf, -np.inf, [1, 2], [], None, "a", 1j]
@@ -160,3 +161,16 @@ def test_no_root_of_a_diagonal_is_taken_without_a_look():
         "poisson_intervals",
         "priors",
     }
+
+
+def test_a_generator_or_its_seed():
+    rng = np.random.default_rng(3)
+    assert generator(rng) is rng
+    for seed in (3, np.int64(3)):
+        assert generator(seed).random() == np.random.default_rng(3).random()
+
+
+@pytest.mark.parametrize("rng", [None, -1, 1.5, True, "seed", np.random, np.random.RandomState(1), [1]], ids=str)
+def test_what_is_no_generator_and_no_seed(rng):
+    with pytest.raises(ParameterError, match=r"rng must be a numpy Generator, such as .*default_rng\(1\), or a whole"):
+        generator(rng)

@@ -7,7 +7,8 @@ from numpy.testing import assert_allclose
 import lmmlib
 from lmmlib import dense
 from lmmlib import pieces as pieces_module
-from lmmlib.pieces import gram, inverse_cholesky, pieces, product
+from lmmlib.entries import inverse_cholesky
+from lmmlib.pieces import gram, pieces, product
 from lmmlib.responses import Responses
 
 
