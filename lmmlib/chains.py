@@ -25,14 +25,17 @@ from lmmlib.conditionals import (
     residual_squares,
 )
 from lmmlib.design import CrossProducts
+from lmmlib.diagnostics import readable
 from lmmlib.errors import ParameterError
 from lmmlib.noncentred import redraw_D
-from lmmlib.parameters import checked_choice
+from lmmlib.parameters import checked_choice, checked_limit
 from lmmlib.priors import Priors
 from lmmlib.responses import Responses
 from lmmlib.rotation import rotate
 
 SCHEMES = ("standard", "centred")
+# Bytes of draws above which a run is refused before it starts.
+MAX_MEMORY = 2_000_000_000
 # Sweeps between two steps of the progress bar.
 STRIDE = 50
 LOST = (
@@ -153,3 +156,27 @@ def model_of(cross: CrossProducts, priors: Priors, data: Responses | None = None
     Model
     """
     return Model.of(cross, priors, rotate(cross, data, n_clones))
+
+
+def memory(model: Model, chains: int, draws: int) -> int:
+    """Bytes that a run takes: two copies of the draws while they are made, and what a sweep forms for its groups."""
+    q, width, _, groups = model.data.ZtW.shape
+    kept = 2 * draws * (width + q * q)
+    sweep = groups * q * width + len(model.data.spare) * 2 * q * q
+    return 8 * chains * (kept + sweep)
+
+
+def require_memory(
+    model: Model,
+    chains: int,
+    draws: int,
+    limit: float,
+    remedy: str = "use fewer draws or chains, keep every tenth sweep with thin=10",
+) -> None:
+    """Raise before a run that would take more memory than the limit."""
+    need, limit = memory(model, chains, draws), checked_limit("max_memory", limit)
+    if need > limit:
+        raise ParameterError(
+            f"{chains:,} chains of {draws:,} draws would take {readable(need)} of memory, more than max_memory = "
+            f"{readable(limit)}; {remedy}, or raise max_memory"
+        )

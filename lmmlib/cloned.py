@@ -14,9 +14,9 @@ from scipy.stats import norm
 from lmmlib import estimability
 from lmmlib.dependent import left_out, require_kept
 from lmmlib.design import Design
+from lmmlib.diagnostics import diagnostics
 from lmmlib.errors import ParameterError
 from lmmlib.parameters import checked_count, checked_level
-from lmmlib.posterior import diagnostics
 
 
 @dataclass(frozen=True, eq=False)

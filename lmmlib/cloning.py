@@ -16,18 +16,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lmmlib.chains import LOST, STRIDE, Plan, model_of, start, sweep
+from lmmlib.chains import LOST, MAX_MEMORY, STRIDE, Plan, memory, model_of, require_memory, start, sweep
 from lmmlib.cloned import Cloned
 from lmmlib.conditionals import Model, State
 from lmmlib.design import Design, cross_products
+from lmmlib.diagnostics import readable
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.formula import build_design
 from lmmlib.gaussian_clones import Gaussian, improper_clones, result
-from lmmlib.gibbs import MAX_MEMORY, generator, memory, require_memory
+from lmmlib.gibbs import generator
 from lmmlib.identify import require_allowed
 from lmmlib.noncentred import redraw_D
 from lmmlib.parameters import checked_count
-from lmmlib.posterior import Draws, readable
+from lmmlib.posterior import Draws
 from lmmlib.priors import Priors
 from lmmlib.progress import progress_bar
 from lmmlib.ridge import Ridge, ridges, slide

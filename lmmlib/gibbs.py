@@ -12,26 +12,22 @@ afterwards, see :meth:`lmmlib.posterior.Draws.b`. Last, D is drawn once more in 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from lmmlib.chains import Plan, advance, model_of, start
-from lmmlib.conditionals import Model
+from lmmlib.chains import MAX_MEMORY, Plan, advance, memory, model_of, require_memory, start
 from lmmlib.design import CrossProducts, Design, cross_products
+from lmmlib.diagnostics import readable
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.formula import build_design
 from lmmlib.identify import require_allowed
-from lmmlib.parameters import checked_count, checked_limit, shown
-from lmmlib.posterior import Draws, Run, readable
+from lmmlib.parameters import checked_count, shown
+from lmmlib.posterior import Draws, Run
 from lmmlib.priors import Priors
 from lmmlib.progress import progress_bar
 from lmmlib.propriety import require_proper
 from lmmlib.rotation import Rotated
-
-# Bytes of draws above which a run is refused before it starts.
-MAX_MEMORY = 2_000_000_000
 
 
 def sample(
@@ -171,32 +167,6 @@ def sample_design(
     return Draws.of_work(design, cross, priors, parametrisation, warmup, thin, run, *kept)
 
 
-def extend(drawn: Draws, draws: int, progress: bool | None = None, max_memory: float = MAX_MEMORY) -> Draws:
-    """The same chains, continued: what a longer run from the start would have been.
-
-    Parameters
-    ----------
-    drawn : Draws
-    draws : int
-        How many more of each chain.
-    progress : bool, optional
-    max_memory : float
-
-    Returns
-    -------
-    Draws
-        All of them, old and new.
-    """
-    draws, cross, run = checked_count("draws", draws), drawn.cross, drawn.run
-    model, rng = model_of(cross, drawn.priors), copy.deepcopy(run.rng)
-    require_memory(model, drawn.chains, drawn.draws + draws, max_memory, "add fewer draws")
-    with progress_bar(draws * drawn.thin, "sampling", progress) as update:
-        state, *kept = advance(rng, model, run.state, run.plan, draws * drawn.thin, drawn.thin, update)
-    run = replace(run, state=state, rng=rng)
-    more = Draws.of_work(drawn.design, cross, drawn.priors, drawn.parametrisation, drawn.warmup, drawn.thin, run, *kept)
-    return drawn.followed_by(more)
-
-
 def generator(seed) -> np.random.Generator:
     """A generator from a seed, or the one that is given."""
     if isinstance(seed, np.random.Generator):
@@ -205,30 +175,6 @@ def generator(seed) -> np.random.Generator:
         return np.random.default_rng(seed)
     except (TypeError, ValueError):
         raise ParameterError(f"seed must be a whole number of at least 0, or a generator; got {shown(seed)}") from None
-
-
-def memory(model: Model, chains: int, draws: int) -> int:
-    """Bytes that a run takes: two copies of the draws while they are made, and what a sweep forms for its groups."""
-    q, width, _, groups = model.data.ZtW.shape
-    kept = 2 * draws * (width + q * q)
-    sweep = groups * q * width + len(model.data.spare) * 2 * q * q
-    return 8 * chains * (kept + sweep)
-
-
-def require_memory(
-    model: Model,
-    chains: int,
-    draws: int,
-    limit: float,
-    remedy: str = "use fewer draws or chains, keep every tenth sweep with thin=10",
-) -> None:
-    """Raise before a run that would take more memory than the limit."""
-    need, limit = memory(model, chains, draws), checked_limit("max_memory", limit)
-    if need > limit:
-        raise ParameterError(
-            f"{chains:,} chains of {draws:,} draws would take {readable(need)} of memory, more than max_memory = "
-            f"{readable(limit)}; {remedy}, or raise max_memory"
-        )
 
 
 def require_spanned(cross: CrossProducts, data: Rotated) -> None:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import warnings
+import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from scipy.linalg import solve_triangular
 
+from lmmlib.chains import MAX_MEMORY, Plan, advance, model_of, require_memory
+from lmmlib.conditionals import State
 from lmmlib.dependent import left_out, require_kept
 from lmmlib.design import CrossProducts, Design
+from lmmlib.diagnostics import R_HAT, arviz, diagnostics, readable
 from lmmlib.errors import ParameterError
 from lmmlib.intervals import derived
 from lmmlib.parameters import checked_choice, checked_count, checked_level, checked_made
 from lmmlib.priors import Priors
 from lmmlib.profile import parameter_names
-
-#: Above this R-hat chains have not forgotten where they began (Vehtari et al., 2021).
-R_HAT = 1.01
+from lmmlib.progress import progress_bar
+from lmmlib.random_effects import draws_of_b, moments_of_b
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """What it takes to go on: how blocks are drawn, where the chains are, the generator, and the seed of draws of b."""
 
-    plan: object
-    state: object
+    plan: Plan
+    state: State
     rng: np.random.Generator
     effects_seed: int
 
@@ -94,11 +96,29 @@ class Draws:
         joined = {name: np.concatenate([getattr(self, name), getattr(later, name)], 1) for name in ("beta", "D")}
         return replace(later, sigma2=np.concatenate([self.sigma2, later.sigma2], 1), **joined)
 
-    def extend(self, draws: int, progress: bool | None = None, max_memory: float | None = None) -> Draws:
-        """:func:`lmmlib.gibbs.extend`: the same chains continued, as a longer run would have been."""
-        from lmmlib import gibbs
+    def extend(self, draws: int, progress: bool | None = None, max_memory: float = MAX_MEMORY) -> Draws:
+        """The same chains, continued: what a longer run from the start would have been.
 
-        return gibbs.extend(self, draws, progress, gibbs.MAX_MEMORY if max_memory is None else max_memory)
+        Parameters
+        ----------
+        draws : int
+            How many more of each chain.
+        progress : bool, optional
+        max_memory : float
+
+        Returns
+        -------
+        Draws
+            All of them, old and new.
+        """
+        draws, run = checked_count("draws", draws), self.run
+        model, rng = model_of(self.cross, self.priors), copy.deepcopy(run.rng)
+        require_memory(model, self.chains, self.draws + draws, max_memory, "add fewer draws")
+        with progress_bar(draws * self.thin, "sampling", progress) as update:
+            state, *kept = advance(rng, model, run.state, run.plan, draws * self.thin, self.thin, update)
+        run = replace(run, state=state, rng=rng)
+        how = (self.priors, self.parametrisation, self.warmup, self.thin)
+        return self.followed_by(Draws.of_work(self.design, self.cross, *how, run, *kept))
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -168,17 +188,30 @@ class Draws:
         posterior = {name: values for name, values in posterior.items() if values.size}
         return arviz().from_dict(posterior=posterior, coords=coords, dims={k: dims[k] for k in posterior if k in dims})
 
-    def b(self, groups=None, thin: int = 1, max_memory: float = 2e9) -> np.ndarray:
-        """:func:`lmmlib.random_effects.draws_of_b`: draws of the random effects, (chains, draws, groups, q)."""
-        from lmmlib import random_effects
+    def b(self, groups=None, thin: int = 1, max_memory: float = MAX_MEMORY) -> np.ndarray:
+        """:func:`lmmlib.random_effects.draws_of_b`: draws of the random effects, (chains, draws, groups, q).
 
-        return random_effects.draws_of_b(self, groups, thin, max_memory)
+        The same call gives the same draws.
+
+        Parameters
+        ----------
+        groups : sequence, optional
+            Labels of groups; all by default.
+        thin : int
+            Take every so many-th draw of the parameters.
+        max_memory : float
+            Bytes that they may take.
+        """
+        thin, rng = checked_count("thin", thin), np.random.default_rng(self.run.effects_seed)
+        beta, D, sigma2 = self.beta[:, ::thin], self.D[:, ::thin], self.sigma2[:, ::thin]
+        return draws_of_b(self.cross, beta, D, sigma2, rng, groups, max_memory)
 
     def random_effects(self) -> pd.DataFrame:
-        """:func:`lmmlib.random_effects.moments_of_b`: posterior means and standard deviations for every group."""
-        from lmmlib import random_effects
-
-        return random_effects.moments_of_b(self)
+        """:func:`lmmlib.random_effects.moments_of_b`: ``mean`` and ``sd`` for every group and random effect."""
+        mean, sd = moments_of_b(self.cross, self.beta, self.D, self.sigma2)
+        names = [self.design.grouping, "term"]
+        index = pd.MultiIndex.from_product([self.cross.group_names, self.cross.z_names], names=names)
+        return pd.DataFrame({"mean": mean.ravel(), "sd": sd.ravel()}, index)
 
     def __repr__(self) -> str:
         frame = self.frame()
@@ -204,62 +237,3 @@ class Draws:
             f"  the chains disagree: R-hat of {r_hat.idxmax()} is {r_hat.max():.3g}, above {R_HAT}",
             "  draw on with extend(), or begin later with a longer warmup",
         ]
-
-
-def diagnostics(frame: pd.DataFrame, chains: int) -> pd.DataFrame:
-    """Monte Carlo error, effective sample sizes and R-hat of the columns of a frame of draws, chain after chain.
-
-    Those of ArviZ; where it is not installed, those of :func:`of_halves`.
-    """
-    try:
-        az = arviz()
-    except ParameterError:
-        return of_halves(frame, chains)
-    values = {str(k): frame[name].to_numpy().reshape(chains, -1) for k, name in enumerate(frame)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one chain, or a parameter that does not move: NaN says it; many short chains
-        data = az.convert_to_dataset(values)
-        found = {
-            "mcse": az.mcse(data),
-            "ess_bulk": az.ess(data, method="bulk"),
-            "ess_tail": az.ess(data, method="tail"),
-            "r_hat": az.rhat(data),
-        }
-    return pd.DataFrame({k: [float(v[str(j)]) for j in range(frame.shape[1])] for k, v in found.items()}, frame.columns)
-
-
-def of_halves(frame: pd.DataFrame, chains: int) -> pd.DataFrame:
-    r"""The same from the means and variances of halves of chains, without ArviZ; rougher, and no ``ess_tail``.
-
-    R-hat is :eq:`r-hat` of the book. The effective sample size is that for which the means of the halves would differ
-    as they do: :math:`S\hat\sigma^2/B`, at most the number of draws S.
-    """
-    half = len(frame) // chains // 2
-    values = frame.to_numpy().reshape(chains, -1, frame.shape[1])[:, : 2 * half].reshape(2 * chains, half, -1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        within = values.var(axis=1, ddof=1).mean(axis=0)
-        between = half * values.mean(axis=1).var(axis=0, ddof=1)
-        total = (half - 1) / half * within + between / half
-        ess = np.minimum(2 * chains * half * total / between, len(frame))
-        quality = {"mcse": np.sqrt(total / ess), "ess_bulk": ess, "ess_tail": np.nan, "r_hat": np.sqrt(total / within)}
-    return pd.DataFrame(quality, frame.columns)
-
-
-def arviz():
-    """ArviZ, imported when it is needed."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a note on its next version, once a day
-            import arviz as az
-    except ImportError:
-        raise ParameterError('this needs ArviZ, which is not installed: pip install "arviz<1"') from None
-    return az
-
-
-def readable(size: float) -> str:
-    """A number of bytes in the unit that leaves three digits."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"

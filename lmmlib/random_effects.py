@@ -9,31 +9,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
 
+from lmmlib.design import CrossProducts
+from lmmlib.diagnostics import readable
 from lmmlib.entries import cholesky, inverse_lower, product, semidefinite_cholesky, transposed
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_count, checked_limit, shown
-from lmmlib.posterior import Draws, readable
+from lmmlib.parameters import checked_limit, shown
 
 # Numbers in the largest array that is formed at a time.
 BLOCK = 1_000_000
 
 
-def draws_of_b(drawn: Draws, groups=None, thin: int = 1, max_memory: float = 2e9) -> np.ndarray:
+def draws_of_b(
+    cross: CrossProducts,
+    beta: np.ndarray,
+    D: np.ndarray,
+    sigma2: np.ndarray,
+    rng: np.random.Generator,
+    groups=None,
+    max_memory: float = 2e9,
+) -> np.ndarray:
     r"""Draws of the random effects, one for each draw of the parameters.
 
     .. math:: b_i \mid y, \beta, D, \sigma^2 \sim N(H_i'H_iZ_i'(y_i - X_i\beta),\; \sigma^2H_i'H_i)
 
-    Equation :eq:`full-conditional-b` of the book. The same call gives the same draws.
+    Equation :eq:`full-conditional-b` of the book.
 
     Parameters
     ----------
-    drawn : Draws
+    cross : CrossProducts
+    beta : (chains, draws, p) array
+    D : (chains, draws, q, q) array
+    sigma2 : (chains, draws) array
+    rng : Generator
     groups : sequence, optional
         Labels of groups; all by default.
-    thin : int
-        Take every so many-th draw of the parameters.
     max_memory : float
         Bytes that they may take.
 
@@ -46,61 +56,49 @@ def draws_of_b(drawn: Draws, groups=None, thin: int = 1, max_memory: float = 2e9
     ParameterError
         If a group is unknown, or the draws would not fit into memory.
     """
-    thin, places = checked_count("thin", thin), _places(drawn, groups)
-    q, kept = len(drawn.cross.z_names), len(range(0, drawn.draws, thin))
-    need = 8 * drawn.chains * kept * len(places) * q
+    places, q = _places(cross, groups), len(cross.z_names)
+    need = 8 * sigma2.size * len(places) * q
     if need > checked_limit("max_memory", max_memory):
         raise ParameterError(
             f"draws of {len(places):,} groups would take {readable(need)} of memory, more than {readable(max_memory)}; "
             "choose groups, take every tenth with thin=10, or use random_effects(), which keeps moments only"
         )
-    rng, rows = np.random.default_rng(drawn.run.effects_seed), _rows(drawn, thin)
-    out = np.empty((drawn.chains * kept, len(places), q))
-    to_formula = np.linalg.inv(drawn.cross.basis.Rz) if q else np.empty((0, 0))
-    for block, mean, root in _conditionals(drawn, rows, places):
+    out = np.empty((sigma2.size, len(places), q))
+    to_formula = np.linalg.inv(cross.basis.Rz) if q else np.empty((0, 0))
+    for block, mean, root in _conditionals(cross, beta, D, sigma2, places):
         b = mean + np.einsum("bazg,bzg->azg", root, rng.standard_normal(mean.shape))
         out[block] = np.einsum("ka,azg->zgk", to_formula, b)
-    return out.reshape(drawn.chains, kept, len(places), q)
+    return out.reshape(*sigma2.shape, len(places), q)
 
 
-def moments_of_b(drawn: Draws) -> pd.DataFrame:
-    r"""Posterior means and standard deviations of the random effects, without drawing them.
+def moments_of_b(
+    cross: CrossProducts, beta: np.ndarray, D: np.ndarray, sigma2: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Posterior means and standard deviations (groups, q) of the random effects, without drawing them.
 
     .. math:: E(b_i \mid y) = E\{E(b_i \mid y, \beta, D, \sigma^2)\}, \qquad \operatorname{Var}(b_i \mid y) =
         E\{\operatorname{Var}(b_i \mid y, \cdot)\} + \operatorname{Var}\{E(b_i \mid y, \cdot)\}
 
-    Averages of the conditional moments over the draws of the parameters: less noise than averages of draws.
-
-    Parameters
-    ----------
-    drawn : Draws
-
-    Returns
-    -------
-    DataFrame
-        ``mean`` and ``sd``, a row for each group and random effect.
+    Averages of the conditional moments over the draws of the parameters: less noise than averages of draws. The
+    parameters are those of :func:`draws_of_b`.
     """
-    cross = drawn.cross
     q, n = len(cross.z_names), cross.n_groups
-    total, squares, count = np.zeros((q, n)), np.zeros((q, n)), drawn.chains * drawn.draws
+    total, squares, shift = np.zeros((q, n)), np.zeros((q, n)), np.zeros((q, n))
     to_formula = np.linalg.inv(cross.basis.Rz) if q else np.empty((0, 0))
-    shift = None
-    for _, mean, root in _conditionals(drawn, _rows(drawn, 1), np.arange(n)):
+    for block, mean, root in _conditionals(cross, beta, D, sigma2, np.arange(n)):
         mean = np.einsum("ka,azg->kzg", to_formula, mean)
-        shift = mean.mean(axis=1) if shift is None else shift  # variances about a value that is near the mean
+        if block.start == 0:
+            shift = mean.mean(axis=1)  # variances about a value that is near the mean
         variance = (np.einsum("ka,bazg->kbzg", to_formula, root) ** 2).sum(axis=(1, 2))
         total += (mean - shift[:, None]).sum(axis=1)
         squares += ((mean - shift[:, None]) ** 2).sum(axis=1) + variance
-    average = total / count
-    shift = np.zeros((q, n)) if shift is None else shift
-    index = pd.MultiIndex.from_product([cross.group_names, cross.z_names], names=[drawn.design.grouping, "term"])
-    sd = np.sqrt(np.maximum(squares / count - average**2, 0))
-    return pd.DataFrame({"mean": (shift + average).T.ravel(), "sd": sd.T.ravel()}, index)
+    average = total / sigma2.size
+    return (shift + average).T, np.sqrt(np.maximum(squares / sigma2.size - average**2, 0)).T
 
 
-def _places(drawn: Draws, groups) -> np.ndarray:
+def _places(cross: CrossProducts, groups) -> np.ndarray:
     """Positions of the groups."""
-    names = list(drawn.cross.group_names)
+    names = list(cross.group_names)
     if groups is None:
         return np.arange(len(names))
     place = {name: k for k, name in enumerate(names)}
@@ -113,18 +111,19 @@ def _places(drawn: Draws, groups) -> np.ndarray:
     return np.array([place[group] for group in groups], int)
 
 
-def _rows(drawn: Draws, thin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _working(cross: CrossProducts, beta, D, sigma2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws in the working basis, in one row: beta (p, S), a factor of D (q, q, S), sigma2 (S,)."""
-    basis = drawn.cross.basis
-    beta, D, sigma2 = drawn.beta[:, ::thin], drawn.D[:, ::thin], drawn.sigma2[:, ::thin].ravel()
+    basis, sigma2 = cross.basis, sigma2.ravel()
     beta = basis.Rx @ (beta.reshape(len(sigma2), -1) - basis.beta0).T
     D = D.reshape(len(sigma2), *D.shape[2:])
     return beta, np.moveaxis(basis.Rz @ semidefinite_cholesky(D), 0, 2), sigma2
 
 
-def _conditionals(drawn: Draws, rows, places: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+def _conditionals(
+    cross: CrossProducts, beta, D, sigma2, places: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """For blocks of draws: means (q, S, groups), and R (q, q, S, groups) with covariances R'R; the working basis."""
-    (beta, F, sigma2), cross = rows, drawn.cross
+    beta, F, sigma2 = _working(cross, beta, D, sigma2)
     q, patterns, index = len(F), cross.patterns[0].transpose(1, 2, 0), cross.patterns[1][places]
     if not q:
         return

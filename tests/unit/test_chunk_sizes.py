@@ -141,7 +141,7 @@ def test_a_range_with_a_step_is_one_of_these():
                 found.add((module, ast.unparse(node.args[2])))
     pieces_of_work = {("basis", "size"), ("batch", "chunk"), ("bootstrap", "CHUNK"), ("boundary", "CHUNK")}
     pieces_of_work |= {("pieces", "size"), ("random_effects", "size")}
-    assert found == pieces_of_work | {("random_effects", "thin")}
+    assert found == pieces_of_work
 
 
 def with_size(monkeypatch, key, size):

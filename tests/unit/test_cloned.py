@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import norm
 
 from lmmlib.cloned import Cloned
+from lmmlib.diagnostics import diagnostics
 from lmmlib.errors import ParameterError
-from lmmlib.posterior import diagnostics
 
 CHAINS, DRAWS = 4, 1000
 

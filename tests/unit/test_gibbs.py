@@ -16,9 +16,9 @@ from scipy import stats
 
 import lmmlib
 from lmmlib import chains, gibbs
+from lmmlib.diagnostics import diagnostics
 from lmmlib.errors import DataError, DesignError, FormulaError, ParameterError
 from lmmlib.gibbs import sample
-from lmmlib.posterior import diagnostics
 from lmmlib.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Reciprocal, Zellner
 
 # Unidentified models are refused unless they are asked for.
@@ -351,7 +351,7 @@ def test_memory_is_what_a_run_takes(n, chains_, draws):
     frame = pd.DataFrame({"g": g, "x": rng.normal(size=3 * n), "y": rng.normal(size=n)[g] + rng.normal(size=3 * n)})
     design = lmmlib.build_design("y ~ x + (x | g)", frame)
     cross = lmmlib.cross_products(design)
-    said = gibbs.memory(chains.model_of(cross, Priors().resolved(cross)), chains_, draws)
+    said = chains.memory(chains.model_of(cross, Priors().resolved(cross)), chains_, draws)
     tracemalloc.start()
     gibbs.sample_design(design, draws=draws, chains=chains_, warmup=0, seed=1)
     peak = tracemalloc.get_traced_memory()[1]

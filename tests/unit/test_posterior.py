@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmmlib import clone, posterior
+from lmmlib import clone
+from lmmlib.diagnostics import arviz, diagnostics, readable
 from lmmlib.errors import ParameterError
 from lmmlib.gibbs import sample
-from lmmlib.posterior import diagnostics, readable
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_diagonal_D_has_no_correlations(frame):
 
 
 def test_summary(drawn):
-    az = posterior.arviz()
+    az = arviz()
     table, week = drawn.summary(level=0.9), drawn["week"]
     assert list(table) == ["mean", "sd", "5 %", "95 %", "mcse", "ess_bulk", "ess_tail", "r_hat"]
     row = table.loc["week"]
@@ -59,9 +59,9 @@ def test_summary(drawn):
 
 def test_r_hat_sees_chains_apart(drawn):
     frame = drawn.frame()[["week"]]
-    assert posterior.diagnostics(frame, 3).loc["week", "r_hat"] < 1.1
+    assert diagnostics(frame, 3).loc["week", "r_hat"] < 1.1
     frame.loc[0] += 1.0
-    assert posterior.diagnostics(frame, 3).loc["week", "r_hat"] > 1.3
+    assert diagnostics(frame, 3).loc["week", "r_hat"] > 1.3
 
 
 def test_one_chain_has_a_summary(frame):
@@ -152,7 +152,7 @@ def test_columns_with_confusing_names(frame):
 
 
 def test_diagnostics_of_a_constant():
-    table = posterior.diagnostics(pd.DataFrame({"x": np.ones(40)}), 2)
+    table = diagnostics(pd.DataFrame({"x": np.ones(40)}), 2)
     assert table.shape == (1, 4)
 
 

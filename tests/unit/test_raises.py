@@ -45,7 +45,7 @@ NEVER_SHOWN = {
         "PoissonFit.predict": "passes missing=None, and the text says dropna()",
         "fixed_matrix": "passes missing=None, and the text says dropna()",
     },
-    ("gibbs", "require_memory", "thin"): {"Draws.extend": "has a text of its own"},
+    ("chains", "require_memory", "thin"): {"Draws.extend": "has a text of its own"},
     ("contrasts", "checked_df", "df"): {
         "Fit.confint": "asks for df only of a REML fit",
         "Fit.variance_components": "asks for no df",

@@ -21,8 +21,8 @@ STEPS = {
     *("conditionals.draw_sigma2", "draws.responses", "entries.bartlett", "entries.inverse_wishart_factor"),
     *("gibbs.generator", "intervals.bootstrap_draws", "noncentred.draw_rates_D", "noncentred.redraw_D"),
     *("noncentred.standardised_effects", "parameters.checked_rng", "prediction_errors.bootstrap_errors"),
-    "parameters.generator",
-    *("prediction_errors.bootstrap_interval", "ridge.slide", "scales.Scale.draw_rates"),
+    *("parameters.generator", "prediction_errors.bootstrap_interval", "random_effects.draws_of_b", "ridge.slide"),
+    "scales.Scale.draw_rates",
 }
 
 
