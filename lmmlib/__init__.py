@@ -22,8 +22,7 @@ from lmmlib.information import information_beta, information_variance, score_bet
 from lmmlib.likelihood import loglik, profile_loglik, restricted_loglik
 from lmmlib.moments import icc
 from lmmlib.ols import ols, ols_covariance, sandwich
-from lmmlib.poisson_fit import fit_poisson
-from lmmlib.poisson_result import PoissonFit
+from lmmlib.poisson_fit import PoissonFit, fit_poisson
 from lmmlib.posterior import Draws
 from lmmlib.priors import (
     Flat,

@@ -12,14 +12,18 @@ from itertools import product as grid
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
+from lmmlib import poisson_laplace
 from lmmlib.entries import product
 from lmmlib.errors import ParameterError
 from lmmlib.parameters import shown
 from lmmlib.poisson import Conditional, Counts, Inner
+from lmmlib.poisson_fitted import FittedGlmm
 from lmmlib.poisson_laplace import Slopes
 
 # More nodes than this for one random effect change no digit, and their weights underflow.
 MOST = 200
+# Nodes in each direction by default, by the number of random effects.
+NODES = {0: 1, 1: 25, 2: 15}
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,3 +159,11 @@ def _both_sides(half: np.ndarray, dS: np.ndarray) -> np.ndarray:
     q, P, n = len(half), dS.shape[2], dS.shape[3]
     once = product(half, dS.reshape(q, q * P, n)).reshape(q, q, P, n).swapaxes(0, 1)
     return product(half, once.reshape(q, q * P, n)).reshape(q, q, P, n)
+
+
+def laplace_error(fit: FittedGlmm, n_quadrature: int | None = None) -> float:
+    """Log-likelihood by Laplace less that by adaptive quadrature, at the estimates: one or two random effects."""
+    q, beta = len(fit.D), fit.psi[: len(fit.beta)]
+    nodes = rule(NODES.get(q, 15) if n_quadrature is None else n_quadrature, q)
+    exact = loglik(fit.counts, beta, fit.L, fit.B, fit.inner, fit.slopes, nodes)[0]
+    return poisson_laplace.loglik(fit.counts, fit.inner) - exact

@@ -18,13 +18,12 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.laplace_curvature import ROUGH, covariance, whitening, without_curvature
 from lmmlib.laplace_graph import Compiled, compile_joint
+from lmmlib.laplace_modes import Modes
+from lmmlib.laplace_point import CLOSE, Point
 from lmmlib.optimise import newton
 from lmmlib.parameters import checked_count, checked_finite, numbers
-from lmmlib.poisson import CLOSE
-from lmmlib.poisson_intervals import ROUGH, covariance, whitening, without_curvature
-from lmmlib.poisson_laplace import Point
-from lmmlib.poisson_modes import Modes
 from lmmlib.rounding import brief, fixed
 
 MAX_STEPS = 200

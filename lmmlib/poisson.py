@@ -18,9 +18,8 @@ from scipy.special import gammaln
 from lmmlib.basis import Basis, divide, triangle
 from lmmlib.design import Design
 from lmmlib.entries import inverse_cholesky, product
+from lmmlib.laplace_point import CLOSE
 
-# A Newton step with a decrement below this is the last one: the next would be far below rounding.
-CLOSE = 1e-12
 # A start with a larger decrement than this is compared with that by least squares.
 NEAR = 1.0
 MAX_STEPS = 200

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import norm
@@ -13,11 +12,10 @@ from lmmlib.entries import product
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.parameters import checked_count
 from lmmlib.poisson import solve, turn
+from lmmlib.poisson_estimate import refit, simulate
+from lmmlib.poisson_fitted import FittedGlmm
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
-
-if TYPE_CHECKING:
-    from lmmlib.poisson_result import PoissonFit
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Dispersion:
         )
 
 
-def effective_parameters(fit: PoissonFit) -> float:
+def effective_parameters(fit: FittedGlmm) -> float:
     r"""Effective number of fixed and random effects: the trace of the hat matrix of the last Newton step.
 
     .. math:: \operatorname{tr}\{(J + P)^{-1}J\}
@@ -48,7 +46,7 @@ def effective_parameters(fit: PoissonFit) -> float:
 
     Parameters
     ----------
-    fit : PoissonFit
+    fit : FittedGlmm
 
     Returns
     -------
@@ -66,7 +64,7 @@ def effective_parameters(fit: PoissonFit) -> float:
     return float(p + n * q - lost)
 
 
-def overdispersion(fit: PoissonFit, size: int | None = None, rng: np.random.Generator | None = None) -> Dispersion:
+def overdispersion(fit: FittedGlmm, size: int | None = None, rng: np.random.Generator | None = None) -> Dispersion:
     r"""Pearson's statistic about the conditional means, against what Poisson counts give.
 
     .. math:: X^2 = \sum \frac{(y - \hat\mu)^2}{\hat\mu}, \qquad
@@ -82,7 +80,7 @@ def overdispersion(fit: PoissonFit, size: int | None = None, rng: np.random.Gene
 
     Parameters
     ----------
-    fit : PoissonFit
+    fit : FittedGlmm
     size : int, optional
         Simulated data sets.
     rng : Generator, optional
@@ -101,16 +99,16 @@ def overdispersion(fit: PoissonFit, size: int | None = None, rng: np.random.Gene
     if not isinstance(rng, np.random.Generator):
         raise ParameterError(f"rng must be a numpy.random.Generator; got {rng!r}")
     ratios = []
-    for y in fit.simulate(rng, size).T:
+    for y in simulate(fit, rng, size).T:
         with suppress(DesignError):  # all counts zero, or separated
-            ratios.append(_pearson(fit.refit(y)).ratio)
+            ratios.append(_pearson(refit(fit, y)).ratio)
     if len(ratios) < 2:
         raise DesignError("the data sets that the fit simulates cannot be fitted: their counts are too low")
     p = (1 + np.sum(np.array(ratios) >= d.ratio)) / (1 + len(ratios))
     return replace(d, z=float((d.ratio - np.mean(ratios)) / np.std(ratios, ddof=1)), p=float(p))
 
 
-def _pearson(fit: PoissonFit) -> Dispersion:
+def _pearson(fit: FittedGlmm) -> Dispersion:
     mu = fit.inner.mu
     pearson = float(((fit.counts.y - mu) ** 2 / mu).sum())
     df = fit.n_obs - effective_parameters(fit)

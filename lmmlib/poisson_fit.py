@@ -2,28 +2,93 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from numbers import Integral
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve_triangular
 
-from lmmlib.aghq import rule
-from lmmlib.batch import ZERO
+from lmmlib import aghq, poisson_dispersion, poisson_estimate, poisson_intervals, poisson_modes, poisson_predict
 from lmmlib.design import Design
-from lmmlib.deviance import theta_coordinates
-from lmmlib.entries import semidefinite_cholesky
-from lmmlib.errors import DataError, DesignError, ParameterError
+from lmmlib.errors import DataError
 from lmmlib.formula import build_design
-from lmmlib.parameters import checked_choice, shown
-from lmmlib.poisson import Counts
-from lmmlib.poisson_checks import checked_counts, checked_offset, notes, offset_of, require_bounded, require_estimable
-from lmmlib.poisson_intervals import FLAT, ROUGH, covariance
-from lmmlib.poisson_result import NODES, PoissonFit
-from lmmlib.poisson_search import Peak, is_singular, maximise
+from lmmlib.laplace_modes import Modes
+from lmmlib.poisson_checks import offset_of
+from lmmlib.poisson_dispersion import Dispersion
+from lmmlib.poisson_estimate import checked_method, estimate
+from lmmlib.poisson_fitted import FittedGlmm
+from lmmlib.poisson_summary import summary
 
-METHODS = ("laplace", "aghq")
+
+class PoissonFit(FittedGlmm):
+    """A fitted Poisson mixed model: :class:`lmmlib.poisson_fitted.FittedGlmm`, and what can be asked of it."""
+
+    @classmethod
+    def of(cls, fit: FittedGlmm) -> PoissonFit:
+        """The same with its questions."""
+        return cls(**{each.name: getattr(fit, each.name) for each in fields(fit)})
+
+    def summary(self) -> str:
+        """The attributes as text, in the manner of lme4."""
+        return summary(self)
+
+    def coefficients(self, level: float = 0.95) -> pd.DataFrame:
+        """:func:`lmmlib.poisson_intervals.coefficients`: estimates, standard errors, z, p, limits and rate ratios."""
+        return poisson_intervals.coefficients(self, level)
+
+    def parameters(self) -> pd.Series:
+        """:func:`lmmlib.poisson_intervals.parameters`: fixed effects, standard deviations, correlations."""
+        return poisson_intervals.parameters(self)
+
+    def cov_parameters(self) -> pd.DataFrame:
+        """:func:`lmmlib.poisson_intervals.cov_parameters`: their covariance, by the delta method."""
+        return poisson_intervals.cov_parameters(self)
+
+    def confint(self, level: float = 0.95) -> pd.DataFrame:
+        """:func:`lmmlib.poisson_intervals.confint`: Wald limits of all parameters."""
+        return poisson_intervals.confint(self, level)
+
+    def modes(self) -> Modes:
+        """:func:`lmmlib.poisson_modes.modes`: the most likely random effects, with two errors."""
+        return poisson_modes.modes(self)
+
+    def fitted(self, level: str = "conditional") -> np.ndarray:
+        """:func:`lmmlib.poisson_predict.fitted`: means of the groups, of a typical group, of the population."""
+        return poisson_predict.fitted(self, level)
+
+    def residuals(self, level: str = "conditional", kind: str = "pearson") -> np.ndarray:
+        """:func:`lmmlib.poisson_predict.residuals`: "response", "pearson" or "deviance"."""
+        return poisson_predict.residuals(self, level, kind)
+
+    def predict(
+        self,
+        newdata: pd.DataFrame,
+        level: str = "conditional",
+        scale: str = "response",
+        new_groups: str = "population",
+        coverage: float = 0.95,
+        offset=None,
+    ) -> pd.DataFrame:
+        """:func:`lmmlib.poisson_predict.predict`: predicted means of new rows, with limits."""
+        return poisson_predict.predict(self, newdata, level, scale, new_groups, coverage, offset)
+
+    def overdispersion(self, size: int | None = None, rng: np.random.Generator | None = None) -> Dispersion:
+        """:func:`lmmlib.poisson_dispersion.overdispersion`: do the counts vary more than Poisson?"""
+        return poisson_dispersion.overdispersion(self, size, rng)
+
+    def laplace_error(self, n_quadrature: int | None = None) -> float:
+        """:func:`lmmlib.aghq.laplace_error`: by how much Laplace's log-likelihood differs from that by quadrature."""
+        return aghq.laplace_error(self, n_quadrature)
+
+    def simulate(self, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
+        """:func:`lmmlib.poisson_estimate.simulate`: new counts from the fitted model, (n_obs,) or (n_obs, size)."""
+        return poisson_estimate.simulate(self, rng, size)
+
+    def refit(self, y) -> PoissonFit:
+        """:func:`lmmlib.poisson_estimate.refit`: the same model and method fitted to other counts (n_obs,)."""
+        return PoissonFit.of(poisson_estimate.refit(self, y))
+
+    def __repr__(self) -> str:
+        return self.summary()
 
 
 def fit_poisson(
@@ -93,11 +158,6 @@ def fit_poisson(
     return replace(found, offset=offset if isinstance(offset, str) else values[complete])
 
 
-def checked_method(method: str) -> None:
-    """Raise ParameterError unless the method is one of the two."""
-    checked_choice("method", method, METHODS)
-
-
 def fit_poisson_design(
     design: Design, method: str = "laplace", n_quadrature: int | None = None, offset=None
 ) -> PoissonFit:
@@ -114,64 +174,4 @@ def fit_poisson_design(
     -------
     PoissonFit
     """
-    checked_method(method)
-    one = n_quadrature is None or isinstance(n_quadrature, Integral) and n_quadrature == 1
-    if method == "laplace" and not one:
-        raise ParameterError(
-            f"n_quadrature={shown(n_quadrature)} is for method='aghq'; Laplace's approximation has one node"
-        )
-    if design.weights is not None or design.offset is not None:
-        raise DesignError("counts take no weights, and their offset is offset= of this function, not of the design")
-    checked_counts(design)
-    require_estimable(design)
-    offset = None if offset is None else checked_offset(offset, design.n_obs)
-    nodes = 1
-    if method == "aghq":
-        nodes = NODES.get(len(design.z_names), 15) if n_quadrature is None else n_quadrature
-        rule(nodes, len(design.z_names))
-    counts = Counts.of(design, offset)
-    return _result(design, counts, method, int(nodes), maximise(counts, method, int(nodes)), offset)
-
-
-def _result(design: Design, counts: Counts, method: str, nodes: int, peak: Peak, offset) -> PoissonFit:
-    """From the working basis to the columns of the formula."""
-    x, z, p = list(design.x_names), list(design.z_names), len(design.x_names)
-    Rx, Rz = counts.basis.Rx, counts.basis.Rz
-    L = np.tensordot(peak.psi[p:], theta_coordinates(counts), 1)
-    U, s, _ = np.linalg.svd(L)
-    half = np.linalg.solve(Rz, U * np.where(s > ZERO, s, 0.0))
-    with np.errstate(over="ignore", invalid="ignore"):
-        D = half @ half.T * (np.eye(len(z)) if design.diagonal else 1.0)
-    if not np.isfinite(D).all():
-        raise DataError(f"the variances of {', '.join(z)} are too large for a number; change the units of the columns")
-    require_bounded(design, D)
-    factor = semidefinite_cholesky(D[None])[0] if z else D
-    upper = np.diag_indices(len(z)) if design.diagonal else np.triu_indices(len(z))
-    cov = (
-        np.full((len(peak.psi),) * 2, np.nan)
-        if not peak.converged
-        else covariance(peak.hessian, p, ROUGH if method == "aghq" and not counts.large else FLAT)
-    )
-    back = solve_triangular(Rx, np.eye(p)) if p else Rx
-    return PoissonFit(
-        formula=design.formula,
-        method=method,
-        n_quadrature=nodes,
-        beta=pd.Series(back @ peak.psi[:p], x),
-        cov_beta=pd.DataFrame(back @ cov[:p, :p] @ back.T, x, x),
-        D=pd.DataFrame(D, z, z),
-        theta=factor.T[upper],
-        loglik=peak.loglik,
-        n_obs=design.n_obs,
-        n_groups=design.n_groups,
-        is_singular=is_singular(L),
-        converged=peak.converged,
-        reason=peak.reason,
-        notes=notes(design),
-        offset=offset,
-        log=peak.log,
-        psi=peak.psi,
-        cov_psi=cov,
-        design=design,
-        counts=counts,
-    )
+    return PoissonFit.of(estimate(design, method, n_quadrature, offset))

@@ -5,106 +5,21 @@ The parameters are the fixed effects under their names, ``sd (Intercept)`` and `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
 from lmmlib.moments import correlation
 from lmmlib.parameters import checked_level, standard_deviations
-
-if TYPE_CHECKING:
-    from lmmlib.poisson_result import PoissonFit
-
-# Curvature, with each parameter in the unit in which its own is one, that is none; and what differences leave of none.
-FLAT, ROUGH = 1e-12, 1e-8
-# A saddle so shallow that the search sees nothing higher beside it is flat.
-SADDLE = 1e-3
+from lmmlib.poisson_fitted import FittedGlmm
 
 
-def curvature(hessian: np.ndarray, n_fixed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eigenvalues (P,) and vectors (P, P) of minus the Hessian in units of its diagonal, and those units (P,).
-
-    Each parameter is measured in the unit in which its own curvature is one, so that neither large counts nor the
-    units of a column make a direction look flat. Of the parameters after the first ``n_fixed``, which are of one kind,
-    one without curvature beside the others keeps their unit.
-
-    Parameters
-    ----------
-    hessian : matrix of P rows
-    n_fixed : int
-
-    Returns
-    -------
-    tuple of arrays
-    """
-    size = np.diag(-hessian)
-    rest = size[n_fixed:].max(initial=0.0)
-    own = size > np.where(np.arange(len(size)) < n_fixed, 0.0, FLAT * rest)
-    unit = 1 / np.sqrt(np.where(own, size, rest or 1.0))
-    return *np.linalg.eigh(-hessian * np.outer(unit, unit)), unit
-
-
-def whitening(hessian: np.ndarray, size: float) -> np.ndarray:
-    r"""A matrix A (P, P) with :math:`-A'HA` = ``size`` times the identity, or minus that where it rises."""
-    values, vectors, unit = curvature(hessian)
-    return unit[:, None] * vectors * np.sqrt(size / np.maximum(np.abs(values), FLAT))
-
-
-def covariance(hessian: np.ndarray, n_fixed: int = 0, flat: float = FLAT) -> np.ndarray:
-    r"""Covariance of the estimates from the Hessian of the log-likelihood, (P, P).
-
-    .. math:: \operatorname{Var}(\hat\psi) \approx (-H)^{-1}
-
-    Turning the factor of a singular D changes nothing, so the Hessian may have directions without curvature, which are
-    left out. NaN if it is no maximum, and for a fixed effect that changes in such a direction.
-
-    Parameters
-    ----------
-    hessian : matrix of P rows
-    n_fixed : int
-        Fixed effects, which come first.
-    flat : float
-        Scale-free curvature below which a direction has none; more for a Hessian by differences.
-
-    Returns
-    -------
-    (P, P) array
-    """
-    values, vectors, unit = curvature(hessian, n_fixed)
-    if not np.isfinite(values).all() or (values < -SADDLE).any():
-        return np.full_like(hessian, np.nan)
-    steep = values > flat
-    cov = (vectors[:, steep] / values[steep]) @ vectors[:, steep].T * np.outer(unit, unit)
-    lost = ((vectors[:, ~steep] ** 2).sum(axis=1) > 1e-6) & (np.arange(len(unit)) < n_fixed)
-    return np.where(lost[:, None] | lost, np.nan, cov)
-
-
-def without_curvature(hessian: np.ndarray, A: np.ndarray | None = None) -> np.ndarray:
-    """Which parameters change in a direction in which the log-likelihood has no curvature, (P,): boolean.
-
-    Parameters
-    ----------
-    hessian : matrix of P rows
-    A : matrix of P columns, optional
-        The parameters in those of the Hessian, by default the same.
-
-    Returns
-    -------
-    (P,) array
-    """
-    values, vectors, unit = curvature(hessian)
-    moves = unit[:, None] * vectors if A is None else A @ (unit[:, None] * vectors)
-    return (moves[:, values <= ROUGH] ** 2).sum(axis=1) > 1e-6 * (moves**2).sum(axis=1)
-
-
-def coefficients(fit: PoissonFit, level: float = 0.95) -> pd.DataFrame:
+def coefficients(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
     """Fixed effects: estimate, standard error, z, p, limits, and ``ratio``, the factor by which they change the mean.
 
     Parameters
     ----------
-    fit : PoissonFit
+    fit : FittedGlmm
     level : float
         Coverage of each interval by itself.
 
@@ -129,22 +44,22 @@ def coefficients(fit: PoissonFit, level: float = 0.95) -> pd.DataFrame:
     )
 
 
-def _pairs(fit: PoissonFit) -> list[tuple[int, int]]:
+def _pairs(fit: FittedGlmm) -> list[tuple[int, int]]:
     q = len(fit.D)
     return [] if fit.design.diagonal else [(a, b) for b in range(q) for a in range(b + 1, q)]
 
 
-def _names(fit: PoissonFit) -> list[str]:
+def _names(fit: FittedGlmm) -> list[str]:
     z = fit.design.z_names
     return [*fit.beta.index, *(f"sd {name}" for name in z), *(f"corr {z[b]}, {z[a]}" for a, b in _pairs(fit))]
 
 
-def parameters(fit: PoissonFit) -> pd.Series:
+def parameters(fit: FittedGlmm) -> pd.Series:
     """All parameters: fixed effects, standard deviations and correlations of the random effects.
 
     Parameters
     ----------
-    fit : PoissonFit
+    fit : FittedGlmm
 
     Returns
     -------
@@ -157,14 +72,14 @@ def parameters(fit: PoissonFit) -> pd.Series:
     return pd.Series(values, _names(fit), dtype=float)
 
 
-def cov_parameters(fit: PoissonFit) -> pd.DataFrame:
+def cov_parameters(fit: FittedGlmm) -> pd.DataFrame:
     r"""Covariance of :func:`parameters` by the delta method.
 
     .. math:: \operatorname{Var}\{g(\hat\psi)\} \approx G(-H)^{-1}G', \qquad G = dg/d\psi
 
     Parameters
     ----------
-    fit : PoissonFit
+    fit : FittedGlmm
 
     Returns
     -------
@@ -200,12 +115,12 @@ def _quadratic(G: np.ndarray, V: np.ndarray) -> np.ndarray:
     return out
 
 
-def confint(fit: PoissonFit, level: float = 0.95) -> pd.DataFrame:
+def confint(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
     """Wald limits: of standard deviations on the logarithmic scale, of correlations on Fisher's.
 
     Parameters
     ----------
-    fit : PoissonFit
+    fit : FittedGlmm
     level : float
         Coverage of each interval by itself.
 

@@ -17,27 +17,6 @@ from lmmlib.poisson import Counts, Inner, solve, turn
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
-    """Minus twice a log-likelihood at psi = (beta, theta), with derivatives, as :func:`lmmlib.optimise.newton` has it.
-
-    ``theta`` (1, P): psi; ``value`` (1,); ``gradient`` (1, P); ``hessian`` (1, P, P).
-    """
-
-    theta: np.ndarray
-    value: np.ndarray
-    gradient: np.ndarray
-    hessian: np.ndarray
-
-    def take(self, rows) -> Point:
-        """Some of the points."""
-        return Point(self.theta[rows], self.value[rows], self.gradient[rows], self.hessian[rows])
-
-    def put(self, rows, other: Point) -> Point:
-        """The same with another in its place, where ``rows`` says so."""
-        return other if np.size(rows) and (np.asarray(rows).dtype != bool or np.any(rows)) else self
-
-
-@dataclass(frozen=True, eq=False)
 class Slopes:
     r"""First derivatives along the P parameters (beta, theta), the modes moving along.
 

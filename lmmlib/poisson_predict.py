@@ -7,8 +7,6 @@ Three means are told apart. ``conditional`` is that of a row's own group, :math:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from scipy.special import xlogy
@@ -18,11 +16,9 @@ from lmmlib.basis import divide
 from lmmlib.errors import DataError
 from lmmlib.parameters import checked_choice, checked_level
 from lmmlib.poisson_checks import checked_offset, offset_of
+from lmmlib.poisson_fitted import FittedGlmm
 from lmmlib.poisson_modes import Errors
 from lmmlib.predict import new_rows
-
-if TYPE_CHECKING:
-    from lmmlib.poisson_result import PoissonFit
 
 LEVELS = ("conditional", "typical", "population")
 KINDS = ("response", "pearson", "deviance")
@@ -30,12 +26,12 @@ SCALES = ("response", "link")
 NEW_GROUPS = ("population", "error")
 
 
-def fitted(fit: PoissonFit, level: str = "conditional") -> np.ndarray:
+def fitted(fit: FittedGlmm, level: str = "conditional") -> np.ndarray:
     """Fitted means, (n_obs,), in the order of the data.
 
     Parameters
     ----------
-    fit : PoissonFit
+    fit : FittedGlmm
     level : {"conditional", "typical", "population"}
 
     Returns
@@ -53,7 +49,7 @@ def fitted(fit: PoissonFit, level: str = "conditional") -> np.ndarray:
     return mean
 
 
-def residuals(fit: PoissonFit, level: str = "conditional", kind: str = "pearson") -> np.ndarray:
+def residuals(fit: FittedGlmm, level: str = "conditional", kind: str = "pearson") -> np.ndarray:
     r"""Counts less fitted means, (n_obs,), as they are or scaled.
 
     .. math:: \frac{y - \mu}{\sqrt\mu} \;\text{(pearson)}, \qquad
@@ -61,7 +57,7 @@ def residuals(fit: PoissonFit, level: str = "conditional", kind: str = "pearson"
 
     Parameters
     ----------
-    fit : PoissonFit
+    fit : FittedGlmm
     level : {"conditional", "typical", "population"}
     kind : {"response", "pearson", "deviance"}
 
@@ -79,7 +75,7 @@ def residuals(fit: PoissonFit, level: str = "conditional", kind: str = "pearson"
 
 
 def predict(
-    fit: PoissonFit,
+    fit: FittedGlmm,
     newdata: pd.DataFrame,
     level: str = "conditional",
     scale: str = "response",
@@ -96,7 +92,7 @@ def predict(
 
     Parameters
     ----------
-    fit : PoissonFit
+    fit : FittedGlmm
     newdata : DataFrame
         The columns of the formula but for the response; only the conditional level needs the grouping column.
     level : {"conditional", "typical", "population"}
@@ -158,7 +154,7 @@ def predict(
     return pd.DataFrame(values | {"known_group": known}, newdata.index)
 
 
-def _new_offset(fit: PoissonFit, newdata: pd.DataFrame, offset) -> np.ndarray:
+def _new_offset(fit: FittedGlmm, newdata: pd.DataFrame, offset) -> np.ndarray:
     """The offset of new rows."""
     if offset is None and fit.offset is None:
         return np.zeros(len(newdata))

@@ -14,10 +14,11 @@ from lmmlib import aghq, poisson_laplace
 from lmmlib.batch import SINGULAR
 from lmmlib.deviance import theta_coordinates
 from lmmlib.entries import product
+from lmmlib.laplace_curvature import whitening
+from lmmlib.laplace_point import Point
 from lmmlib.optimise import LEAST_START, Optimum, Step, newton
 from lmmlib.poisson import Conditional, Counts, Inner, modes
-from lmmlib.poisson_intervals import whitening
-from lmmlib.poisson_laplace import Point, Slopes
+from lmmlib.poisson_laplace import Slopes
 
 # Step of the central differences of the gradient, in the working basis where parameters are of order one: the errors by
 # the step and by rounding are then both near 1e-9.

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lmmlib.dependent import left_out
 from lmmlib.moments import correlation
+from lmmlib.poisson_fitted import FittedGlmm
 from lmmlib.rounding import brief, fixed, p, short
 
-if TYPE_CHECKING:
-    from lmmlib.poisson_result import PoissonFit
 
-
-def summary(fit: PoissonFit) -> str:
+def summary(fit: FittedGlmm) -> str:
     """The attributes of a Poisson fit as text.
 
     Parameters
     ----------
-    fit : PoissonFit
+    fit : FittedGlmm
 
     Returns
     -------
@@ -36,7 +32,7 @@ def summary(fit: PoissonFit) -> str:
     return "\n".join(lines)
 
 
-def _head(fit: PoissonFit) -> list[str]:
+def _head(fit: FittedGlmm) -> list[str]:
     how = "Laplace" if fit.method == "laplace" else f"adaptive quadrature, {fit.n_quadrature} nodes"
     d = fit.overdispersion()
     return [
@@ -47,7 +43,7 @@ def _head(fit: PoissonFit) -> list[str]:
     ]
 
 
-def _random(fit: PoissonFit, width: int) -> list[str]:
+def _random(fit: FittedGlmm, width: int) -> list[str]:
     r, correlated = correlation(fit.D.to_numpy()), len(fit.D) > 1 and not fit.design.diagonal
     lines = [f"  {'Random effects':<{width}}  {'variance':>12}  {'sd':>10}{'  corr' * correlated}"]
     for k, (name, v) in enumerate(zip(fit.D.index, np.diag(fit.D), strict=True)):
@@ -56,7 +52,7 @@ def _random(fit: PoissonFit, width: int) -> list[str]:
     return lines
 
 
-def _fixed(fit: PoissonFit, width: int) -> list[str]:
+def _fixed(fit: FittedGlmm, width: int) -> list[str]:
     lines = [f"  {'Fixed effects':<{width}}  {'estimate':>12}  {'se':>10}  {'z':>9}  {'p':>8}"]
     for name, row in fit.coefficients().iterrows():
         cells = [brief(row["estimate"]), brief(row["se"]), short(fixed(row["z"], 3), row["z"]), p(row["p"])]

@@ -9,9 +9,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import eb, prediction_errors
+from lmmlib import eb, poisson_dispersion, prediction_errors
 from lmmlib.fit import Fit
-from lmmlib.poisson_result import PoissonFit
 from tests import modules
 
 SIZE, BAD = 24, 5  # every fifth of 24 fails: numbers 0, 5, 10, 15 and 20
@@ -104,7 +103,7 @@ USES = {
     "components": (components, lambda patch: spoil(patch, Fit, np.nan)),
     "eb": (laird_louis, lambda patch: spoil(patch, Fit, np.nan)),
     "prediction_errors": (predicted, spoil_predictions),
-    "poisson_dispersion": (dispersion, lambda patch: spoil(patch, PoissonFit, 0)),
+    "poisson_dispersion": (dispersion, lambda patch: spoil(patch, poisson_dispersion, 0)),
 }
 
 

@@ -1,7 +1,5 @@
 """Overdispersion is seen, Poisson counts are not accused, and effective parameters are those of the hat matrix."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,8 +66,9 @@ def test_simulated_z_and_p_by_hand(monkeypatch):
     own, simulated = 1.05, [1.0, 0.8, 1.1]
     ratios = iter([own, *simulated])
     monkeypatch.setattr(poisson_dispersion, "_pearson", lambda fit: Dispersion(1.0, 1.0, next(ratios), 0.0, 0.0))
-    fit = SimpleNamespace(simulate=lambda rng, size: np.zeros((2, size)), refit=lambda y: None)
-    d = poisson_dispersion.overdispersion(fit, 3, np.random.default_rng(1))
+    monkeypatch.setattr(poisson_dispersion, "simulate", lambda fit, rng, size: np.zeros((2, size)))
+    monkeypatch.setattr(poisson_dispersion, "refit", lambda fit, y: None)
+    d = poisson_dispersion.overdispersion(None, 3, np.random.default_rng(1))
     assert_allclose([d.ratio, d.p], [own, (1 + 1) / (1 + 3)], rtol=1e-14)
     assert_allclose(d.z, (own - np.mean(simulated)) / np.std(simulated, ddof=1), rtol=1e-12)
 

@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose
 from scipy.stats import norm
 
 from lmmlib.deviance import theta_coordinates
+from lmmlib.laplace_curvature import covariance, whitening, without_curvature
 from lmmlib.poisson_fit import fit_poisson_design
-from lmmlib.poisson_intervals import covariance, whitening, without_curvature
 from tests.unit.counts import design, differences
 
 

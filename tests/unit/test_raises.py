@@ -37,9 +37,13 @@ NAMES_ANOTHER = {
 NEVER_SHOWN = {
     ("aghq", "rule", "method"): {
         "PoissonFit.laplace_error": "its fit has one or two random columns",
+        "PoissonFit.overdispersion": "fits as the fit that it belongs to",
         "PoissonFit.refit": "fits as the fit that it belongs to",
     },
-    ("poisson_fit", "fit_poisson_design", "method"): {"PoissonFit.refit": "fits as the fit that it belongs to"},
+    ("poisson_estimate", "estimate", "method"): {
+        "PoissonFit.overdispersion": "fits as the fit that it belongs to",
+        "PoissonFit.refit": "fits as the fit that it belongs to",
+    },
     ("frames", "checked_rows", "missing"): {
         "Fit.predict": "passes missing=None, and the text says dropna()",
         "PoissonFit.predict": "passes missing=None, and the text says dropna()",

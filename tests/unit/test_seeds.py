@@ -8,7 +8,18 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import bootstrap, boundary, clone_prediction, components, eb, gibbs, intervals, poisson_dispersion, predict
+from lmmlib import (
+    bootstrap,
+    boundary,
+    clone_prediction,
+    components,
+    eb,
+    gibbs,
+    intervals,
+    poisson_dispersion,
+    poisson_estimate,
+    predict,
+)
 from lmmlib.cloning import clone_design
 from tests import modules
 
@@ -80,8 +91,9 @@ KINDS = {
     "gibbs.sample_design": lambda s, fit: gibbs.sample_design(fit.design, seed=s, **BRIEF).b(),
     "intervals.confint": lambda s, fit: intervals.confint(fit, **WALD, rng=rng(s))["upper"],
     "poisson_dispersion.overdispersion": lambda s, poisson: poisson_dispersion.overdispersion(poisson, 6, rng(s)).z,
-    "poisson_result.PoissonFit.overdispersion": lambda s, poisson: poisson.overdispersion(6, rng(s)).z,
-    "poisson_result.PoissonFit.simulate": lambda s, poisson: poisson.simulate(rng(s), 4),
+    "poisson_estimate.simulate": lambda s, poisson: poisson_estimate.simulate(poisson, rng(s), 4),
+    "poisson_fit.PoissonFit.overdispersion": lambda s, poisson: poisson.overdispersion(6, rng(s)).z,
+    "poisson_fit.PoissonFit.simulate": lambda s, poisson: poisson.simulate(rng(s), 4),
     "predict.predict": lambda s, fit: predict.predict(fit, NEW, **WALD, rng=rng(s))["se"],
     "priors.HalfCauchy.draw": lambda s: lmmlib.HalfCauchy(2.0).draw(rng(s), 4),
     "priors.HuangWand.draw": lambda s: lmmlib.HuangWand(2.0, [1.0, 2.0]).draw(rng(s), 4),
