@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint types code notebooks pages validate
+.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint types code notebooks pages check validate
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -37,6 +37,9 @@ unexport PYTHONPATH PYTHONHOME
 book: $(READY)  ## Build the book as HTML, warnings are errors; prints the page to open
 	@$(BIN)/python chapters/_tools/build.py
 
+check: $(READY)  ## Check what you changed, in a minute: style, types, its fast tests; says what was not run
+	@$(BIN)/python -m tests.check
+
 # All parts run even if one fails (-k); the exit code tells.
 test: $(READY)  ## Check everything: style, lmmlib, every notebook, the book in a browser
 	@$(MAKE) -k --no-print-directory lint code notebooks pages
@@ -56,7 +59,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 code: $(READY)
-	$(BIN)/pytest tests/unit tests/oracle tests/property tests/equations tests/notebooks tests/validate -n 2
+	$(BIN)/pytest tests/unit tests/project tests/oracle tests/property tests/equations tests/notebooks tests/validate -n 2
 
 notebooks: $(READY)
 	$(BIN)/pytest --nbval --nbval-current-env chapters -n 2 --dist loadscope
