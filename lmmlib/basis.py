@@ -24,6 +24,7 @@ NO_PART = 1e-8
 
 # Rows that are worked on at a time: what is computed of them is small beside the data, and fits into the cache.
 CHUNK = 2**16
+PER_GROUP = ("ZtZ", "ZtX", "Zty")
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +167,11 @@ def vectors_back(R: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Cross-products of columns Z, X, y: per group for those with Z, in total for the others."""
+    """Cross-products of columns Z, X, y: per group for those with Z, in total for the others.
+
+    However they come about, an entry of all groups lies side by side in memory, as what is computed of them runs along
+    the groups.
+    """
 
     ZtZ: np.ndarray
     ZtX: np.ndarray
@@ -174,6 +179,12 @@ class Sums:
     XtX: np.ndarray
     Xty: np.ndarray
     yty: float
+
+    def __post_init__(self):
+        for key in PER_GROUP:
+            M = getattr(self, key)
+            if M.strides[0] != M.itemsize:
+                object.__setattr__(self, key, np.moveaxis(np.ascontiguousarray(np.moveaxis(M, 0, -1)), -1, 0))
 
     @classmethod
     def of(cls, y, X, Z, group, n_groups, basis: Basis | None = None) -> Sums:
@@ -207,14 +218,18 @@ class Sums:
             yty=self.yty + 2 * float(d @ self.Xty) + float(d @ self.XtX @ d),
         )
 
+    def moved(self, old: Basis, new: Basis) -> Sums:
+        """Sums that are kept in one working basis, in another."""
+        if old is new or all(np.array_equal(getattr(old, f.name), getattr(new, f.name)) for f in fields(Basis)):
+            return self
+        return self.change(divide(old.Rz, new.Rz), divide(old.Rx, new.Rx), old.Rx @ (old.beta0 - new.beta0))
+
     def spread(self, to: list[int], n_groups: int) -> Sums:
         """The same sums with group i at place ``to[i]`` of ``n_groups``, zeros elsewhere."""
-        out = {}
-        for key in ("ZtZ", "ZtX", "Zty"):
-            mine = getattr(self, key)
-            out[key] = np.zeros((n_groups, *mine.shape[1:]))
-            out[key][to] = mine
-        return replace(self, **out)
+        wide = {key: np.zeros((n_groups, *getattr(self, key).shape[1:])) for key in PER_GROUP}
+        for key, out in wide.items():
+            out[to] = getattr(self, key)
+        return replace(self, **wide)
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve_triangular
 
-from lmmlib.basis import Basis, Sums, divide
+from lmmlib.basis import PER_GROUP, Basis, Sums, divide
 from lmmlib.design import CrossProducts, Design
 from lmmlib.errors import DataError, DesignError, FormulaError, LmmError, NoRowsError, ParameterError
 from lmmlib.evaluation import matrix, names_in
@@ -232,24 +231,17 @@ def merge(parts: Iterable[CrossProducts]) -> CrossProducts:
     codes, names = group_codes(labels)
     ends, total, n_i = np.cumsum([part.n_groups for part in parts]), None, np.zeros(len(names), int)
     for part, mine in zip(parts, np.split(codes, ends[:-1]), strict=True):
-        work = _in_basis(part, first.basis)
+        work = part.work.moved(part.basis, first.basis)
         if total is None:
             total = work.spread(mine, len(names))
         else:
-            for key in ("ZtZ", "ZtX", "Zty"):
+            for key in PER_GROUP:
                 getattr(total, key)[mine] += getattr(work, key)
             sums = {key: getattr(total, key) + getattr(work, key) for key in ("XtX", "Xty", "yty")}
             total = replace(total, **sums)
         n_i[mine] += part.n_i
-    return replace(first, work=total, n_i=n_i, group_names=names)
-
-
-def _in_basis(part: CrossProducts, basis: Basis) -> Sums:
-    """The sums of a part in the working basis of another."""
-    a, b = basis, part.basis
-    if all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(Basis)):
-        return part.work
-    return part.work.change(divide(b.Rz, a.Rz), divide(b.Rx, a.Rx), b.Rx @ (b.beta0 - a.beta0))
+    log_weights = sum(part.log_weights for part in parts)
+    return replace(first, work=total, n_i=n_i, group_names=names, log_weights=log_weights)
 
 
 def _one_kind(labels: list[tuple]) -> None:
@@ -273,7 +265,7 @@ def _orthonormal(cross: CrossProducts) -> CrossProducts:
     Cx, Cz = (np.linalg.cholesky(gram / N).T for gram in (work.XtX, work.ZtZ.sum(axis=0)))
     Mx, Mz = divide(np.eye(len(Cx)), Cx), divide(np.eye(len(Cz)), Cz)
     d = Mx @ (Mx.T @ work.Xty) / N
-    basis = Basis(Cx @ old.Rx, Cz @ old.Rz, old.beta0 + solve_triangular(old.Rx, d) if d.size else old.beta0)
+    basis = Basis(Cx @ old.Rx, Cz @ old.Rz, old.beta_back(d))
     return replace(cross, work=work.change(Mz, Mx, -d), basis=basis)
 
 

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lmmlib.basis import Basis, Sums, dependence, dependent, divide
+from lmmlib.basis import Basis, Sums, dependence, dependent
 from lmmlib.errors import DataError, DesignError
 from lmmlib.frames import check_size, checked_known, group_codes
 from lmmlib.minque import Grams
@@ -350,17 +350,20 @@ class CrossProducts:
                 f"cannot add cross-products of different columns: {self.x_names} and {self.z_names} here, "
                 f"{other.x_names} and {other.z_names} there"
             )
-        a, b = self.basis, other.basis
-        moved = other.work.change(divide(b.Rz, a.Rz), divide(b.Rx, a.Rx), b.Rx @ (b.beta0 - a.beta0))
         names = tuple(dict.fromkeys(self.group_names + other.group_names))
         place = {name: i for i, name in enumerate(names)}
-        mine = self.work.spread([place[name] for name in self.group_names], len(names))
-        theirs = moved.spread([place[name] for name in other.group_names], len(names))
+        here, there = ([place[name] for name in part.group_names] for part in (self, other))
+        moved = other.work.moved(other.basis, self.basis)
         n_i = np.zeros(len(names), int)
-        n_i[[place[name] for name in self.group_names]] += self.n_i
-        n_i[[place[name] for name in other.group_names]] += other.n_i
-        total = self.log_weights + other.log_weights
-        return replace(self, work=mine + theirs, n_i=n_i, group_names=names, log_weights=total)
+        n_i[here] += self.n_i
+        n_i[there] += other.n_i
+        return replace(
+            self,
+            work=self.work.spread(here, len(names)) + moved.spread(there, len(names)),
+            n_i=n_i,
+            group_names=names,
+            log_weights=self.log_weights + other.log_weights,
+        )
 
     def __repr__(self) -> str:
         return (

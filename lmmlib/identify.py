@@ -130,10 +130,9 @@ def _in_words(cross: CrossProducts, found: np.ndarray) -> tuple[list[str], str]:
     """Names of the parameters that are not identified, and how they change without being seen."""
     names, E = variance_names(cross), d_directions(cross, working=True)
     if not cross.diagonal:  # from entries of D in the working basis to those of the formula
-        inverse = np.linalg.inv(cross.basis.Rz)
-        D = inverse @ np.einsum("de,eab->dab", found[:, : len(E)], E) @ inverse.T
+        D = cross.basis.D_back(np.einsum("de,eab->dab", found[:, : len(E)], E))
         found = np.column_stack([*(D[:, a, b] for a, b in vech(len(cross.z_names))), found[:, len(E) :]])
-    size = np.linalg.norm(cross.basis.Rz, axis=0)  # root mean squares of the columns of Z
+    size = cross.basis.z_size
     pairs = zip(range(len(size)), range(len(size)), strict=True) if cross.diagonal else vech(len(size))
     length = np.array([size[a] * size[b] or 1.0 for a, b in pairs] + [1.0])[: found.shape[1]]
     rows = _reduced(found * length)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
-from lmmlib.basis import divide
+from lmmlib.basis import vectors_back
 from lmmlib.design import CrossProducts, Design
 
 
@@ -45,7 +44,7 @@ class Responses:
     def of_columns(cls, cross: CrossProducts, design: Design, Y: np.ndarray) -> Responses:
         """The columns of Y (n_obs, B) in place of the response of the design."""
         Y, X, Z = design.standard_rows(Y)
-        X, Z = divide(X, cross.basis.Rx), divide(Z, cross.basis.Rz)
+        X, Z = cross.basis.x_work(X), cross.basis.z_work(Z)
         beta0 = X.T @ Y / len(Y)
         Y = Y - X @ beta0
         q, p = Z.shape[1], X.shape[1]
@@ -70,8 +69,7 @@ class Responses:
 
     def coefficients(self, cross: CrossProducts, beta: np.ndarray) -> np.ndarray:
         """Fixed effects (B, p) of the working basis, in that of the formula."""
-        total = self.beta0 + beta
-        return solve_triangular(cross.basis.Rx, total.T).T if total.size else total
+        return vectors_back(cross.basis.Rx, self.beta0 + beta)
 
 
 def _bordered(XtX, Xty, yty) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib.basis import CHUNK, Basis, Sums, dependent, divide, triangle
+from lmmlib.basis import CHUNK, PER_GROUP, Basis, Sums, dependent, divide, triangle
 
 RNG = np.random.default_rng(5)
 YEARS = np.column_stack([np.ones(20), 2000.0 + np.arange(20)])
@@ -157,3 +157,23 @@ def test_coordinates_of_theta(diagonal):
         pairs = np.array([np.unravel_index(np.argmax(one), (3, 3)) for one in B]).tolist()
         assert pairs == [[0, 0], [1, 0], [2, 0], [1, 1], [2, 1], [2, 2]]
         assert (B.sum(axis=(1, 2)) == 1).all()
+
+
+def test_an_entry_of_all_groups_lies_side_by_side_in_memory():
+    """In whatever way the sums come about: what is computed of them runs along the groups."""
+    y, X, Z, group = RNG.normal(size=24), RNG.normal(size=(24, 2)), RNG.normal(size=(24, 3)), np.tile([2, 0, 1], 8)
+    one, basis = sums(y, X, Z, group), Basis.of(y, X, Z)
+    ways = {
+        "of": one,
+        "of, X and Z the same": sums(y, X, X, group),
+        "of, in a basis": Sums.of(y, X, Z, group, 3, basis),
+        "change": one.change(np.eye(3), np.eye(2), np.zeros(2)),
+        "moved": one.moved(Basis(np.eye(2), np.eye(3), np.zeros(2)), basis),
+        "spread": one.spread([3, 0, 2], 4),
+        "sum": one + one.change(np.eye(3), np.eye(2), np.zeros(2)),
+        "by hand": Sums(*(np.ones((3, *shape)) for shape in ((3, 3), (3, 2), (3,))), np.eye(2), np.ones(2), 1.0),
+        "repeated": Sums(*(np.concatenate([M, M]) for M in (one.ZtZ, one.ZtX, one.Zty)), one.XtX, one.Xty, one.yty),
+    }
+    for way, made in ways.items():
+        for key in PER_GROUP:
+            assert getattr(made, key).strides[0] == 8, (way, key)

@@ -130,6 +130,34 @@ def test_merge_of_parts_in_different_bases(tlc):
     assert_allclose(merged.Zty, full.Zty, rtol=1e-11, atol=1e-9)
 
 
+def test_sums_of_weighted_rows_merge_too(tlc):
+    """The logarithms of the weights add up, as a + b adds them."""
+    w = np.random.default_rng(5).uniform(1, 3, len(tlc))
+    design = lmmlib.build_design(FORMULA, tlc, weights=w)
+    parts = [lmmlib.cross_products(design.take(rows)) for rows in (slice(100), slice(100, None))]
+    for together in (chunked.merge(parts), parts[0] + parts[1]):
+        assert_allclose(together.log_weights, np.log(w).sum(), rtol=1e-12)
+        assert_allclose(together.XtX, lmmlib.cross_products(design).XtX, rtol=1e-11)
+
+
+def test_entries_of_all_groups_lie_side_by_side_however_the_sums_are_made(tlc, coding):
+    design = lmmlib.build_design(FORMULA, tlc)
+    whole, parts = lmmlib.cross_products(design), [chunked.chunk_sums(coding, c) for c in chunks(tlc)]
+    ways = {
+        "cross_products": whole,
+        "+": whole + whole,
+        "of a fit": lmmlib.fit_design(design).cross,
+        "with_response": lmmlib.cross_products(design.with_response(design.y[::-1])),
+        "chunk_sums": parts[0],
+        "merge": chunked.merge(parts),
+        "fit_sums": chunked.fit_sums(coding, chunked.merge(parts)).cross,
+    }
+    for way, cross in ways.items():
+        strides = [getattr(cross.work, key).strides[0] for key in ("ZtZ", "ZtX", "Zty")]
+        assert strides == [8, 8, 8], way
+        assert cross.patterns[0].strides[0] == 8 and cross.ZtZ.strides[0] == 8, way
+
+
 def test_calendar_years_keep_their_digits():
     """Sorted by year, the first chunk has one year only, of which no basis can be made."""
     rng = np.random.default_rng(5)
