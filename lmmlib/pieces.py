@@ -52,11 +52,13 @@ def gram(A: np.ndarray, B: np.ndarray) -> np.ndarray:
 class Pieces:
     r"""What value and derivatives are made of at one L for each response, with :math:`V_0 = I + ZLL'Z'`.
 
-    With :math:`A_i = Z_i'V_0^{-1}Z_i`, :math:`C_i = Z_i'V_0^{-1}X_iR^{-1}`, :math:`R'R = X'V_0^{-1}X`, :math:`G_i =
-    C_iC_i'`, and :math:`u_i = Z_i'V_0^{-1}r_i`, r the residual at ``beta`` (B, p): the sums over groups ``A``, ``G``
-    and ``uu`` (B, q, q), and of the products of all their entries ``AA``, ``AG``, ``Auu``, ``CC`` and ``Cu``. ``r2``
-    (B,): :math:`r'V_0^{-1}r`; ``half`` (B, p, p): :math:`R^{-1}`; ``logdet_V``, ``logdet_X`` (B,): logarithms of
-    :math:`|V_0|` and :math:`|X'V_0^{-1}X|`, X being that of the formula there.
+    ``beta`` (B, p): the GLS estimate, r the residual at it; ``r2`` (B,): :math:`r'V_0^{-1}r`; ``half`` (B, p, p):
+    :math:`R^{-1}` with :math:`R'R = X'V_0^{-1}X`; ``logdet_V``, ``logdet_X`` (B,): logarithms of :math:`|V_0|` and
+    :math:`|X'V_0^{-1}X|`, X being that of the formula there.
+
+    The others are sums over the groups of products of entries of :math:`A_i = Z_i'V_0^{-1}Z_i`, :math:`C_i =
+    Z_i'V_0^{-1}X_iR^{-1}` and :math:`u_i = Z_i'V_0^{-1}r_i`, with :math:`G_i = C_iC_i'`: ``A``, ``G`` and ``uu`` (B, q,
+    q), ``AA``, ``AG`` and ``Auu`` (B, q, q, q, q), ``CC`` (B, q, p, q, p) and ``Cu`` (B, q, p, q).
     """
 
     beta: np.ndarray
@@ -76,7 +78,10 @@ class Pieces:
 
 @np.errstate(divide="ignore", invalid="ignore")  # an L without bounds: NaN
 def pieces(cross: CrossProducts, data: Responses, L: np.ndarray) -> Pieces:
-    """Weighted sums from the cross-products, in two passes over the groups: beta first, then what needs it.
+    r"""Weighted sums from the cross-products, in two passes over the groups: beta first, then what needs it.
+
+    .. math:: W'V_0^{-1}W = W'W - \sum_i (H_iZ_i'W_i)'H_iZ_i'W_i, \qquad
+        Z_i'V_0^{-1}W_i = Z_i'W_i - (Z_i'Z_iH_i')H_iZ_i'W_i, \qquad W = [X, y]
 
     Parameters
     ----------
@@ -90,58 +95,58 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray) -> Pieces:
     -------
     Pieces
     """
-    q, p, many = len(cross.z_names), len(cross.x_names), max(len(L), len(data))
+    p, many = len(cross.x_names), max(len(L), len(data))
     patterns, index = cross.patterns
-    ZtZ, L = patterns.transpose(1, 2, 0)[:, :, None], L.transpose(1, 2, 0)[..., None]
-    half, logdet = _half(ZtZ, L)
-    ZtH = product("ab,cb->ac", ZtZ, half)
-    A = product("ab,cb->ac", ZtH, ZtH)
-    np.subtract(ZtZ, A, out=A)
+    ZtZ = patterns.transpose(1, 2, 0)[:, :, None]
+    H, logdet = woodbury_factor(ZtZ, L.transpose(1, 2, 0)[..., None])
+    ZtH = product("ab,cb->ac", ZtZ, H)
+    A = ZtZ - product("ab,cb->ac", ZtH, ZtH)
     count = np.bincount(index, minlength=len(patterns)).astype(float)
-    blocks = _blocks(cross.n_groups, many * q * (p + q + 1))
+    blocks = _blocks(cross.n_groups, many * len(cross.z_names) * (p + len(cross.z_names) + 1))
 
     total, HW = np.broadcast_to(data.WtW, (many, p + 1, p + 1)).copy(), []
     for block in blocks:
-        HW.append(product("ab,bw->aw", _of(half, index, block), data.entries[..., block]))
+        HW.append(product("ab,bw->aw", _of(H, index, block), data.entries[..., block]))
         for row in HW[-1]:
             total -= gram(row, row)
+    # R'R = X'V^-1 X, R beta = R'^-1 X'V^-1 y.
     R = np.swapaxes(_cholesky(total[:, :p, :p]), 1, 2)
     R_inverse = np.linalg.inv(R)
     explained = np.einsum("bxy,bx->by", R_inverse, total[:, :p, p])
     beta = np.einsum("bxy,by->bx", R_inverse, explained)
 
-    shapes = [(q, q)] * 2 + [(q, q, q, q)] * 2 + [(q, p, q, p), (q, p, q)]
-    G, uu, AG, Auu, CC, Cu = [np.zeros((many, *shape)) for shape in shapes]
     to_Cu = np.zeros((many, p + 1, p + 1))  # from W = [X, y] to [X R^-1, r]
     to_Cu[:, :p, :p], to_Cu[:, :p, p], to_Cu[:, p, p] = R_inverse, -beta, 1.0
+    sums: dict[str, np.ndarray] = {}
     for block, HW_block in zip(blocks, HW, strict=True):
         M = data.entries[..., block] - product("ab,bw->aw", _of(ZtH, index, block), HW_block)
         M = np.einsum("awzg,zwv->avzg", M, to_Cu)
         A_i, C, u = _of(A, index, block), M[:, :p], M[:, p]
-        G_i, uu_i = product("ax,bx->ab", C, C), u[:, None] * u
-        for total_of_groups, values in ((G, G_i), (uu, uu_i)):
-            total_of_groups += values.sum(axis=-1).transpose(2, 0, 1)
-        for total_of_groups, one, other in ((AG, A_i, G_i), (Auu, A_i, uu_i), (CC, C, C), (Cu, C, u)):
-            total_of_groups += gram(one, other)
+        G, uu = product("ax,bx->ab", C, C), u[:, None] * u
+        of_block = {
+            "G": G.sum(axis=-1).transpose(2, 0, 1),
+            "uu": uu.sum(axis=-1).transpose(2, 0, 1),
+            "AG": gram(A_i, G),
+            "Auu": gram(A_i, uu),
+            "CC": gram(C, C),
+            "Cu": gram(C, u),
+        }
+        sums = {name: sums.get(name, 0.0) + values for name, values in of_block.items()}
     return Pieces(
-        beta,
-        total[:, p, p] - (explained**2).sum(axis=1),
-        R_inverse,
-        logdet @ count - cross.log_weights,
-        2 * np.log(np.diagonal(R, axis1=1, axis2=2)).sum(axis=1) + 2 * np.log(np.abs(np.diag(cross.basis.Rx))).sum(),
-        (A @ count).transpose(2, 0, 1),
-        G,
-        uu,
-        gram(A * count, A),
-        AG,
-        Auu,
-        CC,
-        Cu,
+        beta=beta,
+        r2=total[:, p, p] - (explained**2).sum(axis=1),
+        half=R_inverse,
+        logdet_V=logdet @ count - cross.log_weights,
+        logdet_X=2 * np.log(np.diagonal(R, axis1=1, axis2=2)).sum(axis=1)
+        + 2 * np.log(np.abs(np.diag(cross.basis.Rx))).sum(),
+        A=(A @ count).transpose(2, 0, 1),
+        AA=gram(A * count, A),
+        **sums,
     )
 
 
-def _half(ZtZ: np.ndarray, L: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """H with V0^-1 = I - Z H'H Z', entries first, and the logarithm of the determinant of V0."""
+def woodbury_factor(ZtZ: np.ndarray, L: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """H with V0^-1 = I - Z H'H Z' at V0 = I + Z LL'Z', entries first, and the logarithm of the determinant of V0."""
     S = product("ba,bc->ac", L, product("ab,bc->ac", ZtZ, L))
     S[np.diag_indices(len(L))] += 1
     inverse, logdet = inverse_cholesky(S)

@@ -7,6 +7,7 @@ less a correction through :math:`Z_i`; a row of the data is never touched again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from lmmlib.design import CrossProducts
 from lmmlib.entries import factor
 from lmmlib.errors import ParameterError
 from lmmlib.parameters import checked_D, checked_made, checked_sigma2
+from lmmlib.pieces import woodbury_factor
 
 # X'V^-1 X is a difference of sums 1 + D/sigma2 times its size: at this ratio four digits are left.
 LIMIT = 1e11
@@ -23,23 +25,58 @@ LIMIT = 1e11
 class Weighted:
     r"""Sums weighted by :math:`V_i^{-1}`, in the working basis: ``XtVX`` (p, p), ``XtVy`` (p,), ``ytVy``.
 
-    ``half`` (n_patterns, q, q) is H in :math:`V_i^{-1} = (I - Z_i H'H Z_i')/\sigma^2`, so K = H'H; H Z' is never
-    larger than 1, while K grows as D when a group has fewer rows than random columns. ``logdet`` is the sum of
+    ``half`` (n_patterns, q, q) is H in :math:`V_i^{-1} = (I - Z_i H'H Z_i')/\sigma^2`; H Z' is never larger than 1,
+    while K = H'H grows as D when a group has fewer rows than random columns. ``logdet`` is the sum of
     :math:`\log|V_i|`.
     """
 
+    cross: CrossProducts
+    sigma2: float
+    half: np.ndarray
     XtVX: np.ndarray
     XtVy: np.ndarray
     ytVy: float
-    half: np.ndarray
     logdet: float
+
+    @cached_property
+    def K(self) -> np.ndarray:
+        """K_i = H'H of each pattern, (n_patterns, q, q): :math:`DZ_i'V_i^{-1} = K_iZ_i'`."""
+        return np.swapaxes(self.half, 1, 2) @ self.half
+
+    @cached_property
+    def U(self) -> np.ndarray:
+        """:math:`I - DZ_i'V_i^{-1}Z_i` of each pattern, (n_patterns, q, q); :math:`V_i^{-1}Z_i = Z_iU_i/\\sigma^2`."""
+        return np.eye(len(self.cross.z_names)) - self.K @ self.cross.patterns[0]
+
+    def times_H(self, M: np.ndarray) -> np.ndarray:
+        """H_i of each group times its M_i (n_groups, q, columns)."""
+        return self.half[self.cross.patterns[1]] @ M
+
+
+def relative_factor(cross: CrossProducts, D, sigma2: float, sums: str = "cross-products have") -> np.ndarray:
+    r"""L with :math:`D = \sigma^2LL'` in the working basis, (q, q), of checked parameters.
+
+    Raises
+    ------
+    ParameterError
+        Also if D is so large beside sigma2 that the named sums have no digits left.
+    """
+    checked_made("cross", cross, CrossProducts, "cross_products")
+    sigma2 = checked_sigma2(sigma2)
+    L = cross.basis.Rz @ factor(checked_D(D, len(cross.z_names))) / np.sqrt(sigma2)
+    if np.einsum("ba,gbc,ca->ga", L, cross.patterns[0], L).max(initial=0) > LIMIT:
+        raise ParameterError(
+            f"Z_i D Z_i' is more than {LIMIT:g} times sigma2 = {sigma2:g}, for which {sums} no digits "
+            "left; is sigma2 a variance, and are both in squared units of the response?"
+        )
+    return L
 
 
 def weigh(cross: CrossProducts, D, sigma2) -> Weighted:
     r"""Sums weighted by the inverse covariance.
 
     .. math:: \sum_i X_i'V_i^{-1}X_i = \frac{1}{\sigma^2}\Big(X'X - \sum_i X_i'Z_i K_i Z_i'X_i\Big),
-        \qquad K_i = L(\sigma^2 I + L'Z_i'Z_iL)^{-1}L', \quad D = LL'
+        \qquad K_i = L(I + L'Z_i'Z_iL)^{-1}L', \quad D = \sigma^2LL'
 
     Equation :eq:`cross-product-gls` of the book. Groups with one Z_i'Z_i share a factorisation, and a
     singular D needs no special case.
@@ -56,27 +93,16 @@ def weigh(cross: CrossProducts, D, sigma2) -> Weighted:
     -------
     Weighted
     """
-    checked_made("cross", cross, CrossProducts, "cross_products")
-    sigma2 = checked_sigma2(sigma2)
-    w, q = cross.work, len(cross.z_names)
-    L = cross.basis.Rz @ factor(checked_D(D, q))
-    ZtZ, index = cross.patterns
-    between = L.T @ ZtZ @ L
-    if np.abs(between).max(initial=0) > LIMIT * sigma2:
-        raise ParameterError(
-            f"Z_i D Z_i' is more than {LIMIT:g} times sigma2 = {sigma2:g}, for which cross-products have no digits "
-            "left; is sigma2 a variance, and are both in squared units of the response?"
-        )
-    C = np.linalg.cholesky(sigma2 * np.eye(q) + between)
-    half = np.linalg.solve(C, np.broadcast_to(L.T, C.shape))
-    per_pattern = np.bincount(index, minlength=len(ZtZ))
-    logdet = (cross.n_obs - q * cross.n_groups) * np.log(sigma2)
-    logdet += 2 * per_pattern @ np.log(np.diagonal(C, axis1=1, axis2=2)).sum(axis=1)
+    L, sigma2, w, (ZtZ, index) = relative_factor(cross, D, sigma2), checked_sigma2(sigma2), cross.work, cross.patterns
+    H, logdet = woodbury_factor(ZtZ.transpose(1, 2, 0)[:, :, None], L[..., None, None])
+    half = np.ascontiguousarray(H[:, :, 0].transpose(2, 0, 1))
     HX, Hy = half[index] @ w.ZtX, np.einsum("gab,gb->ga", half[index], w.Zty)
     return Weighted(
+        cross=cross,
+        sigma2=sigma2,
+        half=half,
         XtVX=(w.XtX - np.einsum("gqa,gqb->ab", HX, HX)) / sigma2,
         XtVy=(w.Xty - np.einsum("gqa,gq->a", HX, Hy)) / sigma2,
         ytVy=(w.yty - float(np.sum(Hy**2))) / sigma2,
-        half=half,
-        logdet=float(logdet) - cross.log_weights,
+        logdet=float(cross.n_obs * np.log(sigma2) + logdet[0].take(index).sum()) - cross.log_weights,
     )
