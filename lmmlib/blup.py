@@ -22,7 +22,6 @@ from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature
-from lmmlib.information import d_directions
 from lmmlib.parameters import checked_choice, checked_level, standard_deviations
 from lmmlib.weighted import Weighted, weigh
 
@@ -171,7 +170,7 @@ def estimation_error(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
     DesignError
         If the expected information on D and sigma2 is singular.
     """
-    W, E = curvature(cross, D, sigma2, "expected").A, d_directions(cross, working=True)
+    W, E = curvature(cross, D, sigma2, "expected").A, cross.D_directions(working=True)
     ZtZ, index = cross.patterns
     half, q, Rz = weigh(cross, D, sigma2).half, len(cross.z_names), cross.basis.Rz
     K = np.swapaxes(half, 1, 2) @ half

@@ -21,7 +21,6 @@ from lmmlib.eb import Posterior
 from lmmlib.errors import ParameterError
 from lmmlib.estimability import ESTIMABLE
 from lmmlib.gaussian_clones import Gaussian
-from lmmlib.information import variance_names
 from lmmlib.likelihood import loglik
 from lmmlib.mixture import Mixture, total_moments
 from lmmlib.parameters import checked_count, standard_deviations
@@ -176,7 +175,7 @@ def free_names(cross: CrossProducts) -> list[str]:
 
 def _all(source: Gaussian) -> list[str]:
     """Fixed effects, entries of D and sigma2."""
-    return [*source.cross.x_names, *variance_names(source.cross)]
+    return [*source.cross.x_names, *source.cross.variance_names]
 
 
 def _source(cloned: Cloned) -> Gaussian:

@@ -17,8 +17,11 @@ import numpy as np
 from lmmlib.basis import Basis, Sums, dependence, dependent
 from lmmlib.errors import DataError, DesignError
 from lmmlib.frames import check_size, checked_known, group_codes
-from lmmlib.minque import Grams
+from lmmlib.minque import Grams, symmetric_units, vech
 from lmmlib.parameters import checked_made, shown
+
+# Of a column of Z beside a diagonal D, whose directions are not scaled.
+LARGEST_Z = 1e70
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,6 +320,33 @@ class CrossProducts:
         """Symmetric E_r with D = sum of alpha_r E_r in the working basis, (k, q, q), in the order of vech D."""
         B = self.theta_coordinates
         return B @ np.swapaxes(B, 1, 2) if self.diagonal else np.maximum(B, np.swapaxes(B, 1, 2))
+
+    @property
+    def variance_names(self) -> tuple[str, ...]:
+        """Names of the variance parameters in their order, such as ``D[week, (Intercept)]`` and ``sigma2``."""
+        z = self.z_names
+        return (*(f"D[{z[a]}, {z[b]}]" for a, b in vech(len(z), self.diagonal)), "sigma2")
+
+    def D_directions(self, working: bool = False) -> np.ndarray:
+        """Derivatives of D, as it is in the working basis, by the entries of vech D, (k-1, q, q).
+
+        The entries are those of the formula's D; with ``working`` those of the working basis, but for a diagonal D.
+
+        Raises
+        ------
+        DesignError
+            If a column of Z with a variance of its own has units in which its fourth power overflows or vanishes.
+        """
+        E = symmetric_units(len(self.z_names), self.diagonal)
+        if working and not self.diagonal:
+            return E
+        for name, size in zip(self.z_names, self.basis.z_size * self.diagonal, strict=True):
+            if size and not 1 / LARGEST_Z <= size <= LARGEST_Z:
+                raise DesignError(
+                    f"the random column {name} has values around {size:.0e}, whose fourth power is no number; divide "
+                    f"it by {size:.0e} or so"
+                )
+        return self.basis.D_work(E)
 
     @cached_property
     def grams(self) -> Grams:

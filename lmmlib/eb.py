@@ -19,7 +19,7 @@ from lmmlib.bootstrap import CHUNK, parametric_bootstrap
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature
-from lmmlib.information import d_directions, directions
+from lmmlib.information import directions
 from lmmlib.mixture import Mixture, total_moments
 from lmmlib.parameters import checked_choice, checked_level, checked_made, shown, standard_deviations
 from lmmlib.prediction_errors import batched_effects
@@ -144,7 +144,7 @@ def prediction_derivatives(fit: Fitted, working: bool = False) -> np.ndarray:
     checked_choice("working", working, (True, False))
     cross, D, sigma2 = fit.cross, fit.D.to_numpy(), fit.sigma2
     d, w, base = directions(cross, D, sigma2, working=working), weigh(cross, D, sigma2), cross.work
-    E, p, q, Rz = d_directions(cross, working), len(d.Phi), len(cross.z_names), cross.basis.Rz
+    E, p, q, Rz = cross.D_directions(working), len(d.Phi), len(cross.z_names), cross.basis.Rz
     beta = cross.basis.Rx @ (d.estimate.beta - cross.basis.beta0)
     K = np.swapaxes(w.half, 1, 2) @ w.half
     ZtZ, index = cross.patterns

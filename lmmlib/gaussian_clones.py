@@ -15,7 +15,7 @@ from lmmlib.basis import Sums
 from lmmlib.cloned import Cloned
 from lmmlib.design import CrossProducts, Design
 from lmmlib.errors import ParameterError
-from lmmlib.information import directions, variance_names
+from lmmlib.information import directions
 from lmmlib.posterior import Draws
 from lmmlib.priors import Priors
 from lmmlib.propriety import require_proper
@@ -49,7 +49,7 @@ def result(source: Gaussian, improper: dict[int, str]) -> Cloned:
     cross, (chains, *_) = source.cross, next(iter(source.draws.values())).sigma2.shape
     title = source.design.formula or source.design.response
     frames = {K: drawn.frame() for K, drawn in source.draws.items()}
-    names = [*cross.x_names, *variance_names(cross)]
+    names = [*cross.x_names, *cross.variance_names]
     lines = (*(_on_ridge(source, ridge) for ridge in source.flat), *_on_dependence(source))
     edge = vanishing(source)
     return Cloned(title, frames, {n: n for n in names}, chains, improper, lines, edge, distance(source, edge), source)

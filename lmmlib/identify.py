@@ -22,7 +22,6 @@ import numpy as np
 
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError
-from lmmlib.information import d_directions, variance_names
 from lmmlib.minque import Grams, coordinates, vech
 from lmmlib.parameters import checked_choice
 
@@ -53,9 +52,9 @@ def unseen(cross: CrossProducts, fixed: bool = True, sigma2: bool = True) -> np.
     Returns
     -------
     (d, k) array
-        Along the matrices of :func:`lmmlib.information.d_directions` in the working basis, and sigma2.
+        Along the matrices of :meth:`lmmlib.design.CrossProducts.D_directions` in the working basis, and sigma2.
     """
-    to_E = coordinates(d_directions(cross, working=True))
+    to_E = coordinates(cross.D_directions(working=True))
     to_E = to_E if sigma2 else to_E[:, :-1]
     found = _null(cross.grams, to_E, fixed)
     if not len(found) or not cross.z_names:
@@ -128,7 +127,7 @@ def require_seen(cross: CrossProducts, grouping: str = "", sigma2: bool = True) 
 
 def _in_words(cross: CrossProducts, found: np.ndarray) -> tuple[list[str], str]:
     """Names of the parameters that are not identified, and how they change without being seen."""
-    names, E = variance_names(cross), d_directions(cross, working=True)
+    names, E = cross.variance_names, cross.D_directions(working=True)
     if not cross.diagonal:  # from entries of D in the working basis to those of the formula
         D = cross.basis.D_back(np.einsum("de,eab->dab", found[:, : len(E)], E))
         found = np.column_stack([*(D[:, a, b] for a, b in vech(len(cross.z_names))), found[:, len(E) :]])

@@ -19,18 +19,6 @@ from lmmlib.weighted import weigh
 
 # Of sigma2: the third power of V^-1 is summed, and overflows or vanishes in other units.
 LARGEST_SIGMA2 = 1e80
-# Of a column of Z beside a diagonal D, whose directions are not scaled.
-LARGEST_Z = 1e70
-
-
-def variance_names(cross: CrossProducts) -> tuple[str, ...]:
-    """Names of the variance parameters in their order, such as ``D[week, (Intercept)]`` and ``sigma2``."""
-    z = cross.z_names
-    return (*(f"D[{z[a]}, {z[b]}]" for a, b in _vech(len(z), cross.diagonal)), "sigma2")
-
-
-def _vech(q: int, diagonal: bool) -> list[tuple[int, int]]:
-    return [(a, b) for b in range(q) for a in ([b] if diagonal else range(b, q))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,30 +37,6 @@ class Directions:
     trace2: np.ndarray
     Phi: np.ndarray
     estimate: GLS
-
-
-def d_directions(cross: CrossProducts, working: bool = False) -> np.ndarray:
-    """Derivatives of D, as it is in the working basis, by the entries of vech D: (k-1, q, q).
-
-    The entries are those of the formula's D; with ``working`` those of the working basis, but for a diagonal D.
-
-    Raises
-    ------
-    DesignError
-        If a column of Z with a variance of its own has units in which its fourth power overflows or vanishes.
-    """
-    q = len(cross.z_names)
-    if cross.diagonal:
-        for name, size in zip(cross.z_names, np.linalg.norm(cross.basis.Rz, axis=0), strict=True):
-            if size and not 1 / LARGEST_Z <= size <= LARGEST_Z:
-                raise DesignError(
-                    f"the random column {name} has values around {size:.0e}, whose fourth power is no number; divide "
-                    f"it by {size:.0e} or so"
-                )
-    E = np.zeros((len(_vech(q, cross.diagonal)), q, q))
-    for e, (a, b) in zip(E, _vech(q, cross.diagonal), strict=True):
-        e[a, b] = e[b, a] = 1.0
-    return E if working and not cross.diagonal else cross.basis.Rz @ E @ cross.basis.Rz.T
 
 
 def directions(cross: CrossProducts, D, sigma2: float, beta=None, working: bool = False) -> Directions:
@@ -117,7 +81,7 @@ def directions(cross: CrossProducts, D, sigma2: float, beta=None, working: bool 
     S2 = (S1 - np.einsum("gqa,gqb->ab", KZtW, ZV1W)) / sigma2
     S3 = (S2 - np.einsum("gqa,gqb->ab", KZtW, ZV2W)) / sigma2
 
-    E = d_directions(cross, working)
+    E = cross.D_directions(working)
     count = np.bincount(index, minlength=len(ZtZp)).astype(float)
     k = len(E) + 1
     P = np.empty((k, n_p + 1, n_p + 1))
@@ -211,7 +175,7 @@ def information_variance(
     Returns
     -------
     (k, k) array
-        In the order of :func:`variance_names`.
+        In the order of ``cross.variance_names``.
     """
     checked_method(method)
     checked_choice("kind", kind, ("expected", "observed"))

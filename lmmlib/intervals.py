@@ -15,7 +15,7 @@ from lmmlib.contrasts import coefficients
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.held import Peak
-from lmmlib.information import _information, d_directions, directions
+from lmmlib.information import _information, directions
 from lmmlib.parameters import checked_choice, checked_level
 from lmmlib.profile import chosen, held, parameter_names, reach
 
@@ -155,7 +155,7 @@ def variance_covariance(fit: Fitted) -> np.ndarray:
     relative = information / np.outer(scale, scale)
     if not np.linalg.eigvalsh(relative).min() > 1e-10:
         return nothing
-    E = d_directions(cross, working=True)
+    E = cross.D_directions(working=True)
     if q:
         half = solve_triangular(cross.basis.Rz, np.eye(q))
         E = half @ E @ half.T

@@ -22,9 +22,17 @@ NOTHING = 1e-10
 NO_SQUARE = 1e-18
 
 
-def vech(q: int) -> list[tuple[int, int]]:
-    """Entries of a symmetric matrix, column by column from the diagonal down."""
-    return [(a, b) for b in range(q) for a in range(b, q)]
+def vech(q: int, diagonal: bool = False) -> list[tuple[int, int]]:
+    """Entries of a symmetric matrix, column by column from the diagonal down; of a diagonal one the diagonal."""
+    return [(a, b) for b in range(q) for a in range(b, q) if a == b or not diagonal]
+
+
+def symmetric_units(q: int, diagonal: bool = False) -> np.ndarray:
+    """Derivatives of a symmetric matrix by its entries in the order of :func:`vech`, (m, q, q)."""
+    E = np.zeros((len(vech(q, diagonal)), q, q))
+    for e, (a, b) in zip(E, vech(q, diagonal), strict=True):
+        e[a, b] = e[b, a] = 1.0
+    return E
 
 
 def coordinates(E: np.ndarray) -> np.ndarray:
@@ -45,10 +53,7 @@ class Grams:
 
     def __init__(self, work: Sums, patterns: np.ndarray, index: np.ndarray, n_obs: int):
         self.work, self.patterns, self.index, self.n_obs = work, patterns, index, n_obs
-        q = work.ZtZ.shape[1]
-        self.E = np.zeros((len(vech(q)), q, q))
-        for e, (a, b) in zip(self.E, vech(q), strict=True):
-            e[a, b] = e[b, a] = 1.0
+        self.E = symmetric_units(work.ZtZ.shape[1])
 
     def at(self, ratio: float) -> Grams:
         r"""The same with :math:`\operatorname{tr}(P\dot V_rP\dot V_s)` at :math:`V = I + \text{ratio}\,ZZ'`.

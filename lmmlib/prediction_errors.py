@@ -18,7 +18,6 @@ from lmmlib.entries import semidefinite_cholesky
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature
-from lmmlib.information import d_directions
 from lmmlib.parameters import checked_count
 from lmmlib.progress import progress_bar
 from lmmlib.responses import Responses
@@ -86,7 +85,7 @@ def estimation_variance(cross: CrossProducts, D, sigma2: float, rows: NewRows) -
         If the expected information on D and sigma2 is singular.
     """
     at = curvature(cross, D, sigma2, "expected")
-    W, E, Phi, p = at.A, d_directions(cross, working=True), at.directions.Phi, len(at.directions.Phi)
+    W, E, Phi, p = at.A, cross.D_directions(working=True), at.directions.Phi, len(at.directions.Phi)
     P, Q = at.directions.P[:, :p, :p], at.directions.Q[:, :, :p, :p]
     half, (ZtZ, index) = weigh(cross, D, sigma2).half, cross.patterns
     K = np.swapaxes(half, 1, 2) @ half

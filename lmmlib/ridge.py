@@ -17,7 +17,6 @@ import numpy as np
 from lmmlib.conditionals import Model, State
 from lmmlib.design import CrossProducts
 from lmmlib.identify import unseen
-from lmmlib.information import d_directions
 from lmmlib.noncentred import draw_rates_D, entries_of, log_prior, lower
 from lmmlib.scales import Scale
 
@@ -44,7 +43,7 @@ def ridges(cross: CrossProducts) -> list[Ridge]:
     -------
     list of Ridge
     """
-    E = d_directions(cross, working=True)
+    E = cross.D_directions(working=True)
     found = []
     for c in unseen(cross, fixed=False) if len(E) else ():
         c = c / np.abs(c).max() * (-1 if c[-1] < 0 else 1)

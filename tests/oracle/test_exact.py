@@ -10,7 +10,6 @@ from scipy.stats import multivariate_normal
 
 import lmmlib
 from lmmlib import dense
-from lmmlib.information import variance_names
 from tests.tolerances import CLOSED_FORM, LME4, LME4_TAIL, LOGLIK
 
 
@@ -102,7 +101,7 @@ def test_observed_information_is_the_hessian(fit):
     """The stored covariance of (theta, sigma) is the inverse Hessian, differentiated there with 60 digits."""
     J = jacobian(fit)
     information = lmmlib.information_variance(fit.cross, fit.D, fit.sigma2, fit.method, kind="observed")
-    assert len(variance_names(fit.cross)) == len(J)
+    assert len(fit.cross.variance_names) == len(J)
     stored = np.array(fit.exact["vcov_theta_sigma"])
     unit = np.sqrt(np.diag(stored))
     ours = np.linalg.inv(J.T @ information @ J)

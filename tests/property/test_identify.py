@@ -9,7 +9,6 @@ from scipy.linalg import null_space
 import lmmlib
 from lmmlib.errors import DesignError
 from lmmlib.identify import require_identified, unseen
-from lmmlib.information import variance_names
 
 
 @st.composite
@@ -98,7 +97,7 @@ def test_the_decision_is_the_rank_of_the_dense_information(design, sigma2):
     # Alone, each parameter that is named can be changed unseen with the others, and no other can.
     text = str(error.value)
     names = text[: text.index(":")]
-    for r, name in enumerate(variance_names(cross)[: len(V)]):
+    for r, name in enumerate(cross.variance_names[: len(V)]):
         others = np.delete(K.T @ V @ K, r, axis=0)
         changes = null_of(others) < left if len(others) else True
         assert changes == (name in names), text

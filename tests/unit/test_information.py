@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib.errors import ParameterError
-from lmmlib.information import directions, information_variance, score_variance, variance_names
+from lmmlib.information import directions, information_variance, score_variance
 
 
 def one_way(n=6, m=4, seed=9):
@@ -43,10 +43,10 @@ def test_one_way_score_by_hand():
 
 def test_names_follow_vech(frame):
     full = lmmlib.cross_products(lmmlib.build_design("lead ~ week + (week + age | child)", frame))
-    names = [n.replace("(Intercept)", "1") for n in variance_names(full)]
+    names = [n.replace("(Intercept)", "1") for n in full.variance_names]
     assert names == ["D[1, 1]", "D[week, 1]", "D[age, 1]", "D[week, week]", "D[age, week]", "D[age, age]", "sigma2"]
     diagonal = lmmlib.cross_products(lmmlib.build_design("lead ~ week + (week || child)", frame))
-    assert [n.replace("(Intercept)", "1") for n in variance_names(diagonal)] == ["D[1, 1]", "D[week, week]", "sigma2"]
+    assert [n.replace("(Intercept)", "1") for n in diagonal.variance_names] == ["D[1, 1]", "D[week, week]", "sigma2"]
     D = np.eye(2)
     assert information_variance(diagonal, D, 1.0).shape == (3, 3)
     inside = np.ix_([0, 2, 3], [0, 2, 3])
