@@ -3,87 +3,53 @@
 Dictionary, design, source and terms of use: ``data/README.md``, the data page of the book.
 """
 
-import difflib
 import hashlib
 import io
-from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import pandas as pd
 
 from lmmlib.errors import DatasetError
-from lmmlib.parameters import shown
+from lmmlib.parameters import no_such
 
-
-@dataclass(frozen=True)
-class _File:
-    """What a data file must be: its checksum, and its categorical columns with their levels in order."""
-
-    sha256: str
-    levels: dict
-
-
-_DENTAL = [f"M{i:02d}" for i in range(1, 17)] + [f"F{i:02d}" for i in range(1, 12)]
+#: The SHA-256 checksum of each data file.
+_SHA256 = {
+    "tlc": "0c3e5dd09dea51e10db2314f8e18d6e032b767d2a8e420ff56e36f00e2a2e37f",
+    "dental": "910e1475611d26ae3af6d2499a876ff83c7e355491686eb8e3d074b2195c191a",
+    "sleep": "0a002bec8be2fa9d40dbbf3d5038e614d113a4fd5bf8813f6f4271c3d6294675",
+    "dyestuff": "4fa4c10f8db617562965d43014e2bb15df244f2cc0a1f83f47b3cd4ac40c17a1",
+    "planting": "371e9bce07845e48324a669b1ed7a6bc17d6ca467f8d7876a4b18289d2166bfe",
+    "seizures": "0485f2c52ede891993a528f00f1624b8c4176a37d303bb515e25af6be3e79a61",
+    "neyman_scott": "853ad7f74ce40486f8cf513f4470c0d6f9202c32507392a9515ce76b66c51053",
+    "neyman_scott_1": "fafc3eea21e0ee582055a0a045afea713473162759b0aab36ba4b5fff9e0c4af",
+    "counts_4x2": "b02f94b3a98dfc38f47e321ec1d5c08f05821d3f1da6a5313e4f34c14b20a4ff",
+    "counts_50x10": "410a3f08976336d2823152f05d34418a10c4099c3384c5be6d05ed5e11a80654",
+    "counts_low": "b58bfdd2607495cae5c178ed39c18053a5a90e42d3b0d9164134d058c56820f8",
+    "published": "1814bbd5e05dc12f8486adfe0e10e9b961ca3f86ad639a8f052c796012a16d45",
+}
 _SLEEP = [308, 309, 310, 330, 331, 332, 333, 334, 335, 337, 349, 350, 351, 352, 369, 370, 371, 372]
-
-_FILES = MappingProxyType(
-    {
-        "tlc": _File(
-            "0c3e5dd09dea51e10db2314f8e18d6e032b767d2a8e420ff56e36f00e2a2e37f",
-            {"id": list(range(1, 101)), "treatment": ["placebo", "succimer"]},
-        ),
-        "dental": _File(
-            "910e1475611d26ae3af6d2499a876ff83c7e355491686eb8e3d074b2195c191a",
-            {"Subject": _DENTAL, "Sex": ["Male", "Female"]},
-        ),
-        "sleep": _File(
-            "0a002bec8be2fa9d40dbbf3d5038e614d113a4fd5bf8813f6f4271c3d6294675",
-            {"Subject": _SLEEP},
-        ),
-        "dyestuff": _File(
-            "4fa4c10f8db617562965d43014e2bb15df244f2cc0a1f83f47b3cd4ac40c17a1",
-            {"Batch": list("ABCDEF")},
-        ),
-        "planting": _File(
-            "371e9bce07845e48324a669b1ed7a6bc17d6ca467f8d7876a4b18289d2166bfe",
-            {"block": list(range(1, 11)), "source": ["observed", "reconstructed"]},
-        ),
-        "seizures": _File(
-            "0485f2c52ede891993a528f00f1624b8c4176a37d303bb515e25af6be3e79a61",
-            {"patient": list(range(1, 60)), "treatment": ["placebo", "progabide"]},
-        ),
-        "neyman_scott": _File(
-            "853ad7f74ce40486f8cf513f4470c0d6f9202c32507392a9515ce76b66c51053",
-            {"group": list(range(1, 101))},
-        ),
-        "neyman_scott_1": _File(
-            "fafc3eea21e0ee582055a0a045afea713473162759b0aab36ba4b5fff9e0c4af",
-            {"group": list(range(1, 101))},
-        ),
-        "counts_4x2": _File(
-            "b02f94b3a98dfc38f47e321ec1d5c08f05821d3f1da6a5313e4f34c14b20a4ff",
-            {"site": list(range(1, 5))},
-        ),
-        "counts_50x10": _File(
-            "410a3f08976336d2823152f05d34418a10c4099c3384c5be6d05ed5e11a80654",
-            {"site": list(range(1, 51))},
-        ),
-        "counts_low": _File(
-            "b58bfdd2607495cae5c178ed39c18053a5a90e42d3b0d9164134d058c56820f8",
-            {"site": list(range(1, 51))},
-        ),
-        "published": _File(
-            "1814bbd5e05dc12f8486adfe0e10e9b961ca3f86ad639a8f052c796012a16d45",
-            {},
-        ),
-    }
-)
+#: The categorical columns of each data set, with their levels in order.
+_LEVELS: dict[str, dict[str, list]] = {
+    "tlc": {"id": list(range(1, 101)), "treatment": ["placebo", "succimer"]},
+    "dental": {
+        "Subject": [*(f"M{i:02d}" for i in range(1, 17)), *(f"F{i:02d}" for i in range(1, 12))],
+        "Sex": ["Male", "Female"],
+    },
+    "sleep": {"Subject": _SLEEP},
+    "dyestuff": {"Batch": list("ABCDEF")},
+    "planting": {"block": list(range(1, 11)), "source": ["observed", "reconstructed"]},
+    "seizures": {"patient": list(range(1, 60)), "treatment": ["placebo", "progabide"]},
+    "neyman_scott": {"group": list(range(1, 101))},
+    "neyman_scott_1": {"group": list(range(1, 101))},
+    "counts_4x2": {"site": list(range(1, 5))},
+    "counts_50x10": {"site": list(range(1, 51))},
+    "counts_low": {"site": list(range(1, 51))},
+}
 
 
 def names() -> list[str]:
     """Names of the data sets that :func:`load` knows."""
-    return [name for name in _FILES if name != "published"]
+    return list(_LEVELS)
 
 
 def load(name: str) -> pd.DataFrame:
@@ -115,19 +81,12 @@ def load(name: str) -> pd.DataFrame:
     (400, 4)
     """
     if not isinstance(name, str) or name not in names():
-        near = difflib.get_close_matches(shown(name).lower(), names(), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise DatasetError(f"There is no data set {shown(name)}.{hint} The names are: {', '.join(names())}.")
+        raise DatasetError(no_such("data set", name, names()))
     frame = pd.read_csv(io.BytesIO(_verified(name)))
-    levels = _FILES[name].levels
-    return frame.assign(
-        **{
-            column: pd.Categorical(frame[column], categories=levels[column])
-            if column in levels
-            else frame[column].astype(float)
-            for column in frame.columns
-        }
-    )
+    for column in frame.columns:
+        levels = _LEVELS[name].get(column)
+        frame[column] = frame[column].astype(float if levels is None else pd.CategoricalDtype(levels))
+    return frame
 
 
 def published() -> pd.DataFrame:
@@ -162,7 +121,7 @@ def _verified(name: str) -> bytes:
         raise DatasetError(f"The data file {path} is missing. {restore}")
     # Git on Windows may check text out with CRLF: the same data, so the checksum is taken on LF.
     content = path.read_bytes().replace(b"\r\n", b"\n")
-    found, expected = hashlib.sha256(content).hexdigest(), _FILES[name].sha256
+    found, expected = hashlib.sha256(content).hexdigest(), _SHA256[name]
     if found != expected:
         raise DatasetError(
             f"The data file {path} has been altered: its SHA-256 is {found}, expected {expected}. {restore}"

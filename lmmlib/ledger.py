@@ -91,41 +91,35 @@ def compare(id: str, value: float, mcse: float | None = None) -> Comparison:
         near = difflib.get_close_matches(str(id), _rows(), n=3)
         hint = f" Did you mean one of {', '.join(near)}?" if near else ""
         raise ParameterError(f"The ledger data/published.csv has no row {id!r}.{hint}")
-    kind, printed, value = row["kind"], row["printed"], float(value)
+    kind, printed, note, value = row["kind"], row["printed"], row["note"], float(value)
     if kind == "monte-carlo" and not (mcse is not None and 0 <= mcse < math.inf):
         raise ParameterError(f"{id} is a Monte Carlo average: give a standard error mcse >= 0, not {mcse}.")
     if kind == "bound":
-        bound = float(printed.lstrip("<"))
-        passed = 0 <= value < bound
-        return _comparison(row, printed if passed else f"{value:.1e}", "the bound", passed, row["note"])
-    theirs, unit = float(printed), _unit(printed)
-    half = unit / 2 + _SLACK * abs(theirs)
-    difference, note = abs(value - theirs), row["note"]
-    if kind == "early-stop":
-        optimum = row["reference"]
-        passed = abs(value - optimum) <= _EARLY_STOP_TOLERANCE * abs(optimum)
-        note = f"printed value off by {significant(abs(theirs - optimum), 2)}; {note}"
+        passed = 0 <= value < float(printed.lstrip("<"))
+        ours, digits = printed if passed else f"{value:.1e}", "the bound"
     else:
-        passed = difference <= half + (4 * mcse if kind == "monte-carlo" else 0)
-    return _comparison(row, _like(printed, value), _agreement(printed, value), passed, note)
+        theirs, ours, digits = float(printed), _like(printed, value), _agreement(printed, value)
+        if kind == "early-stop":
+            optimum = row["reference"]
+            passed = abs(value - optimum) <= _EARLY_STOP_TOLERANCE * abs(optimum)
+            note = f"printed value off by {significant(abs(theirs - optimum), 2)}; {note}"
+        else:
+            reach = 10.0 ** _last_place(printed) / 2 + _SLACK * abs(theirs)
+            passed = abs(value - theirs) <= reach + (4 * mcse if mcse and kind == "monte-carlo" else 0.0)
+    verdict = KINDS[kind] if passed else FAILED
+    return Comparison(row["id"], row["place"], row["quantity"], ours, printed, digits, passed, verdict, note)
 
 
-def _comparison(row, ours, digits, passed, note) -> Comparison:
-    verdict = KINDS[row["kind"]] if passed else FAILED
-    named = (row[key] for key in ("id", "place", "quantity"))
-    return Comparison(*named, ours, row["printed"], digits, passed, verdict, note)
-
-
-def _unit(printed: str) -> float:
-    """The unit of the last printed digit: 1e-4 for "22.9760", 1e-7 for "2.1e-06"."""
-    return 10.0 ** Decimal(printed).as_tuple().exponent
+def _last_place(printed: str) -> int:
+    """The power of ten of the last printed digit: -4 for "22.9760", -7 for "2.1e-06"."""
+    return int(Decimal(printed).as_tuple().exponent)
 
 
 def _like(printed: str, value: float) -> str:
     """`value` in the notation of `printed`, with two digits more (a whole number stays one)."""
     if not math.isfinite(value):
         return str(value)
-    exponent = Decimal(printed).as_tuple().exponent
+    exponent = _last_place(printed)
     if exponent == 0 and value == round(value):
         return f"{value:.0f}"
     close = rounded(value, exponent - 2)
@@ -137,14 +131,8 @@ def _like(printed: str, value: float) -> str:
 
 def _agreement(printed: str, value: float) -> str:
     """How many of the printed digits a rounded `value` shares: "3 of 4"."""
-    number, theirs = Decimal(printed), float(printed)
-    exponent, first = number.as_tuple().exponent, number.adjusted()
-    if number == 0:
-        first = -1
-    total = max(first - exponent + 1, 1)
-    agree = 0
-    for count in range(1, total + 1):
-        place = exponent + total - count
-        if math.isfinite(value) and rounded(value, place, _SLACK) == rounded(theirs, place, _SLACK):
-            agree = count
-    return f"{agree} of {total}"
+    number, last = Decimal(printed), _last_place(printed)
+    total = max((number.adjusted() if number else -1) - last + 1, 1)
+    places = range(last, last + total) if math.isfinite(value) else ()
+    shared = (p for p in places if rounded(value, p, _SLACK) == rounded(float(printed), p, _SLACK))
+    return f"{total + last - next(shared, total + last)} of {total}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from difflib import get_close_matches
 from numbers import Integral
 
 import numpy as np
@@ -33,6 +35,13 @@ def shown(value) -> str:
     except ValueError:  # an integer of thousands of digits
         return f"a {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def no_such(what: str, name, known: Collection[str]) -> str:
+    """The message that nothing has the name: the nearest name, and all of them."""
+    near = get_close_matches(shown(name).lower(), known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"There is no {what} {shown(name)}.{hint} The names are: {', '.join(known)}."
 
 
 def checked_beta(beta, names) -> np.ndarray:

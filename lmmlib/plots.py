@@ -59,32 +59,17 @@ def use_style() -> None:
     In a notebook every figure then carries its contents as text too, :func:`lmmlib.figure_text.describe`.
     """
     show_as_text({code: name for name, code in COLOURS.items()})
-    mpl.rcParams.update(
-        {
-            "figure.figsize": (7.0, 4.0),
-            "figure.dpi": 130,
-            "savefig.dpi": 130,
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
-            "axes.facecolor": "white",
-            "figure.constrained_layout.use": True,
-            "font.family": "DejaVu Sans",
-            "font.size": 11.0,
-            "axes.titlesize": 12.0,
-            "axes.labelsize": 11.0,
-            "xtick.labelsize": 10.0,
-            "ytick.labelsize": 10.0,
-            "legend.fontsize": 10.0,
-            "legend.frameon": False,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": False,
-            "lines.linewidth": 1.8,
-            "lines.markersize": 5.0,
-            "svg.hashsalt": "lmmlib",
-            "axes.prop_cycle": cycler(color=[COLOURS[c] for c in _CYCLE]) + cycler(linestyle=_STYLES),
-        }
-    )
+    mpl.rc("figure", figsize=(7.0, 4.0), dpi=130, facecolor="white")
+    mpl.rc("figure.constrained_layout", use=True)
+    mpl.rc("savefig", dpi=130, facecolor="white")
+    mpl.rc("font", family="DejaVu Sans", size=11.0)
+    cycle = cycler(color=[COLOURS[c] for c in _CYCLE]) + cycler(linestyle=_STYLES)
+    mpl.rc("axes", facecolor="white", grid=False, titlesize=12.0, labelsize=11.0, prop_cycle=cycle)
+    mpl.rc("axes.spines", top=False, right=False)
+    mpl.rc(("xtick", "ytick"), labelsize=10.0)
+    mpl.rc("legend", fontsize=10.0, frameon=False)
+    mpl.rc("lines", linewidth=1.8, markersize=5.0)
+    mpl.rc("svg", hashsalt="lmmlib")
 
 
 def spaghetti(
@@ -109,27 +94,15 @@ def spaghetti(
     ax.add_collection(LineCollection(lines, colors=shade, alpha=0.35, linewidths=0.8))
     if mean:
         average = frame.groupby(x, observed=True)[y].mean()
-        ax.plot(
-            average.index,
-            average,
-            color=shade,
-            linestyle="-",
-            marker="o",
-            linewidth=3.0,
-            markeredgecolor="white",
-            label=label,
-        )
+        style = {"linestyle": "-", "linewidth": 3.0, "marker": "o", "markeredgecolor": "white"}
+        ax.plot(average.index, average, color=shade, label=label, **style)
     ax.autoscale_view()
     ax.set(xlabel=x, ylabel=y)
     return ax
 
 
 def matrix(
-    ax: Axes,
-    M,
-    labels: Sequence | None = None,
-    digits: int | None = 2,
-    columns: Sequence | None = None,
+    ax: Axes, M, labels: Sequence | None = None, digits: int | None = 2, columns: Sequence | None = None
 ) -> Axes:
     """A heat map of `M` (rows, columns) with its values written in the cells.
 
@@ -150,16 +123,7 @@ def matrix(
     return ax
 
 
-def band(
-    ax: Axes,
-    x,
-    lower,
-    upper,
-    mid=None,
-    colour: str = "blue",
-    label: str | None = None,
-    linestyle="-",
-) -> Axes:
+def band(ax: Axes, x, lower, upper, mid=None, colour: str = "blue", label: str | None = None, linestyle="-") -> Axes:
     """A shaded band between `lower` and `upper` over `x`, its edges thin, with the line `mid` in it."""
     shade = COLOURS[colour]
     ax.fill_between(x, lower, upper, color=shade, alpha=0.2, linewidth=0)
@@ -204,9 +168,8 @@ def residuals_by_group(ax: Axes, residuals, group, colour: str = "blue") -> Axes
     place = frame["g"].map(pd.Series(np.arange(len(means)), index=means.index))
     ax.axhline(0.0, color=COLOURS["black"], linewidth=0.8, linestyle="--")
     ax.plot(place, frame["r"], linestyle="", marker=".", markersize=4, color=COLOURS[colour], alpha=0.6)
-    ax.hlines(
-        means, np.arange(len(means)) - 0.5, np.arange(len(means)) + 0.5, color=COLOURS["vermillion"], linewidth=2.0
-    )
+    middle = np.arange(len(means))
+    ax.hlines(means, middle - 0.5, middle + 0.5, color=COLOURS["vermillion"], linewidth=2.0)
     ax.set(xlabel="group, ordered by its mean residual", ylabel="residual", xticks=[])
     return ax
 
@@ -242,25 +205,22 @@ def caterpillar(
     terms = list(pd.unique(frame["term"]))
     if term is None and len(terms) != 1:
         raise DataError(f"The frame has the random effects {terms}; say which by term=.")
-    if term is not None and term not in terms:
+    term = terms[0] if term is None else term
+    if term not in terms:
         raise DataError(f"The frame has no random effect {term!r}; it has {terms}.")
-    part = frame[frame["term"] == (terms[0] if term is None else term)]
+    part = frame[frame["term"] == term]
     # Predictions that differ by rounding alone stay in the order of the frame.
     place = (part["b"] / (part["b"].abs().max() or 1.0)).round(10)
     part = part.loc[place.sort_values(ascending=False, kind="stable").index]
     ax.axvline(0.0, color=COLOURS["black"], linewidth=0.8, linestyle="--")
     labels = list(map(str, part["group"])) if names else None
     intervals(ax, part["b"], part["lower"], part["upper"], labels, colour, marker, offset, label)
-    ax.set(xlabel=f"random effect: {part['term'].iloc[0]}", **({} if names else {"yticks": []}))
+    ax.set(xlabel=f"random effect: {term}", **({} if names else {"yticks": []}))
     return ax
 
 
 def shrinkage(
-    ax: Axes,
-    own: pd.DataFrame,
-    pooled: pd.DataFrame,
-    population: Sequence[float] | None = None,
-    colour: str = "blue",
+    ax: Axes, own: pd.DataFrame, pooled: pd.DataFrame, population: Sequence[float] | None = None, colour: str = "blue"
 ) -> Axes:
     """An arrow for each group from its own estimate (no pooling, hollow) to its partially pooled one (filled).
 
@@ -276,11 +236,8 @@ def shrinkage(
         )
     absent = [group for group in pooled.index if group not in own.index]
     if absent or not own.index.is_unique or not pooled.index.is_unique:
-        raise DataError(
-            f"own and pooled must have one row for each group; {absent[0]!r} is not in own."
-            if absent
-            else "own and pooled must have one row for each group; a group occurs twice."
-        )
+        why = f"{absent[0]!r} is not in own" if absent else "a group occurs twice"
+        raise DataError(f"own and pooled must have one row for each group; {why}.")
     names, pooled = list(pooled.columns), pooled.sort_values(pooled.columns[0], kind="stable")
     end = pooled.to_numpy(dtype=float)
     start = own.loc[pooled.index].to_numpy(dtype=float)
@@ -289,20 +246,20 @@ def shrinkage(
         start, end = np.hstack([start, rows]), np.hstack([end, rows])
     there = np.isfinite(start).all(axis=1)
     shade, step = COLOURS[colour], (end - start)[there]
-    ax.quiver(
-        *start[there].T, *step.T, color=shade, alpha=0.6, angles="xy", scale_units="xy", scale=1, width=0.003, zorder=1
-    )
+    in_data = {"angles": "xy", "scale_units": "xy", "scale": 1}
+    ax.quiver(*start[there].T, *step.T, color=shade, alpha=0.6, width=0.003, zorder=1, **in_data)
     ax.plot(*start[there].T, "o", markerfacecolor="white", markeredgecolor=shade, label="each group by itself")
     ax.plot(*end.T, "o", color=shade, label="partially pooled")
-    if population is not None and len(names) == 2:
-        ax.plot(*population, "X", color=COLOURS["vermillion"], markersize=10, label="population")
-    elif population is not None:
-        ax.axvline(np.ravel(population)[0], color=COLOURS["vermillion"], linestyle="--", label="population")
+    mark = {"color": COLOURS["vermillion"], "label": "population"}
     ax.set(xlabel=str(names[0]))
-    if len(names) == 1:
-        ax.set_yticks(range(len(end)), list(map(str, pooled.index)))
-    else:
+    if len(names) == 2:
         ax.set(ylabel=str(names[1]))
+        if population is not None:
+            ax.plot(*population, "X", markersize=10, **mark)
+    else:
+        ax.set_yticks(range(len(end)), list(map(str, pooled.index)))
+        if population is not None:
+            ax.axvline(np.ravel(population)[0], linestyle="--", **mark)
     return ax
 
 

@@ -7,7 +7,6 @@ with its seed.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 
 import numpy as np
@@ -24,19 +23,13 @@ from lmmlib.parameters import (
     checked_rng,
     checked_sigma2,
     checked_sizes,
+    no_such,
     numbers,
-    shown,
 )
 
 
 def neyman_scott(
-    rng: np.random.Generator,
-    *,
-    n_groups: int,
-    n_i: int | Sequence[int],
-    mu: float,
-    sigma2: float,
-    tau2: float,
+    rng: np.random.Generator, *, n_groups: int, n_i: int | Sequence[int], mu: float, sigma2: float, tau2: float
 ) -> pd.DataFrame:
     r"""One mean per group.
 
@@ -110,9 +103,8 @@ def growth_curves(
         If a parameter is outside its domain or of the wrong shape; names it.
     """
     times = numbers(times, "times")
-    sizes = checked_sizes(n_groups, times.size)
+    group = np.repeat(np.arange(n_groups), checked_sizes(n_groups, times.size))
     t = np.tile(checked_finite("times", times, (times.size,)), n_groups)
-    group = np.repeat(np.arange(n_groups), sizes)
     X = np.column_stack([np.ones_like(t), t])
     y = responses(rng, X, X, group, n_groups, beta, D, sigma2, 1)[:, 0]
     return pd.DataFrame({"group": group, "time": t, "y": y})
@@ -196,62 +188,23 @@ class Recipe:
 
 
 _NEYMAN_SCOTT = {"n_groups": 100, "mu": 2.5, "sigma2": 0.04, "tau2": 0.25}
-#: The simulated data sets of the book, by name.
-RECIPES = MappingProxyType(
-    {
-        r.name: r
-        for r in (
-            Recipe(
-                "neyman-scott-m1",
-                neyman_scott,
-                {**_NEYMAN_SCOTT, "n_i": 1},
-                1948,
-                "100 groups with one observation each: sigma2 and tau2 cannot be told apart",
-            ),
-            Recipe(
-                "neyman-scott-m2",
-                neyman_scott,
-                {**_NEYMAN_SCOTT, "n_i": 2},
-                1948,
-                "100 groups with two observations each",
-            ),
-            Recipe(
-                "growth",
-                growth_curves,
-                {
-                    "n_groups": 30,
-                    "times": (0, 1, 2, 3, 4),
-                    "beta": (20.0, 5.0),
-                    "D": ((9.0, 1.5), (1.5, 1.0)),
-                    "sigma2": 4.0,
-                },
-                1982,
-                "heights in cm of 30 seedlings, weeks 0 to 4",
-            ),
-            Recipe(
-                "counts-4x2",
-                counts,
-                {"n_groups": 4, "n_i": 2, "mu": 2.0, "sigma": 1.0},
-                1993,
-                "two counts at each of 4 sites",
-            ),
-            Recipe(
-                "counts-50x10",
-                counts,
-                {"n_groups": 50, "n_i": 10, "mu": 2.0, "sigma": 1.0},
-                1993,
-                "ten counts at each of 50 sites",
-            ),
-        )
-    }
+_GROWTH = {"n_groups": 30, "times": (0, 1, 2, 3, 4), "beta": (20.0, 5.0), "D": ((9.0, 1.5), (1.5, 1.0)), "sigma2": 4.0}
+_COUNTS = {"mu": 2.0, "sigma": 1.0}
+_TOLD = "100 groups with one observation each: sigma2 and tau2 cannot be told apart"
+_MADE = (
+    Recipe("neyman-scott-m1", neyman_scott, {**_NEYMAN_SCOTT, "n_i": 1}, 1948, _TOLD),
+    Recipe("neyman-scott-m2", neyman_scott, {**_NEYMAN_SCOTT, "n_i": 2}, 1948, "100 groups with two observations each"),
+    Recipe("growth", growth_curves, _GROWTH, 1982, "heights in cm of 30 seedlings, weeks 0 to 4"),
+    Recipe("counts-4x2", counts, {**_COUNTS, "n_groups": 4, "n_i": 2}, 1993, "two counts at each of 4 sites"),
+    Recipe("counts-50x10", counts, {**_COUNTS, "n_groups": 50, "n_i": 10}, 1993, "ten counts at each of 50 sites"),
 )
+#: The simulated data sets of the book, by name.
+RECIPES = MappingProxyType({made.name: made for made in _MADE})
 
 
 def recipe(name: str) -> pd.DataFrame:
     """The data set of a recipe, the same at every call; ParameterError lists the names if there is none."""
     if not isinstance(name, str) or name not in RECIPES:
-        near = get_close_matches(shown(name), RECIPES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ParameterError(f"There is no recipe {shown(name)}.{hint} The names are: {', '.join(RECIPES)}.")
+        raise ParameterError(no_such("recipe", name, RECIPES))
     made = RECIPES[name]
     return made.function(np.random.default_rng(made.seed), **made.parameters)

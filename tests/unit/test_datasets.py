@@ -111,7 +111,7 @@ def test_an_altered_file_is_refused(folder):
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(DatasetError) as error:
         datasets.load("sleep")
-    expected = datasets._FILES["sleep"].sha256
+    expected = datasets._SHA256["sleep"]
     for part in (str(path), found, expected, "altered", "git checkout -- data/sleep.csv"):
         assert part in str(error.value)
     assert datasets.load("tlc").shape == (400, 4), "the others still load"
