@@ -81,14 +81,8 @@ def variances(ax: Axes, cloned: Cloned, parameters=None) -> Axes:
     shades = [c for c in COLOURS if c not in ("black", "yellow")]
     for k, name in enumerate(names):
         sd = _part(cloned, name, 0.95)["sd"]
-        ax.plot(
-            sd.index,
-            (sd / sd.iloc[0]) ** 2,
-            linestyle="-",
-            marker=MARKERS[k % len(MARKERS)],
-            color=COLOURS[shades[k % len(shades)]],
-            label=name,
-        )
+        marker, shade = MARKERS[k % len(MARKERS)], COLOURS[shades[k % len(shades)]]
+        ax.plot(sd.index, (sd / sd.iloc[0]) ** 2, linestyle="-", marker=marker, color=shade, label=name)
     _law(ax, cloned.n_clones, 1.0)
     ax.set(yscale="log", ylabel="posterior variance, over its first value")
     return ax
@@ -111,7 +105,7 @@ def diagnostics(ax: Axes, cloned: Cloned, what: str = "standardised", colour: st
     -------
     Axes
     """
-    checked_choice("what", what, DIAGNOSTICS)
+    checked_choice("what", what, tuple(DIAGNOSTICS))
     values = cloned.diagnostics()[what]
     ax.plot(values.index, values, linestyle="-", marker=MARKERS[0], color=COLOURS[colour], label=label or what)
     if what in SHRINKING:

@@ -82,46 +82,38 @@ class Mixture:
 
     def cdf(self, x) -> np.ndarray:
         """Probability of values up to x (...)."""
-        return _cdf(np.asarray(x), self.means, self.scales, self.weights, self.df)
+        z = self._standardised(x)
+        return (self.weights * (ndtr(z) if np.isinf(self.df) else stdtr(self.df, z))).sum(axis=0)
+
+    def density(self, x) -> np.ndarray:
+        """Density at x (...) of the components that are no points."""
+        z2, df = self._standardised(x) ** 2, self.df
+        if np.isinf(df):
+            law = np.exp(-z2 / 2) / np.sqrt(2 * np.pi)
+        else:
+            constant = np.exp(gammaln((df + 1) / 2) - gammaln(df / 2)) / np.sqrt(np.pi * df)
+            law = constant * np.exp(-(df + 1) / 2 * np.log1p(z2 / df))
+        return (self.weights * law / np.where(self.scales > 0, self.scales, np.inf)).sum(axis=0)
 
     def quantile(self, p: float) -> np.ndarray:
         r"""The x (...) with :math:`\sum_s w_s F_s(x) = p`, by Newton's method between known bounds; 0 < p < 1."""
         if np.ndim(p) or not 0 < numbers(p, "p") < 1:
             raise ParameterError(f"p must be one number between 0 and 1; got {p!r}")
-        shape, components = self.means.shape[1:], len(self.means)
-        m, s, w = (np.broadcast_to(a, self.means.shape).reshape(components, -1) for a in self._arrays)
-        return _quantile(p, m, s, w, self.df).reshape(shape)
+        shape = self.means.shape
+        m, s, w = (np.broadcast_to(a, shape).reshape(shape[0], -1) for a in (self.means, self.scales, self.weights))
+        return _quantile(p, m, s, w, self.df).reshape(shape[1:])
 
-    @property
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.means, self.scales, self.weights
+    def _standardised(self, x) -> np.ndarray:
+        """(x - m) / s; plus or minus infinity for a point."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = (np.asarray(x) - self.means) / self.scales
+        if (self.scales > 0).all():
+            return z
+        return np.where(self.scales > 0, z, np.where(x >= self.means, np.inf, -np.inf))
 
     def __repr__(self) -> str:
         law = "normal" if np.isinf(self.df) else f"t({self.df:g})"
         return f"Mixture of {len(self.means)} {law} distributions, for {' x '.join(map(str, self.means.shape[1:]))}"
-
-
-def _standardised(x, means, scales) -> np.ndarray:
-    """(x - m) / s; plus or minus infinity for a point."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = (x - means) / scales
-    return z if (scales > 0).all() else np.where(scales > 0, z, np.where(x >= means, np.inf, -np.inf))
-
-
-def _cdf(x, means, scales, weights, df) -> np.ndarray:
-    z = _standardised(x, means, scales)
-    return (weights * (ndtr(z) if np.isinf(df) else stdtr(df, z))).sum(axis=0)
-
-
-def _density(x, means, scales, weights, df) -> np.ndarray:
-    """Density of the components that are no points."""
-    z2 = _standardised(x, means, scales) ** 2
-    if np.isinf(df):
-        law = np.exp(-z2 / 2) / np.sqrt(2 * np.pi)
-    else:
-        constant = np.exp(gammaln((df + 1) / 2) - gammaln(df / 2)) / np.sqrt(np.pi * df)
-        law = constant * np.exp(-(df + 1) / 2 * np.log1p(z2 / df))
-    return (weights * law / np.where(scales > 0, scales, np.inf)).sum(axis=0)
 
 
 def _quantile(p: float, means, scales, weights, df) -> np.ndarray:
@@ -134,12 +126,12 @@ def _quantile(p: float, means, scales, weights, df) -> np.ndarray:
     for step in range(1, MAX_STEPS):
         if not len(active):
             break
-        columns, now = (means[:, active], scales[:, active], weights[:, active], df), x[active]
-        missing = p - _cdf(now, *columns)
+        some, now = Mixture(means[:, active], scales[:, active], weights[:, active], df), x[active]
+        missing = p - some.cdf(now)
         lower[active] = np.where(missing > 0, now, lower[active])
         upper[active] = np.where(missing > 0, upper[active], now)
         with np.errstate(divide="ignore", invalid="ignore"):
-            new = now + missing / _density(now, *columns)
+            new = now + missing / some.density(now)
         # Newton's step may leave the bounds, or creep; then they are halved.
         newton = (new >= lower[active]) & (new <= upper[active]) & (step % 8 > 0)
         x[active] = np.where(newton, new, (lower[active] + upper[active]) / 2)

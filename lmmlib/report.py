@@ -27,9 +27,9 @@ def _text(value, digits: Digits) -> tuple[str, bool]:
         return "", False
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         return str(value), False
-    if isinstance(value, Integral) and not callable(digits):
-        return str(int(value)), True
-    return (digits(value) if callable(digits) else fixed(value, digits)), True
+    if callable(digits):
+        return digits(float(value)), True
+    return (str(int(value)) if isinstance(value, Integral) else fixed(float(value), digits)), True
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,11 @@ class Table:
         grid = [self.columns, *self.rows]
         if self.ids:
             grid = [(*row, id) for row, id in zip(grid, ("id", *self.ids), strict=True)]
-        widths = [max(len(row[k]) for row in grid) for k in range(len(grid[0]))]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if right else cell.ljust(width)
-                for cell, width, right in zip(row, widths, (*self.numeric, False), strict=False)
-            ).rstrip()
-            for row in grid
-        ]
+        columns = []
+        for cells, right in zip(zip(*grid, strict=True), (*self.numeric, False), strict=False):
+            width = max(map(len, cells))
+            columns.append([cell.rjust(width) if right else cell.ljust(width) for cell in cells])
+        lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
         return "\n".join([*([self.caption] if self.caption else []), *lines])
 
     def _repr_html_(self) -> str:
@@ -97,19 +94,18 @@ def table(rows, digits: Digits | Mapping[str, Digits] = 3, caption: str | None =
     plain = frame.index.name is None and frame.index.equals(pd.RangeIndex(len(frame)))
     frame = frame if plain else frame.reset_index()
     names = [str(c) for c in frame.columns]
-    per_column = [digits.get(c, 3) if isinstance(digits, Mapping) else digits for c in frame.columns]
     unknown = set(digits) - set(frame.columns) if isinstance(digits, Mapping) else ()
     if unknown:
         raise ParameterError(f"digits names {sorted(unknown)}, which are not among the columns {names}.")
-    # pandas marks a gap in a column of text with NaN; only among numbers is NaN a value to show.
-    gaps = [not pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
-    columns = [
-        [("", False) if gap and pd.isna(v) else _text(v, d) for v in frame.iloc[:, k].tolist()]
-        for k, (d, gap) in enumerate(zip(per_column, gaps, strict=True))
-    ]
-    numeric = tuple(any(number for _, number in column) for column in columns)
-    texts = zip(*[[text for text, _ in column] for column in columns], strict=True)
-    return Table(tuple(names), tuple(texts), numeric, caption)
+    columns, numeric = [], []
+    for name, values in frame.items():
+        places = digits.get(name, 3) if isinstance(digits, Mapping) else digits
+        # pandas marks a gap in a column of text with NaN; only among numbers is NaN a value to show.
+        gaps = not pd.api.types.is_numeric_dtype(values.dtype)
+        cells = [("", False) if gaps and pd.isna(v) else _text(v, places) for v in values.tolist()]
+        columns.append([text for text, _ in cells])
+        numeric.append(any(number for _, number in cells))
+    return Table(tuple(names), tuple(zip(*columns, strict=True)), tuple(numeric), caption)
 
 
 def show(label: str, value, digits: Digits = 3) -> None:
@@ -146,7 +142,7 @@ def check(label: str, one, other, tol: float = 1e-8, digits: int = 6) -> None:
     if difference > tol:
         raise ReproductionError(f"{label}: {one!r} and {other!r} differ by {difference:.3g} > {tol:g}.")
     what = "difference" if scale == 1.0 else "relative difference"
-    amount = f"{fixed(a, digits)} both ways" if a.ndim == 0 else f"all {a.size} numbers agree both ways"
+    amount = f"{fixed(a.item(), digits)} both ways" if a.ndim == 0 else f"all {a.size} numbers agree both ways"
     print(f"{label}: {amount} ({what} < {tol:g})")
 
 
@@ -177,16 +173,11 @@ def reproduction_table(
     if failed:
         raise ReproductionError("These do not agree with what is printed: " + "; ".join(failed))
     several = len({c.place for c in compared}) > 1
-    rows = tuple(
-        (
-            f"{c.place}: {c.quantity}" if several else c.quantity,
-            c.ours,
-            c.printed,
-            c.digits,
-            f"{c.verdict}: {c.note}" if c.verdict in _EXPLAINED else c.verdict,
-        )
-        for c in compared
-    )
+    rows = []
+    for c in compared:
+        quantity = f"{c.place}: {c.quantity}" if several else c.quantity
+        verdict = f"{c.verdict}: {c.note}" if c.verdict in _EXPLAINED else c.verdict
+        rows.append((quantity, c.ours, c.printed, c.digits, verdict))
     columns = ("quantity", "ours", "printed", "digits that agree", "verdict")
     caption = caption or "What the document prints, and what this chapter computes"
-    return Table(columns, rows, (False, True, True, True, False), caption, tuple(values))
+    return Table(columns, tuple(rows), (False, True, True, True, False), caption, tuple(values))
