@@ -11,6 +11,7 @@ from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.identify import require_identified
 from lmmlib.information import checked_method, information_variance
+from lmmlib.moments import correlation
 from lmmlib.parameters import checked_count, checked_made
 
 # Values of the variance ratio at which a maximum is looked for before it is refined.
@@ -71,17 +72,12 @@ def orthant_weights(cov) -> np.ndarray:
         return np.array([0.5, 0.5])
     # Three pairs for r = 3, each given the third: minus the scaled inverse holds the partial correlations.
     pairs = np.triu_indices(r, 1)
-    angle = np.arccos(np.clip(_correlation(cov)[pairs], -1, 1)).sum()
+    angle = np.arccos(np.clip(correlation(cov)[pairs], -1, 1)).sum()
     if r == 2:
         return np.array([angle, np.pi, np.pi - angle]) / (2 * np.pi)
-    partial = np.arccos(np.clip(-_correlation(np.linalg.inv(cov))[pairs], -1, 1)).sum()
+    partial = np.arccos(np.clip(-correlation(np.linalg.inv(cov))[pairs], -1, 1)).sum()
     top, second = (2 * np.pi - angle) / (4 * np.pi), (3 * np.pi - partial) / (4 * np.pi)
     return np.array([0.5 - second, 0.5 - top, second, top])
-
-
-def _correlation(cov) -> np.ndarray:
-    sd = np.sqrt(np.diag(cov))
-    return cov / np.outer(sd, sd)
 
 
 def variance_weights(cross: CrossProducts, D, sigma2: float, new, method: str) -> np.ndarray:
@@ -106,9 +102,8 @@ def variance_weights(cross: CrossProducts, D, sigma2: float, new, method: str) -
     -------
     (r+1,) array
     """
-    information = information_variance(cross, D, sigma2, method)
-    scale = np.sqrt(np.diag(information))
-    inverse = np.linalg.inv(information / np.outer(scale, scale))
+    # Weights are those of correlations, so that the information may be scaled to have its digits.
+    inverse = np.linalg.inv(correlation(information_variance(cross, D, sigma2, method)))
     return orthant_weights(inverse[np.ix_(new, new)])
 
 

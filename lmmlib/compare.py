@@ -113,8 +113,7 @@ def compare(fit0: Fitted, fit1: Fitted, method: str = "auto", size: int = 10_000
     kind, df_random = nested_random(fit0, fit1)
     if df_fixed + df_random == 0:
         raise ParameterError("the two models are the same: there is nothing to test")
-    statistic = _statistic(fit0, fit1)
-    boundary = kind == "boundary"
+    statistic, boundary = _statistic(fit0, fit1), kind == "boundary"
     if method == "auto":
         method = "chi-bar-square" if boundary else "chi-square"
     if of_counts(fit1) and (method in ("exact", "bootstrap") or method == "chi-bar-square" and is_diagonal(fit1)):
@@ -122,33 +121,36 @@ def compare(fit0: Fitted, fit1: Fitted, method: str = "auto", size: int = 10_000
             f"method={method!r} of these models is for normal responses; for counts use 'chi-square', which is "
             "conservative on the boundary, or simulate with fit0.simulate() and refit both"
         )
-    given = (fit0.loglik, fit1.loglik, fit0.n_parameters, fit1.n_parameters)
-    if method == "chi-square":
-        df = df_fixed + df_random
-        note = "the hypothesis is on the boundary, where chi-square is conservative" if boundary else ""
-        if not boundary and df_random and fit0.is_singular:
-            note = SINGULAR_NULL
-        return Comparison(statistic, float(chi2.sf(statistic, df)), f"chi2({df})", method, *given, note=note)
+    sizes = fit0.n_parameters, fit1.n_parameters
+    test = Comparison(statistic, np.nan, "", method, fit0.loglik, fit1.loglik, *sizes)
     if method == "chi-bar-square":
-        return _chi_bar_square(fit0, fit1, statistic, boundary, df_fixed, given)
+        return _chi_bar_square(fit0, fit1, test, boundary, df_fixed)
     if method == "exact":
-        return _spectral(fit0, fit1, statistic, df_fixed, given, size, rng)
+        return _spectral(fit0, fit1, test, df_fixed, size, rng)
+    if method == "bootstrap":
+        return _bootstrap(fit0, fit1, test, size, rng)
+    df = df_fixed + df_random
+    note = SINGULAR_NULL if df_random and fit0.is_singular else ""
+    note = "the hypothesis is on the boundary, where chi-square is conservative" if boundary else note
+    return replace(test, p=float(chi2.sf(statistic, df)), reference=f"chi2({df})", note=note)
+
+
+def _bootstrap(fit0: Fitted, fit1: Fitted, test: Comparison, size: int, rng) -> Comparison:
     small, large = refits(fit0, [fit0, fit1], size, rng)
-    failed = small.failed | large.failed
     draws = _ratio(fit0, fit1, small.criterion, large.criterion)
-    failed |= draws < 0  # the optimum of the larger model was not found
-    draws = draws[~failed]
-    if not len(draws):
+    failed = small.failed | large.failed | (draws < 0)  # below 0: the optimum of the larger model was not found
+    if failed.all():
         raise DesignError(f"no simulated data set could be fitted: {large.reason[0]}")
-    return Comparison(**_simulated(statistic, draws, "parametric bootstrap", method, given, int(failed.sum())))
+    note = f"{failed.sum()} of {size} simulated data sets could not be fitted and are not counted"
+    test = replace(test, n_failed=int(failed.sum()), note=note if failed.any() else "")
+    return _simulated(test, draws[~failed], "parametric bootstrap")
 
 
-def _spectral(fit0: Fitted, fit1: Fitted, statistic: float, df_fixed: int, given, size: int, rng) -> Comparison:
+def _spectral(fit0: Fitted, fit1: Fitted, test: Comparison, df_fixed: int, size: int, rng) -> Comparison:
     """The exact law, or for one of several variances the approximation by that of a model with this one alone."""
-    law = "exact law of the RLRT" if fit1.method == "REML" else "exact law of the LRT"
     if not len(fit0.D) and len(fit1.D) == 1:
-        draws = exact_null(fit1.cross, fit1.method, size, rng, df_fixed)
-        return Comparison(**_simulated(statistic, draws, law, "exact", given, 0))
+        law = "exact law of the RLRT" if fit1.method == "REML" else "exact law of the LRT"
+        return _simulated(test, exact_null(fit1.cross, fit1.method, size, rng, df_fixed), law)
     if not is_diagonal(fit1) or len(fit1.D) - len(fit0.D) != 1 or df_fixed or fit1.method != "REML":
         raise DesignError(
             "the exact law is for one random column against none, (0 | g), and its approximation for one more of "
@@ -156,35 +158,23 @@ def _spectral(fit0: Fitted, fit1: Fitted, statistic: float, df_fixed: int, given
         )
     place, _ = matches(fit0.design.Z, fit1.design.Z)
     (new,) = set(range(len(fit1.D))) - set(place)
-    Z, names = fit1.design.Z[:, [new]], (fit1.design.z_names[new],)
-    alone = cross_products(replace(fit1.design, Z=Z, z_names=names, diagonal=False))
-    law = f"approximate law of the RLRT of {names[0]}"
-    test = _simulated(statistic, exact_null(alone, "REML", size, rng), law, "exact", given, 0)
-    test["note"] = f"the law is exact when the other random effects are known, and {names[0]} is the only one estimated"
-    return Comparison(**test)
+    Z, name = fit1.design.Z[:, [new]], fit1.design.z_names[new]
+    alone = cross_products(replace(fit1.design, Z=Z, z_names=(name,), diagonal=False))
+    note = f"the law is exact when the other random effects are known, and {name} is the only one estimated"
+    draws = exact_null(alone, "REML", size, rng)
+    return _simulated(replace(test, note=note), draws, f"approximate law of the RLRT of {name}")
 
 
-def _simulated(statistic, draws, reference, method, given, n_failed) -> dict:
-    """The fields of a comparison with simulated statistics."""
+def _simulated(test: Comparison, draws: np.ndarray, reference: str) -> Comparison:
+    """The comparison with statistics that were simulated."""
     # A statistic that is zero up to rounding is exceeded by all.
-    extreme = int((draws >= statistic - 1e-9 * max(1.0, statistic)).sum())
+    extreme = int((draws >= test.statistic - 1e-9 * max(1.0, test.statistic)).sum())
     p = (1 + extreme) / (1 + len(draws))
-    names = ("loglik0", "loglik1", "n_parameters0", "n_parameters1")
-    note = f"{n_failed} of {n_failed + len(draws)} simulated data sets could not be fitted and are not counted"
-    return dict(
-        zip(names, given, strict=True),
-        statistic=statistic,
-        p=p,
-        reference=f"{reference}, {len(draws)} draws",
-        method=method,
-        mcse=float(np.sqrt(p * (1 - p) / len(draws))),
-        draws=draws,
-        n_failed=n_failed,
-        note=note if n_failed else "",
-    )
+    mcse = float(np.sqrt(p * (1 - p) / len(draws)))
+    return replace(test, p=p, reference=f"{reference}, {len(draws)} draws", mcse=mcse, draws=draws)
 
 
-def _chi_bar_square(fit0: Fitted, fit1: Fitted, statistic: float, boundary: bool, df_fixed: int, given) -> Comparison:
+def _chi_bar_square(fit0: Fitted, fit1: Fitted, test: Comparison, boundary: bool, df_fixed: int) -> Comparison:
     if not boundary:
         raise DesignError("no variance is on the boundary of this hypothesis; its reference is method='chi-square'")
     if is_diagonal(fit1):
@@ -200,8 +190,8 @@ def _chi_bar_square(fit0: Fitted, fit1: Fitted, statistic: float, boundary: bool
     dfs = [df + k for k in range(len(weights))]
     digits = 1 if len(weights) == 2 else 3
     reference = " + ".join(f"{fixed(w, digits)} chi2({d})" for w, d in zip(weights, dfs, strict=True))
-    p, note = chi_bar_square_sf(statistic, dfs, weights), SINGULAR_NULL if fit0.is_singular else ""
-    return Comparison(statistic, p, reference, "chi-bar-square", *given, note=note)
+    p, note = chi_bar_square_sf(test.statistic, dfs, weights), SINGULAR_NULL if fit0.is_singular else ""
+    return replace(test, p=p, reference=reference, note=note)
 
 
 def _diagonal_weights(fit0: Fitted, fit1: Fitted) -> np.ndarray:

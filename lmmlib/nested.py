@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lmmlib.design import Design
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
 
@@ -31,10 +32,15 @@ def same_data(fit0: Fitted, fit1: Fitted) -> None:
         one, other = getattr(a, name), getattr(b, name)
         if (one is None) != (other is None) or one is not None and not np.array_equal(one, other):
             raise ParameterError(f"the fits have different {name}; use the same in both")
-    # The same groups under other numbers: each pair of codes occurs together or not at all.
-    pairs = len(np.unique(np.column_stack([a.group, b.group]), axis=0))
-    if (len(a.z_names) and len(b.z_names)) and not pairs == a.n_groups == b.n_groups:
+    if len(a.z_names) and len(b.z_names) and not (_within(a, b) and _within(b, a)):
         raise ParameterError(f"the fits have different groups, {a.grouping!r} and {b.grouping!r}")
+
+
+def _within(a: Design, b: Design) -> bool:
+    """Whether all rows of a group of the first design are in one group of the second, whatever their numbers."""
+    group_of = np.zeros(a.n_groups, int)
+    group_of[a.group] = b.group
+    return np.array_equal(group_of[a.group], b.group)
 
 
 def _same_counts(fit0: Fitted, fit1: Fitted) -> None:
@@ -96,16 +102,16 @@ def is_diagonal(fit: Fitted) -> bool:
 
 def matches(small: np.ndarray, large: np.ndarray) -> tuple[list[int], np.ndarray] | None:
     """For each column of the first matrix the column of the second that it is a multiple of, and the factor."""
-    share = large.T @ small / (large**2).sum(axis=0)[:, None]
     place = [k for c in small.T for k in range(large.shape[1]) if _inside(c[:, None], large[:, [k]])]
     if len(place) != small.shape[1]:
         return None
-    return place, np.array([share[k, j] for j, k in enumerate(place)])
+    own = large[:, place]
+    return place, (own * small).sum(axis=0) / (own**2).sum(axis=0)
 
 
 def _inside(small: np.ndarray, large: np.ndarray) -> bool:
     """True if the columns of the first matrix are combinations of those of the second."""
-    if not small.shape[1]:
+    if all(any(c[0] == d[0] and np.array_equal(c, d) for d in large.T) for c in small.T):
         return True
     if not large.shape[1]:
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 
 from lmmlib.dependent import require_kept
 from lmmlib.errors import ParameterError
@@ -15,9 +14,12 @@ from lmmlib.parameters import numbers, shown
 
 # The default grid: so many values on each side of the estimate, out to this signed root.
 SIDE, REACH = 15, 3.0
-# A limit is found to this share of its distance from the estimate.
-RESOLUTION = 1e-11
-MAX_DOUBLINGS = 60
+# The last step to a limit is at most this share of its distance from the estimate: what is left is far less.
+RESOLUTION = 1e-8
+# A value is nearly a parabola of its root. It is met from outside, so that what follows lies between known points;
+# where the root does not rise the distance from the estimate is multiplied, and where it has a corner it is halved.
+BEYOND, LEAP = 1.2, 2.0
+SMOOTH, TRIALS = 12, 60
 
 
 def parameter_names(fit: Fitted) -> dict[str, tuple]:
@@ -90,24 +92,37 @@ def zeta(model: Held, value: float) -> float:
 def reach(model: Held, root: float) -> float:
     """Where the signed root has a value; the edge of the parameter space if it is nowhere so large."""
     side = 1 if root > 0 else -1
-    edge, inside, step = model.edges[side > 0], model.estimate, abs(root) * model.step
-    if not np.isfinite(inside):
+    estimate, edge, attained = model.estimate, model.edges[side > 0], model.attained[side > 0]
+    if not np.isfinite(estimate):
         return edge
-    for _ in range(MAX_DOUBLINGS):
-        outside = inside + side * step
-        if side * (outside - edge) >= 0:
-            outside = edge if model.attained[side > 0] else (inside + edge) / 2
-        here = zeta(model, outside)
-        if abs(here) >= abs(root):
-            tolerance = RESOLUTION * abs(outside - model.estimate)
-            return brentq(lambda value: zeta(model, value) - root, inside, outside, xtol=tolerance, rtol=1e-14)
-        if outside == edge:
+    inside, outside, known = estimate, None, {0.0: estimate}
+    value = estimate + root * model.step
+    for trial in range(TRIALS):
+        if side * (value - edge) >= 0:
+            value = edge if attained else (inside + edge) / 2
+        known[here := abs(zeta(model, value))] = value
+        if here >= abs(root):
+            outside = value
+        elif value == edge:
             return edge
-        # The root is nearly linear in the parameter: aim a little beyond where the line through here meets it.
-        aim = 1.1 * abs(root / here) * abs(outside - model.estimate) if here else np.inf
-        step = np.clip(aim - abs(outside - model.estimate), 0.1 * step, 2 * step)
-        inside = outside
-    return edge
+        else:
+            inside = value
+        last, value = value, _interpolated(known, abs(root))
+        if outside is None:
+            ahead = BEYOND * (value - last) / (last - estimate)
+            value = last + (min(ahead, LEAP) if ahead > 0 else LEAP) * (last - estimate)
+        elif (value - inside) * (value - outside) >= 0 or trial > SMOOTH:
+            value = (inside + outside) / 2
+        if abs(value - last) <= RESOLUTION * abs(last - estimate):
+            return value
+    return edge if outside is None else value
+
+
+def _interpolated(known: dict[float, float], root: float) -> float:
+    """The value at a root by the parabola, or line, through the three known ones next to it; NaN if there is one."""
+    near = sorted(known, key=lambda z: abs(z - root))[:3]
+    weights = [np.prod([(root - other) / (z - other) for other in near if other != z]) for z in near]
+    return sum(w * known[z] for w, z in zip(weights, near, strict=True)) if len(near) > 1 else np.nan
 
 
 def profile(fit: Fitted, parameter: str, values=None) -> pd.DataFrame:
