@@ -9,8 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import eb, poisson_dispersion, prediction_errors
-from lmmlib.fit import Fit
+from lmmlib import bootstrap, eb, poisson_dispersion, prediction_errors
 from tests import modules
 
 SIZE, BAD = 24, 5  # every fifth of 24 fails: numbers 0, 5, 10, 15 and 20
@@ -50,6 +49,17 @@ def spoil(patch, kind, worst):
         return np.where(bad(SIZE), worst, Y) if size == SIZE else Y[:, ~bad(SIZE)]
 
     patch.setattr(kind, "simulate", simulate)
+
+
+def spoil_refits(patch):
+    plain = bootstrap.lmm
+
+    def simulated(*model):
+        size = model[-1]
+        Y = plain(*model[:-1], SIZE)
+        return np.where(bad(SIZE), np.nan, Y) if size == SIZE else Y[:, ~bad(SIZE)]
+
+    patch.setattr(bootstrap, "lmm", simulated)
 
 
 def spoil_predictions(patch):
@@ -98,10 +108,10 @@ def dispersion(size, poisson):
 
 # What is computed, and what makes every fifth refit of it fail: missing values, and counts that are all zero.
 USES = {
-    "compare": (compared, lambda patch: spoil(patch, Fit, np.nan)),
-    "intervals": (limits, lambda patch: spoil(patch, Fit, np.nan)),
-    "components": (components, lambda patch: spoil(patch, Fit, np.nan)),
-    "eb": (laird_louis, lambda patch: spoil(patch, Fit, np.nan)),
+    "compare": (compared, spoil_refits),
+    "intervals": (limits, spoil_refits),
+    "components": (components, spoil_refits),
+    "eb": (laird_louis, spoil_refits),
     "prediction_errors": (predicted, spoil_predictions),
     "poisson_dispersion": (dispersion, lambda patch: spoil(patch, poisson_dispersion, 0)),
 }
