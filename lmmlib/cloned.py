@@ -16,7 +16,7 @@ from lmmlib.dependent import left_out, require_kept
 from lmmlib.design import Design
 from lmmlib.diagnostics import diagnostics
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_count, checked_level
+from lmmlib.parameters import checked_count, checked_level, require_known
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +94,7 @@ class Cloned:
         for name in names:
             if self.design is not None:
                 require_kept(self.design, name)
-            if name not in known:
-                raise ParameterError(f"there is no parameter {name!r}; there are {', '.join(map(repr, known))}")
+            require_known("parameter", name, known)
         if not names and not functions:
             raise ParameterError("on() needs at least one parameter, such as on('sigma2')")
         chosen = replace(self, parameters={name: name for name in names} | functions)

@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lmmlib.cloned import Cloned
-from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_choice
+from lmmlib.parameters import checked_choice, require_known
 from lmmlib.plots import COLOURS, MARKERS
 
 DIAGNOSTICS = {
@@ -119,8 +118,7 @@ def diagnostics(ax: Axes, cloned: Cloned, what: str = "standardised", colour: st
 def _part(cloned: Cloned, parameter: str | None, level: float):
     """Rows of the table of one parameter."""
     parameter = next(iter(cloned.parameters)) if parameter is None else parameter
-    if parameter not in cloned.parameters:
-        raise ParameterError(f"there is no parameter {parameter!r}; there are {', '.join(cloned.parameters)}")
+    require_known("parameter", parameter, cloned.parameters)
     part = cloned.table(level).loc[parameter]
     part.attrs["name"] = parameter
     return part

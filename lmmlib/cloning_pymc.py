@@ -15,7 +15,7 @@ import pandas as pd
 from lmmlib.cloned import Cloned
 from lmmlib.cloning import checked_clones, checked_run
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_count
+from lmmlib.parameters import checked_count, require_known
 from lmmlib.progress import progress_bar
 
 
@@ -150,8 +150,7 @@ def chosen_parameters(pm, build_model: Callable, data: dict, unchanged, paramete
         parameters = fixed
     parameters = [parameters] if isinstance(parameters, str) else list(parameters)
     for name in parameters:
-        if name not in two:
-            raise ParameterError(f"the model has no variable {name!r}; there are {', '.join(two)}")
+        require_known("variable", name, two)
         if name not in fixed:
             raise ParameterError(f"{name!r} has a clone axis, shape {two[name]} for 2 clones, so it is no parameter")
     if not parameters:

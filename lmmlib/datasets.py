@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lmmlib.errors import DatasetError
-from lmmlib.parameters import no_such
+from lmmlib.parameters import require_known
 
 #: The SHA-256 checksum of each data file.
 _SHA256 = {
@@ -80,8 +80,7 @@ def load(name: str) -> pd.DataFrame:
     >>> lmmlib.load("tlc").shape
     (400, 4)
     """
-    if not isinstance(name, str) or name not in names():
-        raise DatasetError(no_such("data set", name, names()))
+    require_known("data set", name, names(), DatasetError)
     frame = pd.read_csv(io.BytesIO(_verified(name)))
     for column in frame.columns:
         levels = _LEVELS[name].get(column)

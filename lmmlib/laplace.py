@@ -23,7 +23,7 @@ from lmmlib.laplace_graph import Compiled, compile_joint
 from lmmlib.laplace_modes import Modes
 from lmmlib.laplace_point import CLOSE, Point
 from lmmlib.optimise import newton
-from lmmlib.parameters import checked_count, checked_finite, numbers
+from lmmlib.parameters import checked_count, checked_finite, numbers, require_known
 from lmmlib.rounding import brief, fixed
 
 MAX_STEPS = 200
@@ -205,9 +205,8 @@ class Marginal:
         return names
 
     def _flat(self, parameters: dict) -> np.ndarray:
-        unknown = sorted(set(parameters) - set(self._start))
-        if unknown:
-            raise ParameterError(f"there is no parameter {unknown[0]!r}; there are {', '.join(self._start)}")
+        for name in parameters:
+            require_known("parameter", name, self._start)
         values = (checked_finite(n, parameters.get(n, v), v.shape) for n, v in self._start.items())
         return np.concatenate([v.ravel() for v in values])
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from difflib import get_close_matches
+import difflib
 from numbers import Integral
 
 import numpy as np
 
-from lmmlib.errors import DesignError, ParameterError
+from lmmlib.errors import DesignError, LmmError, ParameterError
 
 
 def numbers(value, name: str) -> np.ndarray:
@@ -35,13 +34,6 @@ def shown(value) -> str:
     except ValueError:  # an integer of thousands of digits
         return f"a {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def no_such(what: str, name, known: Collection[str]) -> str:
-    """The message that nothing has the name: the nearest name, and all of them."""
-    near = get_close_matches(shown(name).lower(), known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"There is no {what} {shown(name)}.{hint} The names are: {', '.join(known)}."
 
 
 def checked_beta(beta, names) -> np.ndarray:
@@ -128,6 +120,15 @@ def checked_choice(name: str, value, allowed: tuple) -> None:
     """Raise ParameterError unless the value is one of those allowed: words, None, True or False."""
     if not isinstance(value, str | bool | np.bool_ | None) or value not in allowed:
         raise ParameterError(f"{name} is {' or '.join(map(repr, allowed))}; got {shown(value)}")
+
+
+def require_known(what: str, name, known, error: type[LmmError] = ParameterError) -> None:
+    """Raise unless the name is among those that are known, with these and the one that may be meant."""
+    names = list(map(str, known))
+    if not isinstance(name, str) or name not in names:
+        near = difflib.get_close_matches(shown(name).lower().strip("'"), names, n=1)
+        hint = f"; perhaps you want {near[0]!r}" if near else ""
+        raise error(f"there is no {what} {shown(name)}; there are {', '.join(names)}{hint}")
 
 
 def checked_made(name: str, value, kind: type, maker: str) -> None:

@@ -14,9 +14,8 @@ from lmmlib.conditionals import State
 from lmmlib.dependent import left_out, require_kept
 from lmmlib.design import CrossProducts, Design
 from lmmlib.diagnostics import R_HAT, arviz, diagnostics, readable
-from lmmlib.errors import ParameterError
 from lmmlib.intervals import derived
-from lmmlib.parameters import checked_choice, checked_count, checked_level, checked_made
+from lmmlib.parameters import checked_choice, checked_count, checked_level, checked_made, require_known
 from lmmlib.priors import Priors
 from lmmlib.profile import parameter_names
 from lmmlib.progress import progress_bar
@@ -142,8 +141,7 @@ class Draws:
     def __getitem__(self, name: str) -> np.ndarray:
         frame = self.frame()
         require_kept(self.design, name)
-        if name not in frame:
-            raise ParameterError(f"there is no parameter {name!r}; there are {', '.join(frame)}")
+        require_known("parameter", name, frame)
         return frame[name].to_numpy().reshape(self.chains, self.draws)
 
     def summary(self, level: float = 0.95) -> pd.DataFrame:

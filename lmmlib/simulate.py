@@ -14,7 +14,6 @@ import pandas as pd
 
 from lmmlib.design import Design
 from lmmlib.draws import responses
-from lmmlib.errors import ParameterError
 from lmmlib.parameters import (
     checked_at_least_zero,
     checked_count,
@@ -23,8 +22,8 @@ from lmmlib.parameters import (
     checked_rng,
     checked_sigma2,
     checked_sizes,
-    no_such,
     numbers,
+    require_known,
 )
 
 
@@ -204,7 +203,6 @@ RECIPES = MappingProxyType({made.name: made for made in _MADE})
 
 def recipe(name: str) -> pd.DataFrame:
     """The data set of a recipe, the same at every call; ParameterError lists the names if there is none."""
-    if not isinstance(name, str) or name not in RECIPES:
-        raise ParameterError(no_such("recipe", name, RECIPES))
+    require_known("recipe", name, RECIPES)
     made = RECIPES[name]
     return made.function(np.random.default_rng(made.seed), **made.parameters)

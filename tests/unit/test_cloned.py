@@ -130,7 +130,7 @@ def test_worse_of_the_two_that_are_compared():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda c: c.on("nu"), "no parameter 'nu'; there are 'mu', 'a', 'b'"),
+        (lambda c: c.on("nu"), "no parameter 'nu'; there are mu, a, b"),
         (lambda c: c.on(), "at least one parameter"),
         (lambda c: c.on(x=lambda f: f["a"].mean()), "x must be one finite number for each of 4000 draws"),
         (lambda c: c.on(x=lambda f: f["a"] / 0), "4000 that are not finite"),

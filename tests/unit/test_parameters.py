@@ -11,7 +11,7 @@ import lmmlib
 from lmmlib import moments
 from lmmlib.entries import factor
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.parameters import checked_D, checked_sigma2, generator, standard_deviations
+from lmmlib.parameters import checked_D, checked_sigma2, generator, require_known, standard_deviations
 from tests import modules
 
 BAD_SIGMA2 = [0, -1.0, np.nan, np.inf, -np.inf, [1, 2], [], None, "a", 1j]
@@ -174,3 +174,12 @@ def test_a_generator_or_its_seed():
 def test_what_is_no_generator_and_no_seed(rng):
     with pytest.raises(ParameterError, match=r"rng must be a numpy Generator, such as .*default_rng\(1\), or a whole"):
         generator(rng)
+
+
+@pytest.mark.parametrize(
+    "name, says", [("Dais", "'Dais'; there are days, week; perhaps you want 'days'"), (3, "3; there")]
+)
+def test_a_name_that_is_not_known(name, says):
+    require_known("term", "days", ["days", "week"])
+    with pytest.raises(DesignError, match=f"there is no term {says}"):
+        require_known("term", name, ["days", "week"], DesignError)

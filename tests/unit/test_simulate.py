@@ -142,7 +142,7 @@ def test_the_two_neyman_scott_recipes_have_the_same_groups():
 
 
 def test_an_unknown_recipe_is_refused_with_the_names():
-    with pytest.raises(ParameterError, match=r"'growht'. Did you mean 'growth'\? The names are: neyman"):
+    with pytest.raises(ParameterError, match=r"no recipe 'growht'; there are neyman.*; perhaps you want 'growth'"):
         simulate.recipe("growht")
 
 
