@@ -43,7 +43,8 @@ def describe(figure: Figure, names: dict[str, str] | None = None) -> str:
     """
     width, height = figure.get_size_inches() * figure.dpi
     lines = [f"Figure {width:.0f} x {height:.0f}"]
-    lines += [f"  text {text.get_text()!r}" for text in (figure._suptitle, *figure.texts) if text and text.get_text()]
+    texts = [figure.get_suptitle(), *(text.get_text() for text in figure.texts)]
+    lines += [f"  text {text!r}" for text in texts if text]
     lines += [f"  legend {_legend(legend)}" for legend in figure.legends]
     for number, ax in enumerate(figure.axes, start=1):
         lines += _axes(ax, number, names or {})
@@ -80,9 +81,9 @@ def _axes(ax: Axes, number: int, names: dict[str, str]) -> list[str]:
             kinds.setdefault(_kind(artist, names), []).extend(_points(artist))
     lines = ["; ".join(head)] + [f"  {kind}{_extent(parts, x, y)}" for kind, parts in kinds.items()]
     for image in ax.images:
-        M = np.ma.filled(np.ma.asarray(image.get_array(), float), np.nan)
-        ends = (M.flat[0], M.flat[-1], np.nanmin(M), np.nanmax(M), np.nanmean(M))
-        first, last, low, high, mean = map(_short, ends)
+        M: np.ndarray = np.ma.filled(np.ma.asarray(image.get_array(), float), np.nan)
+        numbers = (M.flat[0], M.flat[-1], np.nanmin(M), np.nanmax(M), np.nanmean(M))
+        first, last, low, high, mean = map(_short, numbers)
         size = " x ".join(map(str, M.shape))
         lines.append(f"  image {size}: first {first}, last {last}, {low} to {high}, mean {mean}")
     texts = [text.get_text() for text in ax.texts if text.get_text()]
@@ -123,7 +124,7 @@ def _kind(artist, names: dict[str, str]) -> str:
         marked = artist.get_marker() not in ("None", "", None)
         hollow = marked and to_hex(artist.get_markerfacecolor()) == "#ffffff"
         style = [_colour(artist.get_markeredgecolor() if hollow else artist.get_color(), names)]
-        style += [artist.get_linestyle()] if artist.get_linestyle() not in ("None", "") else []
+        style += [str(artist.get_linestyle())] if artist.get_linestyle() not in ("None", "") else []
         style += [f"marker {artist.get_marker()!r}" + (" hollow" if hollow else "")] if marked else []
         return f"line {' '.join(style)}" if artist.get_linestyle() not in ("None", "") else f"points {' '.join(style)}"
     if isinstance(artist, Collection):

@@ -5,7 +5,7 @@ the colour-blind can tell apart; a line style or a marker always repeats what th
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -66,7 +66,8 @@ def use_style() -> None:
     cycle = cycler(color=[COLOURS[c] for c in _CYCLE]) + cycler(linestyle=_STYLES)
     mpl.rc("axes", facecolor="white", grid=False, titlesize=12.0, labelsize=11.0, prop_cycle=cycle)
     mpl.rc("axes.spines", top=False, right=False)
-    mpl.rc(("xtick", "ytick"), labelsize=10.0)
+    mpl.rc("xtick", labelsize=10.0)
+    mpl.rc("ytick", labelsize=10.0)
     mpl.rc("legend", fontsize=10.0, frameon=False)
     mpl.rc("lines", linewidth=1.8, markersize=5.0)
     mpl.rc("svg", hashsalt="lmmlib")
@@ -94,8 +95,7 @@ def spaghetti(
     ax.add_collection(LineCollection(lines, colors=shade, alpha=0.35, linewidths=0.8))
     if mean:
         average = frame.groupby(x, observed=True)[y].mean()
-        style = {"linestyle": "-", "linewidth": 3.0, "marker": "o", "markeredgecolor": "white"}
-        ax.plot(average.index, average, color=shade, label=label, **style)
+        ax.plot(average.index, average, "o-", linewidth=3.0, markeredgecolor="white", color=shade, label=label)
     ax.autoscale_view()
     ax.set(xlabel=x, ylabel=y)
     return ax
@@ -246,11 +246,11 @@ def shrinkage(
         start, end = np.hstack([start, rows]), np.hstack([end, rows])
     there = np.isfinite(start).all(axis=1)
     shade, step = COLOURS[colour], (end - start)[there]
-    in_data = {"angles": "xy", "scale_units": "xy", "scale": 1}
+    in_data: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1}
     ax.quiver(*start[there].T, *step.T, color=shade, alpha=0.6, width=0.003, zorder=1, **in_data)
     ax.plot(*start[there].T, "o", markerfacecolor="white", markeredgecolor=shade, label="each group by itself")
     ax.plot(*end.T, "o", color=shade, label="partially pooled")
-    mark = {"color": COLOURS["vermillion"], "label": "population"}
+    mark: dict[str, Any] = {"color": COLOURS["vermillion"], "label": "population"}
     ax.set(xlabel=str(names[0]))
     if len(names) == 2:
         ax.set(ylabel=str(names[1]))
