@@ -103,8 +103,7 @@ class _Split:
         first = np.concatenate([[0], np.cumsum(count)])[:-1]
         ZtW = data.ZtW[:, order, 0]
         if len(s) < cross.n_groups:
-            between = np.stack([b.T @ b for each in ZtW for b in np.split(each, first[1:])])
-            between = between.reshape(len(ZtW), len(s), p + 1, p + 1)
+            between = np.array([[b.T @ b for b in np.split(each, first[1:])] for each in ZtW])
         else:
             between = ZtW[..., :, None] * ZtW[..., None, :]
         between = between / np.where(s > 0, s, np.inf)[:, None, None]
@@ -117,12 +116,8 @@ class _Split:
         # What is zero but for rounding would count in the tail, where the sums between groups are small too.
         keep = np.append(inside, True)
         within = within * np.outer(keep, keep)
-        spread = int(count[s > 0].sum() - p + inside.sum())
-        cls._check(cross, within, spread, int(count[s > 0].sum() + inside.sum()))
-        return cls(within, between, s, count, U, spread, cross.n_obs - p - 1)
-
-    @staticmethod
-    def _check(cross: CrossProducts, within, spread: int, rank: int) -> None:
+        rank = int(count[s > 0].sum() + inside.sum())
+        spread = rank - p
         if spread < 2:
             raise DesignError(
                 f"the posterior is improper: a uniform prior of tau needs n_groups less the fixed effects that are "
@@ -132,6 +127,7 @@ class _Split:
             raise DesignError(
                 f"the posterior is improper: {cross.n_obs} rows leave nothing within groups to tell sigma2 by"
             )
+        return cls(within, between, s, count, U, spread, cross.n_obs - p - 1)
 
     def at(self, ratio: np.ndarray) -> _Node:
         """The pieces at lambda (B, G)."""
