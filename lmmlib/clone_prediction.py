@@ -14,16 +14,15 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.basis import chunks
-from lmmlib.bootstrap import CHUNK, checked_rng
-from lmmlib.cloned import Cloned
+from lmmlib.bootstrap import CHUNK
+from lmmlib.clone_source import Gaussian
 from lmmlib.design import CrossProducts
 from lmmlib.eb import Posterior
 from lmmlib.errors import ParameterError
 from lmmlib.estimability import ESTIMABLE
-from lmmlib.gaussian_clones import Gaussian
 from lmmlib.likelihood import loglik
 from lmmlib.mixture import Mixture, total_moments
-from lmmlib.parameters import checked_count, standard_deviations
+from lmmlib.parameters import checked_count, checked_rng, standard_deviations
 from lmmlib.prediction_errors import batched_effects
 from lmmlib.responses import Responses
 
@@ -57,14 +56,16 @@ class Values:
     sigma2: np.ndarray
 
 
-def normal_law(cloned: Cloned) -> tuple[pd.Series, pd.DataFrame]:
+def normal_law(source: Gaussian, verdicts: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
     r"""Mean and covariance of what cloning knows of the parameters, :math:`N(\hat\theta, I^{-1})`.
 
     Posterior mean and K times the posterior covariance at the largest K, on scales without bounds.
 
     Parameters
     ----------
-    cloned : Cloned
+    source : Gaussian
+    verdicts : DataFrame
+        :meth:`lmmlib.cloned.Cloned.verdicts` of all parameters.
 
     Returns
     -------
@@ -73,25 +74,25 @@ def normal_law(cloned: Cloned) -> tuple[pd.Series, pd.DataFrame]:
     Raises
     ------
     ParameterError
-        If the clones are not of a Gaussian model, or a parameter is not estimable: at a boundary, in a direction in
-        which the likelihood is flat, or because chains have not converged.
+        If there are no random effects, or a parameter is not estimable: at a boundary, in a direction in which the
+        likelihood is flat, or because chains have not converged.
     """
-    source = _source(cloned)
-    table = cloned.on(*_all(source)).verdicts()
-    bad = table.index[table["verdict"] != ESTIMABLE]
+    if not source.rank:
+        raise ParameterError("the model has no random effects to predict")
+    bad = verdicts.index[verdicts["verdict"] != ESTIMABLE]
     if len(bad):
         raise ParameterError(
-            f"N(theta_hat, I^-1) does not hold for {bad[0]}: {table.loc[bad[0], 'verdict']}. Predictions need "
+            f"N(theta_hat, I^-1) does not hold for {bad[0]}: {verdicts.loc[bad[0], 'verdict']}. Predictions need "
             "estimates of all parameters in the interior; at a boundary use lmmlib.eb.laird_louis"
         )
-    K = cloned.n_clones[-1]
-    drawn = source.draws[K]
-    beta, D = drawn.beta.reshape(-1, len(source.cross.x_names)), drawn.D.reshape(-1, source.rank, source.rank)
+    K = max(source.draws)
+    drawn, many = source.draws[K], source.draws[K].sigma2.size
+    beta, D = drawn.beta.reshape(many, -1), drawn.D.reshape(many, source.rank, source.rank)
     free = pd.DataFrame(_unbounded(source.cross, beta, D, drawn.sigma2.ravel()), columns=free_names(source.cross))
     return free.mean(), K * free.cov()
 
 
-def predict(cloned: Cloned, size: int, rng: np.random.Generator) -> ClonePrediction:
+def posterior_of_b(source: Gaussian, verdicts: pd.DataFrame, size: int, rng: np.random.Generator) -> ClonePrediction:
     r"""Random effects, the parameters being known up to the error of their estimates.
 
     .. math:: p(b_i \mid y) \approx \frac1S\sum_s p(b_i \mid y, \theta_s), \qquad
@@ -101,8 +102,8 @@ def predict(cloned: Cloned, size: int, rng: np.random.Generator) -> ClonePredict
 
     Parameters
     ----------
-    cloned : Cloned
-        Of a Gaussian model.
+    source, verdicts : Gaussian, DataFrame
+        As for :func:`normal_law`.
     size : int
         Number of draws S.
     rng : Generator
@@ -119,12 +120,12 @@ def predict(cloned: Cloned, size: int, rng: np.random.Generator) -> ClonePredict
     """
     size = checked_count("size", size)
     checked_rng(rng)
-    center, cov = normal_law(cloned)
+    center, cov = normal_law(source, verdicts)
     theta = center.to_numpy() + rng.standard_normal((size, len(center))) @ np.linalg.cholesky(cov.to_numpy()).T
-    return _mixture(_source(cloned), theta, np.ones(size), f"data cloning, {size} draws of the parameters")
+    return _mixture(source, theta, np.ones(size), f"data cloning, {size} draws of the parameters")
 
 
-def predict_data_twice(cloned: Cloned, size: int, rng: np.random.Generator) -> ClonePrediction:
+def data_twice(source: Gaussian, verdicts: pd.DataFrame, size: int, rng: np.random.Generator) -> ClonePrediction:
     r"""The prediction of document 000: :math:`N(\hat\theta, I^{-1})` as the prior of a new analysis of the same data.
 
     .. math:: p(\theta) \propto N(\theta;\, \hat\theta, I(\hat\theta)^{-1})\,L(\theta; y)
@@ -132,11 +133,12 @@ def predict_data_twice(cloned: Cloned, size: int, rng: np.random.Generator) -> C
 
     The data that gave the estimates are used again, equation :eq:`data-twice` of the book, so that the standard
     deviations of the parameters shrink by the root of two, and intervals are too short. It is here to be compared with
-    :func:`predict`, which is right. Computed with weights for draws from a normal distribution near the one above.
+    :func:`posterior_of_b`, which is right. Computed with weights for draws from a normal distribution near the one
+    above.
 
     Parameters
     ----------
-    cloned : Cloned
+    source, verdicts : Gaussian, DataFrame
     size : int
     rng : Generator
 
@@ -149,13 +151,13 @@ def predict_data_twice(cloned: Cloned, size: int, rng: np.random.Generator) -> C
     DataTwiceWarning
         Always.
     """
-    warnings.warn("the data are used twice: intervals will be too short; predict() is right", DataTwiceWarning, 2)
+    text = "the data are used twice: intervals will be too short; posterior_of_b() is right"
+    warnings.warn(text, DataTwiceWarning, 3)
     size = checked_count("size", size)
     checked_rng(rng)
-    center, cov = normal_law(cloned)
-    source, root = _source(cloned), np.linalg.cholesky(cov.to_numpy())
+    center, cov = normal_law(source, verdicts)
     z = np.sqrt(ROOM) * rng.standard_normal((size, len(center)))
-    theta = center.to_numpy() + z @ root.T
+    theta = center.to_numpy() + z @ np.linalg.cholesky(cov.to_numpy()).T
     v = _values(source.cross, theta)
     log_likelihood = np.array([loglik(source.cross, *at) for at in zip(v.beta, v.D, v.sigma2, strict=True)])
     # The prior N(theta_hat, I^-1) over the density of the proposals.
@@ -171,21 +173,6 @@ def free_names(cross: CrossProducts) -> list[str]:
         return [*cross.x_names, *(f"log sd {name}" for name in z), "log sigma"]
     entries = [f"log chol[{z[a]}]" if a == b else f"chol[{z[a]}, {z[b]}]" for a, b in np.argwhere(np.tri(len(z)))]
     return [*cross.x_names, *entries, "log sigma"]
-
-
-def _all(source: Gaussian) -> list[str]:
-    """Fixed effects, entries of D and sigma2."""
-    return [*source.cross.x_names, *source.cross.variance_names]
-
-
-def _source(cloned: Cloned) -> Gaussian:
-    if not isinstance(cloned, Cloned) or not isinstance(cloned.source, Gaussian):
-        raise ParameterError(
-            f"predictions are for what lmmlib.clone returns; got {type(cloned).__name__} of another model"
-        )
-    if not cloned.source.rank:
-        raise ParameterError("the model has no random effects to predict")
-    return cloned.source
 
 
 def _is_diagonal(cross: CrossProducts) -> bool:

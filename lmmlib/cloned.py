@@ -12,9 +12,10 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib import estimability
-from lmmlib.dependent import left_out, require_kept
+from lmmlib.dependent import require_kept
 from lmmlib.design import Design
 from lmmlib.diagnostics import diagnostics
+from lmmlib.eb import Posterior
 from lmmlib.errors import ParameterError
 from lmmlib.parameters import checked_count, checked_level, require_known
 
@@ -45,8 +46,6 @@ class Cloned:
     away : float or None
         Standard errors between the estimates and the maximum of the likelihood, by its score; None if that is not
         known.
-    source : object
-        What the draws were made from; :mod:`lmmlib.clone_prediction` needs it.
     """
 
     title: str
@@ -57,12 +56,11 @@ class Cloned:
     lines: tuple[pd.DataFrame, ...] | None = field(default=None, repr=False)
     edge: int | None = None
     away: float | None = None
-    source: object = field(default=None, repr=False)
 
     @property
     def design(self) -> Design | None:
         """The design of a model that was given as a formula, None for others."""
-        return getattr(self.source, "design", None)
+        return None
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -267,12 +265,8 @@ class Cloned:
         return self.away is not None and not self.away < estimability.FAR
 
     def _on_the_edge(self) -> np.ndarray:
-        """Which parameters change with a D that is not diagonal: all its entries feel that it tends to be singular."""
-        cross, frame = self.source.cross, self.frames[self.n_clones[-1]].copy()
-        if not cross.diagonal:
-            of_D = [c for c in frame if c not in cross.x_names and c not in ("sigma", "sigma2")]
-            frame[of_D] = frame[of_D].to_numpy()[::-1]
-        return (self._values(frame) != self.draws()).any().to_numpy()
+        """Which parameters feel that D tends to be singular: all, unless more is known of the model."""
+        return np.ones(len(self.parameters), bool)
 
     def _free(self) -> dict[str, bool] | None:
         """Whether each parameter changes along a line on which the likelihood does not; None if that is not known."""
@@ -305,11 +299,9 @@ class Cloned:
             return pd.DataFrame(columns=list(self.parameters), dtype=float)
         return estimability.wide_directions(self.draws(before), self.draws(last), last / before)
 
-    def predict(self, size: int, rng: np.random.Generator):
-        """:func:`lmmlib.clone_prediction.predict`: random effects, with the error of the estimates in them."""
-        from lmmlib import clone_prediction
-
-        return clone_prediction.predict(self, size, rng)
+    def posterior_of_b(self, size: int, rng: np.random.Generator) -> Posterior:
+        """Random effects; :class:`lmmlib.gaussian_clones.GaussianClones` alone knows them."""
+        raise ParameterError(f"predictions are for what lmmlib.clone returns; got {self.title}, another model")
 
     def __repr__(self) -> str:
         table = self.verdicts()
@@ -322,14 +314,13 @@ class Cloned:
         lines += ["  " + line for line in text.splitlines()]
         if table["verdict"].eq(estimability.NOT_ESTIMABLE).any():
             lines += self._flat(table)
-        lines += [f"  {line}" for line in left_out(self.design)] if self.design is not None else []
-        if self._ruled():
-            lines.append(
-                f"  too few clones: by the score, the likelihood is largest {self.away:.2g} standard errors from here"
-            )
-        elif self.edge:
-            lines.append(f"  D tends to a matrix of rank {self._rank()}: it has no standard errors there")
-        return "\n".join(lines)
+        return "\n".join(lines + [f"  {remark}" for remark in self._remarks()])
+
+    def _remarks(self) -> list[str]:
+        """What else is to be said, in lines."""
+        if not self._ruled():
+            return []
+        return [f"too few clones: by the score, the likelihood is largest {self.away:.2g} standard errors from here"]
 
     def _flat(self, table: pd.DataFrame) -> list[str]:
         """Lines that say in which directions the likelihood is flat; where only draws tell, what they show."""
@@ -341,6 +332,3 @@ class Cloned:
             f"  more clones do not narrow {wide}: the likelihood is flat there, or the prior still rules;",
             "  if it is the prior, the other estimates are not those of maximum likelihood either",
         ]
-
-    def _rank(self) -> int:
-        return self.source.rank - self.edge

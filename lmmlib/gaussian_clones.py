@@ -5,14 +5,17 @@ Which K have a posterior at all; the directions in which the likelihood is flat;
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from lmmlib import estimability
+from lmmlib import clone_prediction, estimability
 from lmmlib.basis import Sums
+from lmmlib.clone_prediction import ClonePrediction
+from lmmlib.clone_source import Gaussian
 from lmmlib.cloned import Cloned
+from lmmlib.dependent import left_out
 from lmmlib.design import CrossProducts, Design
 from lmmlib.errors import ParameterError
 from lmmlib.information import directions
@@ -28,23 +31,57 @@ MANY = 20_000
 FLAT = 1e-10
 
 
-@dataclass(frozen=True, eq=False)
-class Gaussian:
-    """What the clones of a Gaussian model were made from: design, cross-products, priors, draws for each K."""
+@dataclass(frozen=True, eq=False, repr=False)
+class GaussianClones(Cloned):
+    """Clones of a Gaussian model; what :class:`lmmlib.cloned.Cloned` holds, and the random effects.
 
-    design: Design
-    cross: CrossProducts
-    priors: Priors
-    draws: dict[int, Draws]
-    flat: list[Ridge]
+    Attributes
+    ----------
+    source : Gaussian
+        What the draws were made from.
+    """
+
+    source: Gaussian = field(repr=False, kw_only=True)
 
     @property
-    def rank(self) -> int:
-        """Number of random columns q."""
-        return len(self.cross.z_names)
+    def design(self) -> Design:
+        """The design of the formula."""
+        return self.source.design
+
+    def normal_law(self) -> tuple[pd.Series, pd.DataFrame]:
+        """:func:`lmmlib.clone_prediction.normal_law`: what cloning knows of the parameters."""
+        return clone_prediction.normal_law(self.source, self._of_all())
+
+    def posterior_of_b(self, size: int, rng: np.random.Generator) -> ClonePrediction:
+        """:func:`lmmlib.clone_prediction.posterior_of_b`: random effects, with the error of the estimates in them."""
+        return clone_prediction.posterior_of_b(self.source, self._of_all(), size, rng)
+
+    def data_twice(self, size: int, rng: np.random.Generator) -> ClonePrediction:
+        """:func:`lmmlib.clone_prediction.data_twice`: the same, wrong on request."""
+        return clone_prediction.data_twice(self.source, self._of_all(), size, rng)
+
+    def _of_all(self) -> pd.DataFrame:
+        """Verdicts of fixed effects, entries of D and sigma2, whatever this result is about."""
+        cross = self.source.cross
+        return self.on(*cross.x_names, *cross.variance_names).verdicts()
+
+    def _on_the_edge(self) -> np.ndarray:
+        """Those that change with a D that is not diagonal: all its entries feel that it tends to be singular."""
+        cross, frame = self.source.cross, self.frames[self.n_clones[-1]].copy()
+        if not cross.diagonal:
+            of_D = [c for c in frame if c not in cross.x_names and c not in ("sigma", "sigma2")]
+            frame[of_D] = frame[of_D].to_numpy()[::-1]
+        return (self._values(frame) != self.draws()).any().to_numpy()
+
+    def _remarks(self) -> list[str]:
+        remarks = super()._remarks()
+        if self.edge and not remarks:
+            rank = self.source.rank - self.edge
+            remarks.append(f"D tends to a matrix of rank {rank}: it has no standard errors there")
+        return [*left_out(self.design), *remarks]
 
 
-def result(source: Gaussian, improper: dict[int, str]) -> Cloned:
+def result(source: Gaussian, improper: dict[int, str]) -> GaussianClones:
     """The draws as frames, and what linear algebra knows of the model."""
     cross, (chains, *_) = source.cross, next(iter(source.draws.values())).sigma2.shape
     title = source.design.formula or source.design.response
@@ -52,7 +89,8 @@ def result(source: Gaussian, improper: dict[int, str]) -> Cloned:
     names = [*cross.x_names, *cross.variance_names]
     lines = (*(_on_ridge(source, ridge) for ridge in source.flat), *_on_dependence(source))
     edge = vanishing(source)
-    return Cloned(title, frames, {n: n for n in names}, chains, improper, lines, edge, distance(source, edge), source)
+    away = distance(source, edge)
+    return GaussianClones(title, frames, {n: n for n in names}, chains, improper, lines, edge, away, source=source)
 
 
 def distance(source: Gaussian, edge: int = 0) -> float:

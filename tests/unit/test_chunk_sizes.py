@@ -79,7 +79,7 @@ def mixture(many):
 
 def clone_mixture(many):
     cloned = lmmlib.clone("lead ~ week + (1 | child)", many, (1, 400), draws=40, chains=10, warmup=100, seed=1)
-    found = cloned.predict(11, rng())
+    found = cloned.posterior_of_b(11, rng())
     return {"b": found.b.to_numpy(), "cov": found.cov}
 
 

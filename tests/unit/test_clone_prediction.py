@@ -6,15 +6,7 @@ import pytest
 
 import lmmlib
 from lmmlib import clone_prediction
-from lmmlib.clone_prediction import (
-    DataTwiceWarning,
-    _unbounded,
-    _values,
-    free_names,
-    normal_law,
-    predict,
-    predict_data_twice,
-)
+from lmmlib.clone_prediction import DataTwiceWarning, _unbounded, _values, free_names
 from lmmlib.cloning import clone
 from lmmlib.errors import ParameterError
 
@@ -39,7 +31,7 @@ def rng(seed=3):
 def test_the_law_of_the_estimates(pairs):
     """Its mean is maximum likelihood, its covariance the inverse information, on logarithmic scales."""
     fit = lmmlib.fit(FORMULA, lmmlib.simulate.recipe("neyman-scott-m2"), "ML")
-    center, cov = normal_law(pairs)
+    center, cov = pairs.normal_law()
     assert list(center.index) == ["(Intercept)", "log sd (Intercept)", "log sigma"]
     tau2 = fit.D.iloc[0, 0]
     np.testing.assert_allclose(center, [fit.beta.iloc[0], np.log(tau2) / 2, np.log(fit.sigma2) / 2], atol=0.002)
@@ -51,8 +43,8 @@ def test_the_law_of_the_estimates(pairs):
 
 def test_right_prediction_is_the_average_over_the_law(pairs):
     """Moments by total expectation and variance, in closed form for balanced groups, over a million draws."""
-    found = predict(pairs, 4000, rng())
-    center, cov = normal_law(pairs)
+    found = pairs.posterior_of_b(4000, rng())
+    center, cov = pairs.normal_law()
     mu, log_tau, log_sigma = rng(4).multivariate_normal(center, cov, 200_000).T
     v = np.exp(2 * log_sigma) / 2
     w = np.exp(2 * log_tau) / (np.exp(2 * log_tau) + v)
@@ -69,9 +61,9 @@ def test_right_prediction_is_the_average_over_the_law(pairs):
 
 def test_the_data_twice_are_too_sure(pairs):
     """The standard deviations of the parameters shrink by the root of two, as :eq:`data-twice` says."""
-    right = predict(pairs, 4000, rng())
+    right = pairs.posterior_of_b(4000, rng())
     with pytest.warns(DataTwiceWarning, match="used twice: intervals will be too short"):
-        wrong = predict_data_twice(pairs, 4000, rng())
+        wrong = pairs.data_twice(4000, rng())
     ratio = wrong.parameters["sd"] / right.parameters["sd"]
     np.testing.assert_allclose(ratio, np.sqrt(0.5), rtol=0.06)
     assert (wrong.se < right.se).all(axis=None)
@@ -82,9 +74,9 @@ def test_the_data_twice_are_too_sure(pairs):
 def test_document_000s_numbers(stored_pairs):
     """Its data by the same recipe, n = 100 and m = 2: mean sd of alpha 0.1489 the right way, 0.1452 its way."""
     cloned = clone("y ~ 1 + (1 | i)", stored_pairs, (1, 25), draws=1000, seed=5)
-    assert predict(cloned, 4000, rng()).se.mean().item() == pytest.approx(0.1489, abs=0.0007)
+    assert cloned.posterior_of_b(4000, rng()).se.mean().item() == pytest.approx(0.1489, abs=0.0007)
     with pytest.warns(DataTwiceWarning):
-        assert predict_data_twice(cloned, 4000, rng()).se.mean().item() == pytest.approx(0.1452, abs=0.0006)
+        assert cloned.data_twice(4000, rng()).se.mean().item() == pytest.approx(0.1452, abs=0.0006)
 
 
 @pytest.fixture
@@ -97,7 +89,7 @@ def stored_pairs():
 def test_two_random_effects(sleep):
     """Near the corrected error, which is for the same question; above the one that takes the parameters as known."""
     fit = lmmlib.fit("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"), "ML")
-    found = sleep.predict(2000, rng())
+    found = sleep.posterior_of_b(2000, rng())
     blups = fit.blups()
     np.testing.assert_allclose(found.b, blups.b, atol=3)
     assert (found.se > blups.se("known")).all(axis=None)
@@ -108,7 +100,7 @@ def test_two_random_effects(sleep):
 
 def test_uncorrelated_effects():
     cloned = clone("Reaction ~ Days + (Days || Subject)", lmmlib.load("sleep"), (10, 100), draws=200, seed=6)
-    found = predict(cloned, 500, rng())
+    found = cloned.posterior_of_b(500, rng())
     assert list(found.parameters.index)[2:] == ["log sd (Intercept)", "log sd Days", "log sigma"]
     assert found.b.shape == (18, 2)
 
@@ -134,13 +126,13 @@ def test_weights_are_those_of_the_second_use(pairs, monkeypatch):
     """With a likelihood that says nothing the second use changes nothing."""
     monkeypatch.setattr(clone_prediction, "loglik", lambda *at: 0.0)
     with pytest.warns(DataTwiceWarning):
-        found = predict_data_twice(pairs, 20_000, rng())
-    center, cov = normal_law(pairs)
+        found = pairs.data_twice(20_000, rng())
+    center, cov = pairs.normal_law()
     np.testing.assert_allclose(found.parameters["sd"], np.sqrt(np.diag(cov)), rtol=0.05)
 
 
 def test_same_seed_same_prediction(pairs):
-    one, two, other = (predict(pairs, 50, rng(s)).b.to_numpy() for s in (1, 1, 2))
+    one, two, other = (pairs.posterior_of_b(50, rng(s)).b.to_numpy() for s in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
 
@@ -148,17 +140,17 @@ def test_same_seed_same_prediction(pairs):
 def test_what_cannot_be_predicted():
     single = clone(FORMULA, lmmlib.simulate.recipe("neyman-scott-m1"), (1, 10), draws=200, seed=7, unidentified="allow")
     with pytest.raises(ParameterError, match=r"does not hold for D\[\(Intercept\), \(Intercept\)\]: not estimable"):
-        predict(single, 10, rng())
+        single.posterior_of_b(10, rng())
     # Nor does it help to look at what is estimable.
     with pytest.raises(ParameterError, match="not estimable"):
-        predict(single.on("(Intercept)"), 10, rng())
+        single.on("(Intercept)").posterior_of_b(10, rng())
     e = rng().normal(size=(30, 4))
     flat = pd.DataFrame({"group": np.repeat(np.arange(30), 4), "y": (e - e.mean(axis=1, keepdims=True)).ravel()})
     with pytest.raises(ParameterError, match="at a boundary.*laird_louis"):
-        predict(clone(FORMULA, flat, (1, 25), draws=300, seed=8), 10, rng())
+        clone(FORMULA, flat, (1, 25), draws=300, seed=8).posterior_of_b(10, rng())
     none = clone("y ~ 1 + (0 | group)", flat, (1, 10), draws=50, seed=8)
     with pytest.raises(ParameterError, match="no random effects"):
-        predict(none, 10, rng())
+        none.posterior_of_b(10, rng())
 
 
 @pytest.mark.parametrize(
@@ -166,7 +158,7 @@ def test_what_cannot_be_predicted():
     [(0, rng(), "size must be"), (2.5, rng(), "size must be"), (10, None, "rng must be"), (10, 3, "rng must be")],
 )
 @pytest.mark.filterwarnings("ignore::lmmlib.clone_prediction.DataTwiceWarning")
-@pytest.mark.parametrize("method", [predict, predict_data_twice])
+@pytest.mark.parametrize("method", ["posterior_of_b", "data_twice"])
 def test_bad_input(pairs, method, size, generator, says):
     with pytest.raises(ParameterError, match=says):
-        method(pairs, size, generator)
+        getattr(pairs, method)(size, generator)

@@ -138,7 +138,7 @@ def test_worse_of_the_two_that_are_compared():
         (lambda c: c.vcov(2), "no draws for n_clones = 2: flat"),
         (lambda c: c.table(1.5), "level"),
         (lambda c: c.confint(0), "level"),
-        (lambda c: c.predict(10, np.random.default_rng(1)), "predictions are for what lmmlib.clone returns"),
+        (lambda c: c.posterior_of_b(10, np.random.default_rng(1)), "predictions are for what lmmlib.clone returns"),
     ],
 )
 def test_bad_input(call, says):

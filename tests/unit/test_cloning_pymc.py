@@ -82,7 +82,7 @@ def test_the_same_result_object(cloned):
     assert twice.estimate["twice"] == pytest.approx(2 * cloned.estimate["mu"])
     np.testing.assert_allclose(np.exp(cloned.draws()["log_sigma"]), cloned.draws()["sigma"])
     with pytest.raises(ParameterError, match="predictions are for what lmmlib.clone returns"):
-        cloned.predict(10, np.random.default_rng(1))
+        cloned.posterior_of_b(10, np.random.default_rng(1))
 
 
 def test_data_get_a_leading_axis():

@@ -176,7 +176,7 @@ def test_without_arviz_nothing_raises(drawn, frame, monkeypatch):
     assert cloned.verdicts()["verdict"].tolist() == with_arviz[2]["verdict"].tolist()
     assert "verdict" in repr(cloned) and "Draws" in repr(drawn) and "Draws" in repr(drawn.extend(5))
     assert len(cloned.table()) == 8 and len(cloned.diagnostics()) == 2
-    assert len(cloned.predict(100, rng).b) == frame["child"].nunique()
+    assert len(cloned.posterior_of_b(100, rng).b) == frame["child"].nunique()
     with pytest.raises(ParameterError, match="needs ArviZ"):
         drawn.to_arviz()
 

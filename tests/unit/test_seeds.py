@@ -27,6 +27,7 @@ RANDOM = {"rng", "seed", "random_state"}
 # Steps that the functions below put together: they take the generator, never a seed.
 STEPS = {
     *("bootstrap.checked_rng", "bootstrap.refits", "chains.advance", "chains.beta_and_effects", "chains.start"),
+    "cloned.Cloned.posterior_of_b",
     *("chains.sweep", "cloning.run", "conditionals.draw_D", "conditionals.draw_beta", "conditionals.draw_effects"),
     "conditionals.draw_normal",
     *("conditionals.draw_sigma2", "draws.responses", "entries.bartlett", "entries.inverse_wishart_factor"),
@@ -63,6 +64,10 @@ def poisson():
     return lmmlib.fit_poisson("count ~ 1 + (1 | site)", lmmlib.simulate.recipe("counts-4x2"))
 
 
+def known(cloned):
+    return cloned.source, cloned.verdicts()
+
+
 def rng(seed):
     return np.random.default_rng(seed)
 
@@ -74,9 +79,8 @@ WALD = {"method": "bootstrap", "size": 6}
 KINDS = {
     "bootstrap.parametric_bootstrap": lambda s, fit: bootstrap.parametric_bootstrap(fit, 6, rng(s)).loglik,
     "boundary.exact_null": lambda s, fit: boundary.exact_null(fit.cross, "ML", 40, rng(s)),
-    "clone_prediction.predict": lambda s, cloned: clone_prediction.predict(cloned, 6, rng(s)).b,
-    "clone_prediction.predict_data_twice": lambda s, cloned: clone_prediction.predict_data_twice(cloned, 6, rng(s)).b,
-    "cloned.Cloned.predict": lambda s, cloned: cloned.predict(6, rng(s)).b,
+    "clone_prediction.data_twice": lambda s, cloned: clone_prediction.data_twice(*known(cloned), 6, rng(s)).b,
+    "clone_prediction.posterior_of_b": lambda s, cloned: clone_prediction.posterior_of_b(*known(cloned), 6, rng(s)).b,
     "cloning.clone": lambda s, dyestuff: lmmlib.clone(FORMULA, dyestuff, (1, 5), seed=s, **BRIEF).draws(),
     "cloning.clone_design": lambda s, fit: clone_design(fit.design, (1, 5), seed=s, **BRIEF).draws(),
     "cloning_pymc.clone_pymc": lambda s: by_pymc(s),
@@ -84,6 +88,8 @@ KINDS = {
     "components.variance_components": lambda s, fit: components.variance_components(fit, **WALD, rng=rng(s))["upper"],
     "eb.laird_louis": lambda s, fit: eb.laird_louis(fit, 6, rng(s)).b,
     "fit.Fit.confint": lambda s, fit: fit.confint(**WALD, rng=rng(s))["upper"],
+    "gaussian_clones.GaussianClones.data_twice": lambda s, cloned: cloned.data_twice(6, rng(s)).b,
+    "gaussian_clones.GaussianClones.posterior_of_b": lambda s, cloned: cloned.posterior_of_b(6, rng(s)).b,
     "fit.Fit.predict": lambda s, fit: fit.predict(NEW, **WALD, rng=rng(s))["se"],
     "fit.Fit.simulate": lambda s, fit: fit.simulate(rng(s)),
     "fit.Fit.variance_components": lambda s, fit: fit.variance_components(**WALD, rng=rng(s))["upper"],

@@ -1,0 +1,26 @@
+"""What the clones of a Gaussian model were made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lmmlib.design import CrossProducts, Design
+from lmmlib.posterior import Draws
+from lmmlib.priors import Priors
+from lmmlib.ridge import Ridge
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """What the clones of a Gaussian model were made from: design, cross-products, priors, draws for each K."""
+
+    design: Design
+    cross: CrossProducts
+    priors: Priors
+    draws: dict[int, Draws]
+    flat: list[Ridge]
+
+    @property
+    def rank(self) -> int:
+        """Number of random columns q."""
+        return len(self.cross.z_names)
