@@ -348,6 +348,12 @@ class CrossProducts:
                 )
         return self.basis.D_work(E)
 
+    def D_entries(self, D, working: bool = False) -> np.ndarray:
+        """alpha with D = sum of alpha_r E_r in the working basis, E as :meth:`D_directions`, (k-1,)."""
+        D = np.reshape(np.asarray(D, float), (len(self.z_names),) * 2)
+        D = self.basis.D_work(D) if working and not self.diagonal else D
+        return np.array([D[a, b] for a, b in vech(len(D), self.diagonal)])
+
     @cached_property
     def grams(self) -> Grams:
         """Inner products of the derivatives of V by D and sigma2."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from lmmlib.design import CrossProducts
 from lmmlib.likelihood import LOG_2PI
-from lmmlib.pieces import pieces
+from lmmlib.pieces import along, pieces
 from lmmlib.responses import Responses
 
 
@@ -50,13 +50,6 @@ def _t(M: np.ndarray) -> np.ndarray:
     return np.swapaxes(M, -1, -2)
 
 
-def _along(E: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Sum over i of tr(E_r P_i E_s Q_i) from the sums of P_i Q_i entry by entry, (B, k, k)."""
-    many, k, q, _ = E.shape
-    flat = E.reshape(many, k, q * q)
-    return flat @ sums.transpose(0, 4, 1, 2, 3).reshape(len(sums), q * q, q * q) @ _t(flat)
-
-
 @dataclass(frozen=True, eq=False)
 class Surface:
     """The two parts of a deviance at theta, each with gradient (B, k) and Hessian (B, k, k).
@@ -85,12 +78,12 @@ def surface(cross: CrossProducts, data: Responses, theta: np.ndarray, B: np.ndar
     E = B @ _t(L)[:, None]
     E = E + _t(E)
     h_hessian = 2 * np.einsum("kab,zac,lcb->zkl", B, Gamma, B)
-    h_hessian -= _along(E, s.AA - 2 * s.AG if reml else s.AA)
+    h_hessian -= along(E, s.AA - 2 * s.AG if reml else s.AA)
     if reml:
         P = np.einsum("zrab,zaxby->zrxy", E, s.CC)
         h_hessian -= np.einsum("zrxy,zsxy->zrs", P, P)
     c = np.einsum("zrab,zaxb->zrx", E, s.Cu)
-    r2_hessian = 2 * _along(E, s.Auu)
+    r2_hessian = 2 * along(E, s.Auu)
     r2_hessian -= 2 * c @ _t(c) + 2 * np.einsum("kab,zac,lcb->zkl", B, s.uu, B)
     return Surface(
         h=s.logdet_V + (s.logdet_X if reml else 0.0),

@@ -144,8 +144,8 @@ def prediction_derivatives(fit: Fitted, working: bool = False) -> np.ndarray:
     checked_choice("working", working, (True, False))
     cross, D, sigma2 = fit.cross, fit.D.to_numpy(), fit.sigma2
     d, w, base = directions(cross, D, sigma2, working=working), weigh(cross, D, sigma2), cross.work
-    E, p, q, Rz = cross.D_directions(working), len(d.Phi), len(cross.z_names), cross.basis.Rz
-    beta = cross.basis.Rx @ (d.estimate.beta - cross.basis.beta0)
+    E, p, q, Rz = cross.D_directions(working), len(d.half), len(cross.z_names), cross.basis.Rz
+    beta = cross.basis.Rx @ (d.beta - cross.basis.beta0)
     K = np.swapaxes(w.half, 1, 2) @ w.half
     ZtZ, index = cross.patterns
     # V^-1 Z = Z F, U = I - D Z'V^-1 Z and D Z'V^-1 = K Z'.
@@ -154,8 +154,8 @@ def prediction_derivatives(fit: Fitted, working: bool = False) -> np.ndarray:
     u = np.einsum("gba,gb->ga", F[index], base.Zty - base.ZtX @ beta)
     by_D = np.einsum("gab,rbc,gc->rga", U[index], E, u)
     by_sigma2 = -np.einsum("gab,gb->ga", K[index], u)
-    T = K[index] @ base.ZtX
-    by_beta = np.einsum("gax,xy,ry->rga", T, d.Phi, d.P[:, :p, p])
+    T = K[index] @ base.ZtX @ d.half
+    by_beta = np.einsum("gax,rx->rga", T, d.P[:, :p, p])
     total = np.concatenate([by_D, by_sigma2[None]]) + by_beta
     return np.linalg.solve(Rz, total[..., None])[..., 0] if q else total
 

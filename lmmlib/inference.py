@@ -3,19 +3,23 @@ r"""Wald inference for fixed effects: t and F with Satterthwaite or Kenward-Roge
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.stats import chi2, f, norm, t
 
+from lmmlib.basis import chunks
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gls import Estimate
 from lmmlib.identify import require_identified
 from lmmlib.information import Directions, _information, directions
 from lmmlib.parameters import checked_choice, checked_df, checked_level, checked_made, numbers, standard_deviations
+from lmmlib.pieces import BLOCK
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
+from lmmlib.weighted import weigh
 
 # Rows of L whose span is narrower than this, in units of the fixed effects, are dependent.
 DEPENDENT = 1e-10
@@ -162,11 +166,6 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
     return Wald(estimate, se, statistic, dfs, p, estimate - reach, estimate + reach, level)
 
 
-def _work_rows(cross: CrossProducts, L: np.ndarray) -> np.ndarray:
-    """L for the coefficients of the working basis."""
-    return solve_triangular(cross.basis.Rx, L.T, trans="T").T
-
-
 def _variance_of_parameters(cross: CrossProducts, d: Directions, kind: str) -> np.ndarray:
     information = _information(d, "REML", kind)
     scale = np.sqrt(np.abs(np.diag(information)))
@@ -191,24 +190,52 @@ class Curvature:
     """What the df of all contrasts of one fit share; ``A`` is the covariance of the variance parameters."""
 
     cross: CrossProducts
+    D: np.ndarray
+    sigma2: float
     directions: Directions
     A: np.ndarray
 
+    @cached_property
+    def adjustment(self) -> np.ndarray:
+        r"""Half of what Kenward and Roger add to the covariance of beta, for the columns of Directions, (p, p).
+
+        .. math:: \sum_{r,s}A_{rs}(Q_{rs} - P_rP_s), \qquad Q_{rs} = X'V^{-1}\dot V_rV^{-1}\dot V_sV^{-1}X
+
+        With V in place of sigma2, for which Q is P or the identity, only those along D are sums over groups: of
+        :math:`C_i'E_rA_iE_sC_i` with :math:`C_i = Z_i'V_i^{-1}X_i` and :math:`A_i = Z_i'V_i^{-1}Z_i`.
+        """
+        d, sigma2, p = self.directions, self.sigma2, len(self.directions.half)
+        w, (ZtZ, index), E = (
+            weigh(self.cross, self.D, sigma2),
+            self.cross.patterns,
+            self.cross.D_directions(working=True),
+        )
+        P, W = d.P[:, :p, :p], d.change.T @ self.A @ d.change
+        A, WE = ZtZ @ w.U, np.tensordot(W[:-1, :-1], E, 1)
+        total = W[-1, -1] * np.eye(p) + 2 * sigma2 * np.tensordot(W[-1, :-1], P[:-1], 1)
+        for groups in chunks(len(index), max(1, BLOCK // max(1, len(ZtZ[0]) * p))):
+            i = index[groups]
+            C = np.swapaxes(w.U[i], 1, 2) @ self.cross.work.ZtX[groups] @ (d.half / np.sqrt(sigma2))
+            for E_s, WE_s in zip(E, WE, strict=True):
+                total += (WE_s @ C).reshape(-1, p).T @ (A[i] @ (E_s @ C)).reshape(-1, p)
+        total -= np.einsum("rs,rab,sbc->ac", self.A, P, P)
+        return (total + total.T) / 2
+
     def satterthwaite(self, L: np.ndarray) -> float:
         """:func:`satterthwaite` of rows (rows, p)."""
-        rows = _standard_rows(self.cross, _work_rows(self.cross, independent(L)[0]))
+        rows = _standard_rows(self.cross, self.cross.basis.x_work(independent(L)[0]))
         return _satterthwaite(self.directions, self.A, rows)
 
     def kenward_roger(self, L: np.ndarray, null=0.0) -> KenwardRoger:
         """:func:`kenward_roger` of rows (rows, p); the information must be the expected one."""
-        return _kenward_roger(self.cross, self.directions, self.A, *independent(L, null))
+        return _kenward_roger(self, *independent(L, null))
 
 
 def curvature(cross: CrossProducts, D, sigma2: float, kind: str) -> Curvature:
     """The shared part, at REML estimates, with the observed or the expected information; raises as satterthwaite."""
     checked_choice("kind", kind, ("observed", "expected"))
     d = directions(cross, D, sigma2, working=True)
-    return Curvature(cross, d, _variance_of_parameters(cross, d, kind))
+    return Curvature(cross, D, sigma2, d, _variance_of_parameters(cross, d, kind))
 
 
 def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observed") -> float:
@@ -257,9 +284,9 @@ def _standard_rows(cross: CrossProducts, L: np.ndarray) -> np.ndarray:
 
 def _satterthwaite(d: Directions, A: np.ndarray, L: np.ndarray) -> float:
     """Satterthwaite's df of standard rows in the working basis, with the covariance A of the variance parameters."""
-    p, c = len(d.Phi), L @ d.Phi
-    values, vectors = np.linalg.eigh(c @ L.T)
-    slopes = c @ d.P[:, :p, :p] @ c.T
+    rows = L @ d.half
+    values, vectors = np.linalg.eigh(rows @ rows.T)
+    slopes = rows @ d.P[:, :-1, :-1] @ rows.T
     # Vectors of one eigenvalue are told apart by how it changes with the variance parameters.
     change = np.einsum("rs,rab,sbc->ac", A, slopes, slopes)
     for tied in np.split(np.arange(len(L)), np.flatnonzero(np.diff(values) > TIED * values[1:]) + 1):
@@ -327,22 +354,20 @@ def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> Kenwar
     return curvature(cross, D, sigma2, "expected").kenward_roger(L, null)
 
 
-def _kenward_roger(cross: CrossProducts, d: Directions, W: np.ndarray, L, null) -> KenwardRoger:
-    """The test of independent rows in the formula's basis, with the covariance W of the variance parameters."""
-    work, ell, p = _work_rows(cross, L), len(L), len(d.Phi)
-    P, Q, Phi = d.P[:, :p, :p], d.Q[:, :, :p, :p], d.Phi
-    middle = np.einsum("rs,rsab->ab", W, Q - np.einsum("rab,bc,scd->rsad", P, Phi, P))
-    adjusted = Phi + 2 * Phi @ ((middle + middle.T) / 2) @ Phi
-
-    Theta = work.T @ np.linalg.solve(work @ Phi @ work.T, work)
-    T = np.array([Theta @ Phi @ Pr @ Phi for Pr in P])
+def _kenward_roger(at: Curvature, L, null) -> KenwardRoger:
+    """The test of independent rows in the formula's basis."""
+    cross, d, W = at.cross, at.directions, at.A
+    rows, ell = cross.basis.x_work(L) @ d.half, len(L)
+    adjusted = np.eye(len(d.half)) + 2 * at.adjustment
+    Theta = rows.T @ np.linalg.solve(rows @ rows.T, rows)
+    T = Theta @ d.P[:, :-1, :-1]
     trace = np.einsum("raa->r", T)
     A1, A2 = trace @ W @ trace, np.einsum("rs,rab,sba->", W, T, T)
     df, scale = _moments_match(A1, A2, ell)
-    gap = L @ d.estimate.beta - null
-    statistic = scale * float(gap @ np.linalg.solve(work @ adjusted @ work.T, gap)) / ell
-    half = solve_triangular(cross.basis.Rx, np.eye(p))
-    return KenwardRoger(half @ adjusted @ half.T, df, scale, statistic, float(f.sf(statistic, ell, df)), ell)
+    gap = L @ d.beta - null
+    statistic = scale * float(gap @ np.linalg.solve(rows @ adjusted @ rows.T, gap)) / ell
+    cov = cross.basis.cov_beta_back(d.half @ adjusted @ d.half.T)
+    return KenwardRoger(cov, df, scale, statistic, float(f.sf(statistic, ell, df)), ell)
 
 
 def _moments_match(A1: float, A2: float, ell: int) -> tuple[float, float]:

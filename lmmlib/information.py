@@ -13,9 +13,10 @@ import numpy as np
 
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError
-from lmmlib.gls import GLS, gls
 from lmmlib.parameters import checked_beta, checked_choice, checked_made, checked_sigma2
-from lmmlib.weighted import weigh
+from lmmlib.pieces import along, pieces
+from lmmlib.responses import Responses
+from lmmlib.weighted import relative_factor, weigh
 
 # Of sigma2: the third power of V^-1 is summed, and overflows or vanishes in other units.
 LARGEST_SIGMA2 = 1e80
@@ -23,24 +24,29 @@ LARGEST_SIGMA2 = 1e80
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    r"""What every formula of first and second derivatives is made of, W = [X, r] with r the GLS residual.
+    r"""What every formula of first and second derivatives is made of, with :math:`W = [XR^{-1}, r]`, r a residual.
 
-    ``P`` (k, p+1, p+1): :math:`W'V^{-1}\dot V_r V^{-1}W`; ``Q`` (k, k, p+1, p+1):
-    :math:`W'V^{-1}\dot V_rV^{-1}\dot V_sV^{-1}W`; ``trace1`` (k,): :math:`\mathrm{tr}\,V^{-1}\dot V_r`; ``trace2``
-    (k, k): :math:`\mathrm{tr}\,V^{-1}\dot V_rV^{-1}\dot V_s`; ``Phi`` (p, p): :math:`(X'V^{-1}X)^{-1}`. X in the
-    working basis.
+    R is the factor of :math:`X'V^{-1}X = R'R`: for the columns of W :math:`\Phi = (X'V^{-1}X)^{-1}` is the identity.
+
+    ``P`` (k, p+1, p+1): :math:`W'V^{-1}\dot V_rV^{-1}W`; of :math:`W'V^{-1}\dot V_rV^{-1}\dot V_sV^{-1}W` there are
+    ``QX`` (k, k), the trace over the columns of X, and ``Qr`` (k, k), the entry of r; ``trace1`` (k,):
+    :math:`\operatorname{tr}V^{-1}\dot V_r`; ``trace2`` (k, k): :math:`\operatorname{tr}V^{-1}\dot V_rV^{-1}\dot V_s`.
+    ``half`` (p, p): :math:`R^{-1}` for X in the working basis; ``beta`` (p,): where the residuals are taken, for the
+    columns of the formula; ``change`` (k, k): the derivatives of V as sums of :math:`\sigma^2ZE_rZ'` and V.
     """
 
     P: np.ndarray
-    Q: np.ndarray
+    QX: np.ndarray
+    Qr: np.ndarray
     trace1: np.ndarray
     trace2: np.ndarray
-    Phi: np.ndarray
-    estimate: GLS
+    half: np.ndarray
+    beta: np.ndarray
+    change: np.ndarray
 
 
 def directions(cross: CrossProducts, D, sigma2: float, beta=None, working: bool = False) -> Directions:
-    """Per-direction sums at the given D and sigma2, with residuals at ``beta`` (by default the GLS estimate).
+    r"""Per-direction sums at the given D and sigma2, with residuals at ``beta`` (by default the GLS estimate).
 
     ``working`` differentiates by the entries of D in the working basis. What does not depend on the choice, such
     as Satterthwaite's df, then keeps its digits with calendar years; a diagonal D stays as it is.
@@ -56,53 +62,39 @@ def directions(cross: CrossProducts, D, sigma2: float, beta=None, working: bool 
             f"the response has units in which sigma2 = {sigma2:g}, whose third power is no number; divide the response "
             f"by {np.sqrt(sigma2):.0e} or so"
         )
-    q, n_p = len(cross.z_names), len(cross.x_names)
-    estimate, w, base = gls(cross, D, sigma2), weigh(cross, D, sigma2), cross.work
-    delta = cross.basis.Rx @ (
-        (estimate.beta if beta is None else checked_beta(beta, cross.x_names)) - cross.basis.beta0
+    cross.require_full_rank()
+    data, p, sigma = Responses.of_cross(cross), len(cross.x_names), np.sqrt(sigma2)
+    at = None if beta is None else cross.basis.beta_work(checked_beta(beta, cross.x_names))[None]
+    s = pieces(cross, data, relative_factor(cross, D, sigma2)[None], at)
+
+    # In units in which sigma2 is 1: V is V0, and the residual r / sigma. With M_i = Z_i'V_i^-1 W_i the sums by
+    # Z E_r Z', E_r = dD/d alpha_r, are those of M_i'E_r M_i over the groups; by V they are W'V^-1 W.
+    E, alpha = cross.D_directions(working), cross.D_entries(D, working) / sigma2
+    M = np.empty((len(E) + 1, p + 1, p + 1))
+    M[:-1, :p, :p], M[-1, :p, :p] = np.einsum("rab,axby->rxy", E, s.CC[0]), np.eye(p)
+    M[:-1, :p, p], M[-1, :p, p] = np.einsum("rab,axb->rx", E, s.Cu[0]) / sigma, s.gap[0] / sigma
+    M[:-1, p, p], M[-1, p, p] = np.einsum("rab,ab->r", E, s.uu[0]) / sigma2, s.r2[0] / sigma2
+    M[:, p, :p] = M[:, :p, p]
+    trace = np.append(np.einsum("rab,ab->r", E, s.A[0]), cross.n_obs)
+    # Those by sigma2 follow: V is linear in its parameters, so that I = V - sum of alpha_r Z E_r Z'.
+    change = np.eye(len(E) + 1) / sigma2
+    change[-1, :-1] = -alpha / sigma2
+
+    def second(sums: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """Sums that are linear in two derivatives of V; where one of the two is V, they are those of the other."""
+        by = np.block([[along(E[None], sums)[0], first[:-1, None]], [first]])
+        return change @ by @ change.T
+
+    return Directions(
+        P=np.tensordot(change, M, 1),
+        QX=second(s.AG, np.einsum("rxx->r", M[:, :p, :p])),
+        Qr=second(s.Auu / sigma2, M[:, p, p]),
+        trace1=change @ trace,
+        trace2=second(s.AA, trace),
+        half=sigma * s.half[0],
+        beta=data.coefficients(cross, s.beta)[0],
+        change=change,
     )
-    ZtZp, index = cross.patterns
-    to_W = np.zeros((n_p + 1, n_p + 1))
-    to_W[:n_p, :n_p], to_W[:n_p, n_p], to_W[n_p, n_p] = np.eye(n_p), -delta, 1.0
-    gram = np.block([[base.XtX, base.Xty[:, None]], [base.Xty[None, :], np.array([[base.yty]])]])
-    WtW = to_W.T @ gram @ to_W
-    ZtW = np.concatenate([base.ZtX, base.Zty[:, :, None]], axis=2) @ to_W
-
-    # V^-1 Z = Z F, so powers of V^-1 act on Z as powers of F.
-    KZ = np.swapaxes(w.half, 1, 2) @ (w.half @ ZtZp)
-    F = (np.eye(q) - KZ) / sigma2
-    A1 = ZtZp @ F
-    A2 = np.swapaxes(F, 1, 2) @ A1
-    ZV1W = np.swapaxes(F, 1, 2)[index] @ ZtW
-    ZV2W = np.swapaxes(F, 1, 2)[index] @ ZV1W
-    HZtW = w.half[index] @ ZtW
-    KZtW = np.swapaxes(w.half, 1, 2)[index] @ HZtW
-    S1 = (WtW - np.einsum("gqa,gqb->ab", HZtW, HZtW)) / sigma2
-    S2 = (S1 - np.einsum("gqa,gqb->ab", KZtW, ZV1W)) / sigma2
-    S3 = (S2 - np.einsum("gqa,gqb->ab", KZtW, ZV2W)) / sigma2
-
-    E = cross.D_directions(working)
-    count = np.bincount(index, minlength=len(ZtZp)).astype(float)
-    k = len(E) + 1
-    P = np.empty((k, n_p + 1, n_p + 1))
-    Q = np.empty((k, k, n_p + 1, n_p + 1))
-    trace1, trace2 = np.empty(k), np.empty((k, k))
-    EM1 = [e @ ZV1W for e in E]
-    for r, e in enumerate(E):
-        P[r] = np.einsum("gqa,gqb->ab", ZV1W, EM1[r])
-        trace1[r] = count @ np.einsum("qs,psq->p", e, A1)
-        trace2[r, -1] = trace2[-1, r] = count @ np.einsum("qs,psq->p", e, A2)
-        Q[r, -1] = np.einsum("gqa,gqb->ab", EM1[r], ZV2W)
-        Q[-1, r] = Q[r, -1].T
-        for s, f in enumerate(E):
-            Q[r, s] = np.einsum("gqa,gqb->ab", EM1[r], A1[index] @ EM1[s])
-            trace2[r, s] = count @ np.einsum("pab,pba->p", e @ A1, f @ A1)
-    P[-1], Q[-1, -1] = S2, S3
-    traceK, traceK2 = np.einsum("pqq->p", KZ), np.einsum("pab,pba->p", KZ, KZ)
-    trace1[-1] = (cross.n_obs - count @ traceK) / sigma2
-    trace2[-1, -1] = (cross.n_obs - count @ (2 * traceK - traceK2)) / sigma2**2
-    Phi = np.linalg.inv(S1[:n_p, :n_p])
-    return Directions(P, Q, trace1, trace2, (Phi + Phi.T) / 2, estimate)
 
 
 def score_beta(cross: CrossProducts, beta, D, sigma2: float) -> np.ndarray:
@@ -125,9 +117,8 @@ def score_beta(cross: CrossProducts, beta, D, sigma2: float) -> np.ndarray:
         Zero at the GLS estimate.
     """
     checked_made("cross", cross, CrossProducts, "cross_products")
-    beta, w = checked_beta(beta, cross.x_names), weigh(cross, D, sigma2)
-    R = cross.basis.Rx
-    return R.T @ (w.XtVy - w.XtVX @ (R @ (beta - cross.basis.beta0)))
+    beta, w = cross.basis.beta_work(checked_beta(beta, cross.x_names)), weigh(cross, D, sigma2)
+    return cross.basis.Rx.T @ (w.XtVy - w.XtVX @ beta)
 
 
 def information_beta(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
@@ -188,19 +179,12 @@ def checked_method(method: str) -> None:
 
 
 def _information(d: Directions, method: str, kind: str) -> np.ndarray:
-    p = len(d.Phi)
-    trace = d.trace2
-    if method == "REML":
-        # tr(P Vr P Vs) written out; P here is the projection, d.P the sums of the docstring above.
-        PhiP = d.Phi @ d.P[:, :p, :p]
-        trace = trace - 2 * np.einsum("ab,rsba->rs", d.Phi, d.Q[:, :, :p, :p])
-        trace = trace + np.einsum("rab,sba->rs", PhiP, PhiP)
+    p, trace = len(d.half), d.trace2
+    X, r = d.P[:, :p, :p], d.P[:, :p, p]
+    if method == "REML":  # tr(P Vr P Vs) written out, P the projection and not d.P
+        trace = trace - 2 * d.QX + np.einsum("rxy,sxy->rs", X, X)
     expected = (trace + trace.T) / 4
-    if kind == "expected":
-        return expected
-    Xe = d.P[:, :p, p]
-    curvature = d.Q[:, :, p, p] - np.einsum("ra,ab,sb->rs", Xe, d.Phi, Xe)
-    return (curvature + curvature.T) / 2 - expected
+    return expected if kind == "expected" else (d.Qr + d.Qr.T) / 2 - r @ r.T - expected
 
 
 def score_variance(cross: CrossProducts, D, sigma2: float, method: str = "REML") -> np.ndarray:
@@ -226,6 +210,5 @@ def score_variance(cross: CrossProducts, D, sigma2: float, method: str = "REML")
     """
     checked_method(method)
     d = directions(cross, D, sigma2)
-    p = len(d.Phi)
-    trace = d.trace1 - (np.einsum("ab,rba->r", d.Phi, d.P[:, :p, :p]) if method == "REML" else 0.0)
-    return 0.5 * (d.P[:, p, p] - trace)
+    trace = d.trace1 - (np.einsum("rxx->r", d.P[:, :-1, :-1]) if method == "REML" else 0.0)
+    return 0.5 * (d.P[:, -1, -1] - trace)

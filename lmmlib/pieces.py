@@ -38,6 +38,13 @@ def _cholesky(S: np.ndarray) -> np.ndarray:
         return C
 
 
+def along(E: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Sum over i of tr(E_r P_i E_s Q_i) from the sums of P_i Q_i entry by entry, (B, k, k); E (B, k, q, q)."""
+    many, k, q, _ = E.shape
+    flat = E.reshape(many, k, q * q)
+    return flat @ sums.transpose(0, 4, 1, 2, 3).reshape(len(sums), q * q, q * q) @ flat.transpose(0, 2, 1)
+
+
 def gram(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """Sum over groups of the products of all entries of A_i with all entries of B_i, for each response.
 
@@ -52,7 +59,8 @@ def gram(A: np.ndarray, B: np.ndarray) -> np.ndarray:
 class Pieces:
     r"""What value and derivatives are made of at one L for each response, with :math:`V_0 = I + ZLL'Z'`.
 
-    ``beta`` (B, p): the GLS estimate, r the residual at it; ``r2`` (B,): :math:`r'V_0^{-1}r`; ``half`` (B, p, p):
+    ``beta`` (B, p): the GLS estimate or another, r the residual at it; ``gap`` (B, p): :math:`R'^{-1}X'V_0^{-1}r`, zero
+    at the GLS estimate; ``r2`` (B,): :math:`r'V_0^{-1}r`; ``half`` (B, p, p):
     :math:`R^{-1}` with :math:`R'R = X'V_0^{-1}X`; ``logdet_V``, ``logdet_X`` (B,): logarithms of :math:`|V_0|` and
     :math:`|X'V_0^{-1}X|`, X being that of the formula there.
 
@@ -62,6 +70,7 @@ class Pieces:
     """
 
     beta: np.ndarray
+    gap: np.ndarray
     r2: np.ndarray
     half: np.ndarray
     logdet_V: np.ndarray
@@ -77,7 +86,7 @@ class Pieces:
 
 
 @np.errstate(divide="ignore", invalid="ignore")  # an L without bounds: NaN
-def pieces(cross: CrossProducts, data: Responses, L: np.ndarray) -> Pieces:
+def pieces(cross: CrossProducts, data: Responses, L: np.ndarray, beta: np.ndarray | None = None) -> Pieces:
     r"""Weighted sums from the cross-products, in two passes over the groups: beta first, then what needs it.
 
     .. math:: W'V_0^{-1}W = W'W - \sum_i (H_iZ_i'W_i)'H_iZ_i'W_i, \qquad
@@ -90,6 +99,8 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray) -> Pieces:
         As many as there are L, or one for all.
     L : (B, q, q) array
         In the working basis; may be singular.
+    beta : (B, p) array, optional
+        Where the residuals are taken; by default the GLS estimate.
 
     Returns
     -------
@@ -113,7 +124,9 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray) -> Pieces:
     R = np.swapaxes(_cholesky(total[:, :p, :p]), 1, 2)
     R_inverse = np.linalg.inv(R)
     explained = np.einsum("bxy,bx->by", R_inverse, total[:, :p, p])
-    beta = np.einsum("bxy,by->bx", R_inverse, explained)
+    best = np.einsum("bxy,by->bx", R_inverse, explained)
+    beta = best if beta is None else beta
+    gap = np.einsum("bxy,by->bx", R, best - beta)
 
     to_Cu = np.zeros((many, p + 1, p + 1))  # from W = [X, y] to [X R^-1, r]
     to_Cu[:, :p, :p], to_Cu[:, :p, p], to_Cu[:, p, p] = R_inverse, -beta, 1.0
@@ -134,7 +147,8 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray) -> Pieces:
         sums = {name: sums.get(name, 0.0) + values for name, values in of_block.items()}
     return Pieces(
         beta=beta,
-        r2=total[:, p, p] - (explained**2).sum(axis=1),
+        gap=gap,
+        r2=total[:, p, p] - (explained**2).sum(axis=1) + (gap**2).sum(axis=1),
         half=R_inverse,
         logdet_V=logdet @ count - cross.log_weights,
         logdet_X=2 * np.log(np.diagonal(R, axis1=1, axis2=2)).sum(axis=1)

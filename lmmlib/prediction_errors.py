@@ -85,8 +85,8 @@ def estimation_variance(cross: CrossProducts, D, sigma2: float, rows: NewRows) -
         If the expected information on D and sigma2 is singular.
     """
     at = curvature(cross, D, sigma2, "expected")
-    W, E, Phi, p = at.A, cross.D_directions(working=True), at.directions.Phi, len(at.directions.Phi)
-    P, Q = at.directions.P[:, :p, :p], at.directions.Q[:, :, :p, :p]
+    # For the columns X R^-1 of Directions, whose Phi is the identity.
+    W, E, R_inverse, P = at.A, cross.D_directions(working=True), at.directions.half, at.directions.P[:, :-1, :-1]
     half, (ZtZ, index) = weigh(cross, D, sigma2).half, cross.patterns
     K = np.swapaxes(half, 1, 2) @ half
     U = np.eye(len(cross.z_names)) - K @ ZtZ  # I - D Z'V^-1 Z, and Z'V^-1 = F Z'
@@ -96,15 +96,14 @@ def estimation_variance(cross: CrossProducts, D, sigma2: float, rows: NewRows) -
 
     own, z = index[rows.group], _known_z(cross, rows)
     zM = np.einsum("na,rnab->rnb", z, M[:, own])
-    FZtX = F[own] @ cross.work.ZtX[rows.group]
+    FZtX = F[own] @ cross.work.ZtX[rows.group] @ R_inverse
     zB, P_all = np.einsum("rna,nax->rnx", zM, FZtX), np.tensordot(W, P, 1)
-    dPhi = _parts(cross, half, rows)[1] @ Phi
+    d = _parts(cross, half, rows)[1] @ R_inverse
     of_b = np.einsum("rs,rna,nab,snb->n", W, zM, A[own], zM, optimize=True)
-    of_b -= np.einsum("rs,rnx,xy,sny->n", W, zB, Phi, zB, optimize=True)
-    of_beta = np.einsum("rs,rsxy->xy", W, Q - np.einsum("rab,bc,scd->rsad", P, Phi, P))
+    of_b -= np.einsum("rs,rnx,snx->n", W, zB, zB, optimize=True)
     joint = np.einsum("rna,rnab,nbx->nx", zM, V_all[:, own], FZtX, optimize=True)
-    joint -= np.einsum("rnx,xy,ryz->nz", zB, Phi, P_all, optimize=True)
-    return of_b - 2 * (joint * dPhi).sum(axis=1) + np.einsum("nx,xy,ny->n", dPhi, of_beta, dPhi)
+    joint -= np.einsum("rnx,rxz->nz", zB, P_all, optimize=True)
+    return of_b - 2 * (joint * d).sum(axis=1) + np.einsum("nx,xy,ny->n", d, at.adjustment, d)
 
 
 def _known_z(cross: CrossProducts, rows: NewRows) -> np.ndarray:

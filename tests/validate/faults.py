@@ -50,15 +50,15 @@ CODE = [
     ),
     code(
         "a factor 2 lost in the information",
-        "(2 * traceK - traceK2)",
-        "(traceK - traceK2)",
-        "equations/test_gls.py::test_information_variance",
+        "trace - 2 * d.QX",
+        "trace - d.QX",
+        "equations/test_reml.py::test_reml_information",
     ),
     code(
-        "a lower power of the inverse",
-        'Q[r, -1] = np.einsum("gqa,gqb->ab", EM1[r], ZV2W)',
-        'Q[r, -1] = np.einsum("gqa,gqb->ab", EM1[r], ZV1W)',
-        "equations/test_reml.py::test_reml_information",
+        "what D takes of V left out of the derivative by sigma2",
+        "change[-1, :-1] = -alpha / sigma2",
+        "change[-1, :-1] = 0.0",
+        "equations/test_gls.py::test_information_variance",
     ),
     code(
         "the residual variance left out",
