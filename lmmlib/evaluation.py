@@ -19,7 +19,7 @@ from formulaic.transforms import stateful_transform
 
 from lmmlib.errors import DataError, FormulaError, LmmError
 from lmmlib.expressions import CONSTANTS, ELEMENTWISE, KNOWN, PLAIN, column_name, columns_of, mask, unmask
-from lmmlib.frames import check_size
+from lmmlib.frames import check_size, numbered
 
 # Warnings of the libraries below that say something about numbers; those about their future do not.
 TELLING = (FormulaicWarning, RuntimeWarning, UserWarning)
@@ -158,14 +158,13 @@ def matrix(terms: Formula | ModelSpec, frame: pd.DataFrame, formula: str) -> tup
     FormulaError, DataError
         Whatever formulaic says, warnings included; values that are not finite, or whose squares overflow.
     """
-    names = list(names_in(getattr(terms, "formula", terms)))
-    rows = frame[names].set_axis([mask(name) for name in names], axis=1)
+    rows = numbered({mask(n): frame[n] for n in names_in(getattr(terms, "formula", terms))}, frame.index)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             for kind in TELLING:
                 warnings.simplefilter("error", kind)
-            made = Rows(rows, context=CONTEXT).get_model_matrix(terms, na_action="ignore")
-            values, spec = made.to_numpy(float), made.model_spec
+            made = Rows(rows, context=CONTEXT).get_model_matrix(terms, na_action="ignore", output="numpy")
+            values, spec = np.asfortranarray(made, float), made.model_spec
     except Exception as error:  # whatever it is that the expansion stumbles over, it is about this formula
         raise _in_our_words(error, formula) from None
     if values.shape[1] < len(spec.column_names):

@@ -160,9 +160,7 @@ def build_design(
     if parts.random is None:
         group, names = np.zeros(len(frame), int), ("all",)
     else:
-        labels = frame[parts.group]
-        labels = labels.cat.remove_unused_categories() if isinstance(labels.dtype, pd.CategoricalDtype) else labels
-        group, names = group_codes(labels)
+        group, names = group_codes(frame[parts.group])
     y = _response(response, frame, formula)
     if y.ndim != 1 or any(is_text(frame[name]) for name in response.columns):
         raise DataError(f"the response {parts.response!r} must be one numeric column")

@@ -68,7 +68,7 @@ def checked_rows(
         checked_choice("missing", missing, ("error", "drop"))
     if not len(data):
         raise DataError("the data have no rows")
-    frame = data[used].reset_index(drop=True)
+    frame = numbered({name: data[name] for name in used}, data.index)
     gaps = frame.isna().to_numpy()
     n_incomplete = 0
     if gaps.any():
@@ -84,12 +84,18 @@ def checked_rows(
         frame = frame[~incomplete].reset_index(drop=True)
     if not len(frame):
         raise DataError(f"no row is complete in the columns {', '.join(used)}")
+    columns = dict(frame.items())
     for name in used:
-        column = frame[name]
-        checked = column if name == group else _checked_column(column, name in numeric, new)
-        if checked is not column:
-            frame[name] = checked
-    return frame, n_incomplete
+        if name != group:
+            columns[name] = _checked_column(columns[name], name in numeric, new)
+    return numbered(columns, frame.index), n_incomplete
+
+
+def numbered(columns: dict[str, pd.Series], index: pd.Index) -> pd.DataFrame:
+    """A frame of columns that have this index, its rows numbered anew."""
+    frame = pd.DataFrame(columns, index=index, copy=False)
+    frame.index = pd.RangeIndex(len(index))
+    return frame
 
 
 def _checked_column(column: pd.Series, numeric: bool, new: bool) -> pd.Series:
@@ -107,7 +113,8 @@ def _checked_column(column: pd.Series, numeric: bool, new: bool) -> pd.Series:
     except TypeError:
         raise DataError(f"column {name!r} holds {type(column[0]).__name__} values, neither numbers nor text") from None
     if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.cat.remove_unused_categories()
+        if len(categories) < len(column.cat.categories):
+            column = column.cat.remove_unused_categories()
     else:
         if numeric:
             _check_no_numbers(column)
@@ -186,6 +193,9 @@ def check_size(values: np.ndarray, name: str) -> None:
 
 def group_codes(labels) -> tuple[np.ndarray, tuple]:
     """Position of each label among the sorted names, and the names; labels may be of any hashable types."""
+    if isinstance(labels.dtype, pd.CategoricalDtype) and not labels.isna().any():
+        there = labels.array.remove_unused_categories()
+        return there.codes.astype(np.intp), tuple(there.categories.tolist())
     try:
         codes, names = pd.factorize(labels, sort=True)
     except TypeError as error:
