@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve_triangular
 from scipy.stats import norm, t
 
 from lmmlib.design import CrossProducts
@@ -51,10 +50,8 @@ def solve_normal(cross: CrossProducts, gram, moment) -> tuple[np.ndarray, np.nda
     """Solve gram delta = moment in the working basis; beta and the inverse of gram, in that of the formula."""
     cross.require_full_rank()
     C = np.linalg.cholesky(gram)
-    delta = np.linalg.solve(C.T, np.linalg.solve(C, moment))
-    R = cross.basis.Rx
-    half = np.linalg.solve(C, solve_triangular(R, np.eye(len(R))).T) if R.size else R
-    return cross.basis.beta0 + (solve_triangular(R, delta) if R.size else delta), half.T @ half
+    half = np.linalg.solve(C, cross.basis.x_back.T)
+    return cross.basis.beta_back(np.linalg.solve(C.T, np.linalg.solve(C, moment))), half.T @ half
 
 
 def gls(cross: CrossProducts, D, sigma2: float) -> GLS:

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve_triangular
 
 from lmmlib.design import CrossProducts
-from lmmlib.entries import factor
-from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_D, checked_made, checked_sigma2
-from lmmlib.weighted import LIMIT
+from lmmlib.parameters import checked_made, checked_sigma2
+from lmmlib.weighted import relative_factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,15 +87,10 @@ def henderson(cross: CrossProducts, D, sigma2: float) -> MixedModelSolution:
     """
     checked_made("cross", cross, CrossProducts, "cross_products")
     cross.require_full_rank()
-    q, sigma2, base, Rx, Rz = len(cross.z_names), checked_sigma2(sigma2), cross.work, cross.basis.Rx, cross.basis.Rz
-    L, (ZtZ, index) = Rz @ factor(checked_D(D, q)), cross.patterns
-    between = L.T @ ZtZ @ L
-    if np.abs(between).max(initial=0) > LIMIT * sigma2:
-        raise ParameterError(
-            f"Z_i D Z_i' is more than {LIMIT:g} times sigma2 = {sigma2:g}, for which the elimination has no digits "
-            "left; is sigma2 a variance, and are both in squared units of the response?"
-        )
-    inverse = np.linalg.inv(between + sigma2 * np.eye(q))[index]
+    sigma2 = checked_sigma2(sigma2)
+    L = relative_factor(cross, D, sigma2, "the elimination has") * np.sqrt(sigma2)
+    base, basis, (ZtZ, index) = cross.work, cross.basis, cross.patterns
+    inverse = np.linalg.inv(L.T @ ZtZ @ L + sigma2 * np.eye(len(L)))[index]
     LtZtX, LtZty = L.T @ base.ZtX, base.Zty @ L
 
     # u_i = alone - G beta: what a group has to say, and how it answers to beta.
@@ -111,19 +103,14 @@ def henderson(cross: CrossProducts, D, sigma2: float) -> MixedModelSolution:
     Phi = sigma2 * np.linalg.inv(schur)
     GPhi = G @ Phi
     cov_u = sigma2 * inverse + GPhi @ np.swapaxes(G, 1, 2)
-    to_x, to_b = _inverse(Rx), _inverse(Rz) @ L
+    to_b = basis.L_back(L)
     return MixedModelSolution(
-        beta=cross.basis.beta0 + to_x @ beta,
+        beta=basis.beta_back(beta),
         b=u @ to_b.T,
-        cov_beta=to_x @ Phi @ to_x.T,
+        cov_beta=basis.cov_beta_back(Phi),
         cov_b=to_b @ cov_u @ to_b.T,
-        cov_beta_b=-to_x @ np.swapaxes(GPhi, 1, 2) @ to_b.T,
+        cov_beta_b=-basis.x_back @ np.swapaxes(GPhi, 1, 2) @ to_b.T,
         group_names=cross.group_names,
         x_names=cross.x_names,
         z_names=cross.z_names,
     )
-
-
-def _inverse(R: np.ndarray) -> np.ndarray:
-    """Inverse of an upper triangular matrix, which may have no rows."""
-    return solve_triangular(R, np.eye(len(R))) if R.size else R

@@ -34,10 +34,8 @@ def loglik(cross: CrossProducts, beta, D, sigma2: float) -> float:
     float
     """
     checked_made("cross", cross, CrossProducts, "cross_products")
-    beta = checked_beta(beta, cross.x_names)
-    w = weigh(cross, D, sigma2)
-    delta = cross.basis.Rx @ (beta - cross.basis.beta0)
-    quadratic = w.ytVy - 2 * float(delta @ w.XtVy) + float(delta @ w.XtVX @ delta)
+    beta, w = cross.basis.beta_work(checked_beta(beta, cross.x_names)), weigh(cross, D, sigma2)
+    quadratic = w.ytVy - 2 * float(beta @ w.XtVy) + float(beta @ w.XtVX @ beta)
     return -0.5 * (cross.n_obs * LOG_2PI + w.logdet + quadratic)
 
 
@@ -89,7 +87,7 @@ def restricted_loglik(cross: CrossProducts, D, sigma2: float) -> float:
         If the columns of X are linearly dependent.
     """
     value, C = _profile(cross, D, sigma2)
-    logdet = 2 * np.log(np.diag(C)).sum() + 2 * np.log(np.abs(np.diag(cross.basis.Rx))).sum()
+    logdet = 2 * np.log(np.diag(C)).sum() + 2 * cross.basis.logdet_x
     return value + 0.5 * (len(cross.x_names) * LOG_2PI - float(logdet))
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmmlib.basis import divide
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.entries import factor
 from lmmlib.errors import DesignError
@@ -52,8 +51,8 @@ def ols(cross: CrossProducts) -> OLS:
             f"{len(cross.x_names)} coefficients cannot be estimated from {cross.n_obs} rows with an error"
         )
     beta, cov = solve_normal(cross, w.XtX, w.Xty)
-    delta = cross.basis.Rx @ (beta - cross.basis.beta0)
-    rss = w.yty - 2 * float(delta @ w.Xty) + float(delta @ w.XtX @ delta)
+    work = cross.basis.beta_work(beta)
+    rss = w.yty - 2 * float(work @ w.Xty) + float(work @ w.XtX @ work)
     return OLS(beta, rss / df * cov, cross.x_names, df, rss, rss / df)
 
 
@@ -77,8 +76,8 @@ def ols_covariance(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
     checked_made("cross", cross, CrossProducts, "cross_products")
     w, sigma2 = cross.work, checked_sigma2(sigma2)
     L = cross.basis.Rz @ factor(checked_D(D, len(cross.z_names)))
-    half = np.swapaxes(w.ZtX, 1, 2) @ L
-    meat = sigma2 * w.XtX + np.einsum("gaq,gbq->ab", half, half)
+    XtZL = np.swapaxes(w.ZtX, 1, 2) @ L
+    meat = sigma2 * w.XtX + np.einsum("gaq,gbq->ab", XtZL, XtZL)
     inverse = solve_normal(cross, w.XtX, w.Xty)[1]
     R = cross.basis.Rx
     return inverse @ R.T @ meat @ R @ inverse
@@ -118,13 +117,11 @@ def sandwich(design: Design, beta, D, sigma2: float, correction: str = "none") -
     y, X, _ = design.standard_rows(design.y)
     residual = y - X @ checked_beta(beta, design.x_names)
     cross = cross_products(replace(design, y=design.y - design.X @ beta))
-    w, weighted, index = cross.work, weigh(cross, D, sigma2), cross.patterns[1]
-    work = divide(X, cross.basis.Rx)
+    w, weighted = cross.work, weigh(cross, D, sigma2)
     Ztr = w.Zty + w.ZtX @ (cross.basis.Rx @ cross.basis.beta0)
-    scores = np.array([np.bincount(design.group, c * residual, design.n_groups) for c in work.T])
-    scores = scores.reshape(-1, design.n_groups).T
-    half = weighted.half[index]
-    scores -= np.einsum("gqa,gq->ga", half @ w.ZtX, np.einsum("gab,gb->ga", half, Ztr))
+    Xtr = [np.bincount(design.group, column * residual, design.n_groups) for column in cross.basis.x_work(X).T]
+    scores = np.reshape(Xtr, (-1, design.n_groups)).T  # X_i'V_i^-1 r_i = (X_i'r_i - (H Z_i'X_i)'H Z_i'r_i) / sigma2
+    scores = scores - np.einsum("gqa,gqb->ga", weighted.times_H(w.ZtX), weighted.times_H(Ztr[..., None]))
     scores /= sigma2
     bread = solve_normal(cross, weighted.XtVX, weighted.XtVy)[1] @ cross.basis.Rx.T
     n, N, p = design.n_groups, design.n_obs, len(design.x_names)

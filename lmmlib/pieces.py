@@ -151,8 +151,7 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray, beta: np.ndarra
         r2=total[:, p, p] - (explained**2).sum(axis=1) + (gap**2).sum(axis=1),
         half=R_inverse,
         logdet_V=logdet @ count - cross.log_weights,
-        logdet_X=2 * np.log(np.diagonal(R, axis1=1, axis2=2)).sum(axis=1)
-        + 2 * np.log(np.abs(np.diag(cross.basis.Rx))).sum(),
+        logdet_X=2 * np.log(np.diagonal(R, axis1=1, axis2=2)).sum(axis=1) + 2 * cross.basis.logdet_x,
         A=(A @ count).transpose(2, 0, 1),
         AA=gram(A * count, A),
         **sums,
