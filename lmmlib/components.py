@@ -8,7 +8,6 @@ from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
 from lmmlib.fitted import Fitted
-from lmmlib.held import Peak
 from lmmlib.held_parameters import HeldRatio
 from lmmlib.intervals import bootstrap_draws, checked_interval_method, confint, percentile_limits, variance_covariance
 from lmmlib.moments import icc
@@ -74,7 +73,7 @@ def variance_components(
 
 
 def _icc_profile(fit: Fitted, level: float, draws) -> np.ndarray:
-    root, model = np.sqrt(chi2.ppf(level, 1)), HeldRatio(Peak.of(fit.cross, fit.method))
+    root, model = np.sqrt(chi2.ppf(level, 1)), HeldRatio(fit)
     ratio2 = np.array([reach(model, -root), reach(model, root)]) ** 2
     return 1 - 1 / (1 + ratio2)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from lmmlib import anova_table, blup, components, contrasts, intervals, predict, profile, residuals, simulate
-from lmmlib.batch import solve
 from lmmlib.blup import Blups
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.errors import DesignError
@@ -16,7 +15,6 @@ from lmmlib.identify import require_identified
 from lmmlib.inference import Wald
 from lmmlib.information import checked_method
 from lmmlib.parameters import checked_made, numbers
-from lmmlib.responses import Responses
 from lmmlib.summary import summary
 
 
@@ -179,25 +177,7 @@ def fit_cross(design: Design, cross: CrossProducts, method: str = "REML") -> Fit
     Fit
     """
     require_identified(cross, design.grouping)
-    fits, log = solve(cross, Responses.of_cross(cross), method)
-    if not np.isfinite(fits.loglik[0]):
-        raise DesignError(f"{fits.reason[0]}; is {design.response!r} the response that you mean?")
-    z, x = list(design.z_names), list(design.x_names)
-    return Fit(
-        formula=design.formula,
-        method=method,
-        beta=pd.Series(fits.beta[0], x),
-        cov_beta=pd.DataFrame(fits.cov_beta[0] if fits.converged[0] else np.nan, x, x),
-        D=pd.DataFrame(fits.D[0], z, z),
-        sigma2=float(fits.sigma2[0]),
-        theta=fits.theta[0],
-        loglik=float(fits.loglik[0]),
-        n_obs=cross.n_obs,
-        n_groups=cross.n_groups,
-        is_singular=bool(fits.is_singular[0]),
-        converged=bool(fits.converged[0]),
-        reason=fits.reason[0],
-        log=log,
-        design=design,
-        cross=cross,
-    )
+    found = Fit.of(design, cross, method)
+    if not np.isfinite(found.loglik):
+        raise DesignError(f"{found.reason}; is {design.response!r} the response that you mean?")
+    return found

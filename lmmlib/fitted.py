@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
+from lmmlib.batch import solve
 from lmmlib.design import CrossProducts, Design
 from lmmlib.optimise import Step
 from lmmlib.parameters import standard_deviations
+from lmmlib.responses import Responses
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,40 @@ class Fitted:
     log: tuple[Step, ...] = field(repr=False)
     design: Design = field(repr=False)
     cross: CrossProducts = field(repr=False)
+
+    @classmethod
+    def of(cls, design: Design, cross: CrossProducts, method: str) -> Self:
+        """The optimum for the response of the cross-products of a design, which may not have converged."""
+        fits, log = solve(cross, Responses.of_cross(cross), method)
+        z, x = list(design.z_names), list(design.x_names)
+        return cls(
+            formula=design.formula,
+            method=method,
+            beta=pd.Series(fits.beta[0], x),
+            cov_beta=pd.DataFrame(fits.cov_beta[0] if fits.converged[0] else np.nan, x, x),
+            D=pd.DataFrame(fits.D[0], z, z),
+            sigma2=float(fits.sigma2[0]),
+            theta=fits.theta[0],
+            loglik=float(fits.loglik[0]),
+            n_obs=cross.n_obs,
+            n_groups=cross.n_groups,
+            is_singular=bool(fits.is_singular[0]),
+            converged=bool(fits.converged[0]),
+            reason=fits.reason[0],
+            log=log,
+            design=design,
+            cross=cross,
+        )
+
+    @cached_property
+    def by_ml(self) -> Self:
+        """The same model fitted by ML, of which profiles of fixed effects are made; itself if it is by ML."""
+        return self if self.method == "ML" else self.of(self.design, self.cross, "ML")
+
+    @cached_property
+    def L(self) -> np.ndarray:
+        """The factor of D over sigma2 in the working basis, where the search ended, (q, q)."""
+        return np.tensordot(self.log[-1].theta, self.cross.theta_coordinates, 1)
 
     @property
     def criterion(self) -> float:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
+from operator import attrgetter
 
 import numpy as np
 
-from lmmlib.batch import solve
 from lmmlib.design import CrossProducts
-from lmmlib.deviance import Deviance, Surface, degrees, deviance, theta_coordinates
+from lmmlib.deviance import Deviance, Surface, degrees, deviance
 from lmmlib.errors import DesignError
+from lmmlib.fitted import Fitted
 from lmmlib.likelihood import LOG_2PI
 from lmmlib.optimise import LEAST_START, newton
 from lmmlib.responses import Responses
@@ -36,35 +37,11 @@ class Point:
     sigma2: float
 
 
-@dataclass(frozen=True, eq=False)
-class Peak:
-    """The optimum that profiles leave from: fixed effects ``beta`` with ``se``, ``L`` in the working basis."""
-
-    cross: CrossProducts
-    method: str
-    beta: np.ndarray
-    se: np.ndarray
-    L: np.ndarray
-    D: np.ndarray
-    sigma2: float
-    criterion: float
-
-    @classmethod
-    def of(cls, cross: CrossProducts, method: str) -> Peak:
-        """The optimum of the response of the cross-products."""
-        fits, log = solve(cross, Responses.of_cross(cross), method)
-        if fits.failed[0]:
-            raise DesignError(f"no {method} fit to profile: {fits.reason[0]}")
-        L = np.tensordot(log[-1].theta, theta_coordinates(cross), 1)
-        return cls(cross, method, fits.beta[0], fits.se[0], L, fits.D[0], float(fits.sigma2[0]), fits.criterion[0])
-
-
 def regular(cross: CrossProducts, L: np.ndarray) -> np.ndarray:
     """L with no direction without variance, to start from: at zero the gradient vanishes and nothing moves."""
     if cross.diagonal:
-        length = np.linalg.norm(cross.basis.Rz, axis=0)
-        size = np.einsum("za,za->a", cross.basis.Rz, L) / length
-        return cross.basis.Rz / length * np.maximum(np.abs(size), np.sqrt(LEAST_START))
+        units = cross.theta_coordinates
+        return np.tensordot(np.maximum(np.abs(np.tensordot(units, L, 2)), np.sqrt(LEAST_START)), units, 1)
     values, vectors = np.linalg.eigh(L @ L.T)
     return np.linalg.cholesky((vectors * np.maximum(values, LEAST_START)) @ vectors.T)
 
@@ -75,8 +52,7 @@ def valleys(cross: CrossProducts, L: np.ndarray) -> list[np.ndarray]:
     if not q:
         return []
     if cross.diagonal:
-        unit = cross.basis.Rz / np.linalg.norm(cross.basis.Rz, axis=0)
-        kinds = [unit * np.array(some) for some in product((0.0, 1.0), repeat=q)]
+        kinds = [np.tensordot(some, cross.theta_coordinates, 1) for some in product((0.0, 1.0), repeat=q)]
     else:
         kinds = [np.outer((*signs, 1.0), np.eye(q)[0]) for signs in product((-1.0, 1.0), repeat=q - 1)]
     return [size * kind for size in sizes for kind in kinds]
@@ -110,19 +86,21 @@ class Held:
     edges = (-np.inf, np.inf)
     attained = (False, False)
 
-    def __init__(self, peak: Peak, estimate: float, step: float):
-        self.peak, self.estimate, self.step = peak, float(estimate), float(step)
-        self.m = degrees(peak.cross, peak.method)
-        self.data = Responses.of_cross(peak.cross)
-        self.points = [Point(self.estimate, peak.criterion, peak.L, peak.sigma2)]
+    def __init__(self, fit: Fitted, estimate: float, step: float):
+        if not fit.converged:
+            raise DesignError(f"no {fit.method} fit to profile: {fit.reason}")
+        self.fit, self.cross, self.estimate, self.step = fit, fit.cross, float(estimate), float(step)
+        self.m = degrees(fit.cross, fit.method)
+        self.data = Responses.of_cross(fit.cross)
+        self.points = [Point(self.estimate, fit.criterion, fit.L, fit.sigma2)]
 
     def coordinates(self, value: float) -> np.ndarray:
         """Orthogonal matrices B_k that span the L of the held model, (k, q, q)."""
-        return theta_coordinates(self.peak.cross)
+        return self.cross.theta_coordinates
 
     def start(self, near: Point, value: float) -> np.ndarray:
         """An L of the held model that is close to a point, and not singular where it need not be."""
-        return regular(self.peak.cross, near.L)
+        return regular(self.cross, near.L)
 
     def scale(self, theta: np.ndarray) -> np.ndarray:
         """Sizes of the coordinates, (k,), for which steps of order one are right."""
@@ -130,7 +108,7 @@ class Held:
 
     def deviance(self, theta: np.ndarray, B: np.ndarray, value: float) -> Deviance:
         """The criterion of the held model at theta (b, k)."""
-        return deviance(self.peak.cross, theta, B, self.peak.method, self.data)
+        return deviance(self.cross, theta, B, self.fit.method, self.data)
 
     def allowed(self, L: np.ndarray, value: float) -> np.ndarray:
         """Which of the L (b, q, q) in the span of the coordinates belong to the held model."""
@@ -141,27 +119,25 @@ class Held:
         for known in self.points:
             if known.value == value:
                 return known
-        point = self.solve(value, self._starts(value))
-        if point.criterion < self.peak.criterion - LOCAL * (1 + abs(self.peak.criterion)):
+        point, lowest = self.solve(value, self._starts(value)), self.fit.criterion
+        if point.criterion < lowest - LOCAL * (1 + abs(lowest)):
             raise DesignError(
                 f"the likelihood has several maxima, and the fit is not at the highest: its criterion is "
-                f"{self.peak.criterion:.6f}, and {point.criterion:.6f} is possible; use fewer random columns"
+                f"{lowest:.6f}, and {point.criterion:.6f} is possible; use fewer random columns"
             )
         self.points.append(point)
         return point
 
     def _starts(self, value: float) -> list[Point]:
         """Known points next to a value; on new ground, which may lie in another valley, also starts of all kinds."""
-        below = [p for p in self.points if p.value <= value]
-        above = [p for p in self.points if p.value > value]
-        near = [max(below, key=lambda p: p.value)] if below else []
-        near += [min(above, key=lambda p: p.value)] if above else []
-        near = near or self.points[:1]
-        if self.peak.cross.n_groups > MANY_GROUPS:
+        below = max((p for p in self.points if p.value <= value), key=attrgetter("value"), default=None)
+        above = min((p for p in self.points if p.value > value), key=attrgetter("value"), default=None)
+        near = [p for p in (below, above) if p] or self.points[:1]
+        if self.cross.n_groups > MANY_GROUPS:
             return [min(near, key=lambda p: abs(p.value - value))]
         if below and above:
             return near
-        return near + [replace(near[0], L=L) for L in valleys(self.peak.cross, near[0].L)]
+        return near + [replace(near[0], L=L) for L in valleys(self.cross, near[0].L)]
 
     def solve(self, value: float, starts: list[Point]) -> Point:
         """The lowest of the minima that are found from the starts."""

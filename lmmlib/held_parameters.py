@@ -8,36 +8,38 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from lmmlib.basis import Basis
-from lmmlib.deviance import Deviance, degrees, deviance, surface, theta_coordinates
-from lmmlib.held import Held, Peak, Point, known_sigma2, regular
+from lmmlib.deviance import Deviance, degrees, deviance, surface
+from lmmlib.fitted import Fitted
+from lmmlib.held import Held, Point, known_sigma2, regular
+from lmmlib.moments import correlation
 from lmmlib.responses import Responses
+
+
+def turn(to: np.ndarray) -> np.ndarray:
+    """An orthogonal matrix whose first column lies along a vector (k,)."""
+    Q = np.linalg.qr(to[:, None], mode="complete")[0]
+    Q[:, 0] = to / np.linalg.norm(to)
+    return Q
 
 
 class HeldEffect(Held):
     r"""A fixed effect held at c: the column is moved to the response, :math:`y - cx_j`, and leaves X."""
 
-    def __init__(self, peak: Peak, j: int):
-        super().__init__(peak, peak.beta[j], peak.se[j])
-        basis, p = peak.cross.basis, len(peak.beta)
+    def __init__(self, fit: Fitted, j: int):
+        super().__init__(fit, fit.beta.iloc[j], fit.se.iloc[j])
+        basis, p = self.cross.basis, len(fit.beta)
         # beta_j = u'(beta0 + delta) with delta in the working basis; an orthogonal turn makes u its first axis.
-        u = solve_triangular(basis.Rx, np.eye(p)[j], trans="T")
-        self.length = np.linalg.norm(u)
-        self.turn = np.linalg.qr(u[:, None], mode="complete")[0]
-        self.turn[:, 0] = u / self.length
-        self.origin = basis.beta0[j]
-        self.rest = replace(
-            peak.cross,
-            work=self._sums(self.estimate),
-            basis=Basis(np.eye(p - 1), basis.Rz, np.zeros(p - 1)),
-            x_names=tuple(name for k, name in enumerate(peak.cross.x_names) if k != j),
-        )
+        u = basis.x_work(np.eye(p)[[j]])[0]
+        self.length, self.turn, self.origin = np.linalg.norm(u), turn(u), basis.beta0[j]
+        names = tuple(name for k, name in enumerate(self.cross.x_names) if k != j)
+        rest = Basis(np.eye(p - 1), basis.Rz, np.zeros(p - 1))
+        self.rest = replace(self.cross, work=self._sums(self.estimate), basis=rest, x_names=names)
 
     def _sums(self, value: float):
         moved = self.turn[:, 0] * (value - self.origin) / self.length
-        return self.peak.cross.work.change(np.eye(len(self.peak.L)), self.turn[:, 1:], -moved)
+        return self.cross.work.change(np.eye(len(self.fit.D)), self.turn[:, 1:], -moved)
 
     def solve(self, value: float, starts: list[Point]) -> Point:
         """As :meth:`lmmlib.held.Held.solve`, for the response that belongs to the value."""
@@ -46,7 +48,7 @@ class HeldEffect(Held):
 
     def deviance(self, theta: np.ndarray, B: np.ndarray, value: float) -> Deviance:
         """The deviance of the other columns of X."""
-        return deviance(self.rest, theta, B, self.peak.method, self.data)
+        return deviance(self.rest, theta, B, self.fit.method, self.data)
 
 
 class HeldSigma(Held):
@@ -54,19 +56,19 @@ class HeldSigma(Held):
 
     edges = (0.0, np.inf)
 
-    def __init__(self, peak: Peak):
-        sigma = np.sqrt(peak.sigma2)
-        super().__init__(peak, sigma, sigma / np.sqrt(2 * degrees(peak.cross, peak.method)))
+    def __init__(self, fit: Fitted):
+        sigma = np.sqrt(fit.sigma2)
+        super().__init__(fit, sigma, sigma / np.sqrt(2 * degrees(fit.cross, fit.method)))
 
     def start(self, near: Point, value: float) -> np.ndarray:
         """L for the same D."""
-        return regular(self.peak.cross, near.L * np.sqrt(near.sigma2) / value)
+        return regular(self.cross, near.L * np.sqrt(near.sigma2) / value)
 
     def deviance(self, theta: np.ndarray, B: np.ndarray, value: float) -> Deviance:
         """Minus twice the log-likelihood with sigma2 = value^2."""
-        s = surface(self.peak.cross, self.data, theta, B, self.peak.method == "REML")
-        tau, k = np.full(len(theta), value**-2.0), len(B)
-        return known_sigma2(s, theta, self.m, tau, np.zeros((len(tau), k)), np.zeros((len(tau), k, k)))
+        s = surface(self.cross, self.data, theta, B, self.fit.method == "REML")
+        tau = np.full(len(theta), value**-2.0)
+        return known_sigma2(s, theta, self.m, tau, np.zeros_like(s.h_gradient), np.zeros_like(s.h_hessian))
 
 
 class HeldSd(Held):
@@ -79,32 +81,28 @@ class HeldSd(Held):
     edges = (0.0, np.inf)
     attained = (True, False)
 
-    def __init__(self, peak: Peak, a: int):
-        cross, self.a = peak.cross, a
-        w = solve_triangular(cross.basis.Rz, np.eye(len(peak.L))[a], trans="T")
-        self.Q = np.linalg.qr(w[:, None], mode="complete")[0]
-        self.Q[:, 0] = w / np.linalg.norm(w)
+    def __init__(self, fit: Fitted, a: int):
+        cross, self.a = fit.cross, a
+        w = cross.basis.z_work(np.eye(len(fit.D))[[a]])[0]
+        self.Q = turn(w)
         # Relative sd is ``ratio`` times the first coordinate.
         self.ratio = 1 / np.linalg.norm(cross.basis.Rz[:, a]) if cross.diagonal else np.linalg.norm(w)
-        estimate, sigma = np.sqrt(peak.D[a, a]), np.sqrt(peak.sigma2)
-        super().__init__(peak, estimate, max(estimate, 0.1 * sigma * self.ratio) / np.sqrt(2 * cross.n_groups))
+        estimate, sigma = np.sqrt(fit.D.iloc[a, a]), np.sqrt(fit.sigma2)
+        super().__init__(fit, estimate, max(estimate, 0.1 * sigma * self.ratio) / np.sqrt(2 * cross.n_groups))
 
     def coordinates(self, value: float) -> np.ndarray:
         """The held standard deviation first; without it if it is zero."""
-        B = theta_coordinates(self.peak.cross)
-        if not self.peak.cross.diagonal:
-            B = self.Q @ B
-            # The first row of T has one entry, and without it the first column is free only in what is left of T.
-            return B if value > 0 else B[len(self.Q) :]
-        rest = np.delete(B, self.a, axis=0)
-        return np.concatenate([B[self.a : self.a + 1], rest]) if value > 0 else rest
+        B, a, left_out = self.cross.theta_coordinates, self.a, int(value == 0)
+        if self.cross.diagonal:
+            return np.concatenate([B[a : a + 1], B[:a], B[a + 1 :]])[left_out:]
+        # The first row of T has one entry, and without it the first column is free only in what is left of T.
+        return (self.Q @ B)[len(self.Q) * left_out :]
 
     def start(self, near: Point, value: float) -> np.ndarray:
         """Everything as before but for the held standard deviation, sigma2 included."""
-        L, first = regular(self.peak.cross, near.L), value / np.sqrt(near.sigma2) / self.ratio
-        if self.peak.cross.diagonal:
-            Rz = self.peak.cross.basis.Rz
-            L[:, self.a] = Rz[:, self.a] / np.linalg.norm(Rz[:, self.a]) * first
+        L, first = regular(self.cross, near.L), value / np.sqrt(near.sigma2) / self.ratio
+        if self.cross.diagonal:
+            L[:, self.a] = first * self.cross.theta_coordinates[self.a, :, self.a]
             return L
         T = self.Q.T @ L
         T = np.linalg.cholesky(T @ T.T)
@@ -113,7 +111,7 @@ class HeldSd(Held):
 
     def scale(self, theta: np.ndarray) -> np.ndarray:
         """The first coordinate in its own size, which may be far from that of the others."""
-        if len(theta) < len(theta_coordinates(self.peak.cross)):
+        if len(theta) < len(self.cross.theta_coordinates):
             return super().scale(theta)
         return np.concatenate([np.abs(theta[:1]), super().scale(theta[1:])])
 
@@ -121,9 +119,9 @@ class HeldSd(Held):
         """Minus twice the log-likelihood with sigma2 = value^2 over the square of the relative sd."""
         if value == 0:
             return super().deviance(theta, B, value)
-        s = surface(self.peak.cross, self.data, theta, B, self.peak.method == "REML")
-        factor, k = (self.ratio * np.linalg.norm(B[0]) / value) ** 2, len(B)
-        slope, bend = np.zeros((len(theta), k)), np.zeros((len(theta), k, k))
+        s = surface(self.cross, self.data, theta, B, self.fit.method == "REML")
+        factor = (self.ratio * np.linalg.norm(B[0]) / value) ** 2
+        slope, bend = np.zeros_like(s.h_gradient), np.zeros_like(s.h_hessian)
         slope[:, 0], bend[:, 0, 0] = 2 * factor * theta[:, 0], 2 * factor
         return known_sigma2(s, theta, self.m, factor * theta[:, 0] ** 2, slope, bend)
 
@@ -140,17 +138,15 @@ class HeldCorrelation(Held):
     edges = (-1.0, 1.0)
     attained = (True, True)
 
-    def __init__(self, peak: Peak, a: int, b: int):
-        sd, (self.a, self.b) = np.sqrt(np.diag(peak.D)), (a, b)
-        exists = sd[a] > 0 and sd[b] > 0
-        estimate = np.clip(peak.D[a, b] / (sd[a] * sd[b]), -1, 1) if exists else np.nan
+    def __init__(self, fit: Fitted, a: int, b: int):
+        estimate = np.clip(correlation(fit.D.to_numpy())[a, b], -1, 1)
         rough = 1 - np.nan_to_num(estimate) ** 2
-        super().__init__(peak, estimate, max(rough, 0.01) / np.sqrt(peak.cross.n_groups))
-        w = solve_triangular(peak.cross.basis.Rz, np.eye(len(sd))[:, [a, b]], trans="T")
-        self.Q, self.r = np.linalg.qr(w, mode="complete")
-        sign = np.append(np.sign(np.diag(self.r)), np.ones(len(sd) - 2))
+        super().__init__(fit, estimate, max(rough, 0.01) / np.sqrt(fit.n_groups))
+        w = fit.cross.basis.z_work(np.eye(len(fit.D))[[a, b]])
+        self.Q, self.r = np.linalg.qr(w.T, mode="complete")
+        sign = np.append(np.sign(np.diag(self.r)), np.ones(len(fit.D) - 2))
         self.Q, self.r = self.Q * sign, self.r * sign[:, None]
-        self.without = [HeldSd(peak, c).solve(0.0, [self.points[0]]) for c in (a, b)]
+        self.without = [HeldSd(fit, c).solve(0.0, [self.points[0]]) for c in (a, b)]
 
     def _t(self, T: np.ndarray, rho: float) -> np.ndarray:
         """t of each T (..., q, q) that meets the condition."""
@@ -160,8 +156,8 @@ class HeldCorrelation(Held):
 
     def _held(self, first, t, rho: float) -> np.ndarray:
         """The upper left corner of T from T_11 and t."""
-        second = rho * t - self.r[0, 1] * first, np.sqrt(1 - rho**2) * t
-        return np.array([[first, 0.0], [second[0] / self.r[1, 1], second[1] / self.r[1, 1]]])
+        second = np.array([rho * t - self.r[0, 1] * first, np.sqrt(1 - rho**2) * t])
+        return np.array([[first, 0.0], second / self.r[1, 1]])
 
     def coordinates(self, value: float) -> np.ndarray:
         """Two orthogonal combinations of T_11 and t, and the other rows of T."""
@@ -169,12 +165,12 @@ class HeldCorrelation(Held):
         corner = np.column_stack([self._held(1.0, 0.0, value).ravel(), self._held(0.0, 1.0, value).ravel()])
         T = np.zeros((2, q, q))
         T[:, :2, :2] = np.linalg.qr(corner / np.linalg.norm(corner, axis=0))[0].T.reshape(2, 2, 2)
-        below = [B for B in theta_coordinates(self.peak.cross) if B[2:].any()]
+        below = [B for B in self.cross.theta_coordinates if B[2:].any()]
         return self.Q @ np.concatenate([T, np.array(below).reshape(len(below), q, q)])
 
     def start(self, near: Point, value: float) -> np.ndarray:
         """The standard deviations as before, the correlation turned."""
-        T = self.Q.T @ regular(self.peak.cross, near.L)
+        T = self.Q.T @ regular(self.cross, near.L)
         T = np.linalg.cholesky(T @ T.T)
         t = np.hypot(self.r[0, 1] * T[0, 0] + self.r[1, 1] * T[1, 0], self.r[1, 1] * T[1, 1])
         T[:2, :2] = self._held(T[0, 0], t, value)
@@ -198,10 +194,10 @@ class HeldRatio(Held):
     edges = (0.0, np.inf)
     attained = (True, False)
 
-    def __init__(self, peak: Peak):
-        ratio = np.sqrt(peak.D[0, 0] / peak.sigma2)
-        self.unit = np.abs(peak.cross.basis.Rz)
-        super().__init__(peak, ratio, max(ratio, 0.1 / self.unit[0, 0]) / np.sqrt(2 * peak.cross.n_groups))
+    def __init__(self, fit: Fitted):
+        ratio = np.sqrt(fit.D.iloc[0, 0] / fit.sigma2)
+        self.unit = np.abs(fit.cross.basis.Rz)
+        super().__init__(fit, ratio, max(ratio, 0.1 / self.unit[0, 0]) / np.sqrt(2 * fit.n_groups))
 
     def coordinates(self, value: float) -> np.ndarray:
         """None: L is given."""

@@ -14,7 +14,6 @@ from lmmlib.bootstrap import parametric_bootstrap
 from lmmlib.contrasts import coefficients
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
-from lmmlib.held import Peak
 from lmmlib.information import _information, directions
 from lmmlib.parameters import checked_choice, checked_level
 from lmmlib.profile import chosen, held, parameter_names, reach
@@ -118,13 +117,9 @@ def _frame(estimate: pd.Series, limits) -> pd.DataFrame:
 
 def _profile_limits(fit: Fitted, kinds: dict[str, tuple], level: float) -> pd.DataFrame:
     root = np.sqrt(chi2.ppf(level, 1))
-    likelihood = ["ML" if kind[0] == "effect" else fit.method for kind in kinds.values()]
-    peaks = {method: Peak.of(fit.cross, method) for method in sorted(set(likelihood))}
-    limits = []
-    for kind, method in zip(kinds.values(), likelihood, strict=True):
-        model = held(peaks[method], kind)
-        limits.append([reach(model, -root), reach(model, root)])
-    return _frame(_estimates(fit, kinds), limits).assign(likelihood=likelihood)
+    models = [held(fit, kind) for kind in kinds.values()]
+    limits = [[reach(model, -root), reach(model, root)] for model in models]
+    return _frame(_estimates(fit, kinds), limits).assign(likelihood=[model.fit.method for model in models])
 
 
 def _wald_limits(fit: Fitted, kinds: dict[str, tuple], level: float) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 from lmmlib.dependent import require_kept
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
-from lmmlib.held import Held, Peak
+from lmmlib.held import Held
 from lmmlib.held_parameters import HeldCorrelation, HeldEffect, HeldSd, HeldSigma
 from lmmlib.parameters import numbers, shown
 
@@ -63,10 +63,10 @@ def chosen(fit: Fitted, parameters=None) -> dict[str, tuple]:
     return {name: kind for name, kind in names.items() if name in wanted}
 
 
-def held(peak: Peak, kind: tuple) -> Held:
-    """The models in which a parameter is held; ``kind`` as :func:`parameter_names` has it."""
+def held(fit: Fitted, kind: tuple) -> Held:
+    """The models in which a parameter is held, of a fixed effect by ML; ``kind`` as :func:`parameter_names` has it."""
     models = {"effect": HeldEffect, "sd": HeldSd, "corr": HeldCorrelation, "sigma": HeldSigma}
-    return models[kind[0]](peak, *kind[1:])
+    return models[kind[0]](fit.by_ml if kind[0] == "effect" else fit, *kind[1:])
 
 
 def zeta(model: Held, value: float) -> float:
@@ -85,7 +85,7 @@ def zeta(model: Held, value: float) -> float:
     -------
     float
     """
-    rise = max(model.at(value).criterion - model.peak.criterion, 0.0)
+    rise = max(model.at(value).criterion - model.fit.criterion, 0.0)
     return float(np.sign(value - model.estimate) * np.sqrt(rise)) if np.isfinite(model.estimate) else 0.0
 
 
@@ -157,8 +157,7 @@ def profile(fit: Fitted, parameter: str, values=None) -> pd.DataFrame:
     """
     if not isinstance(parameter, str):
         raise ParameterError(f"parameter must be one name; got {parameter!r}")
-    kind = chosen(fit, parameter)[parameter]
-    model = held(Peak.of(fit.cross, "ML" if kind[0] == "effect" else fit.method), kind)
+    model = held(fit, chosen(fit, parameter)[parameter])
     values = _grid(model) if values is None else _checked(values, model, parameter)
     # Neighbours start from one another, whatever the order.
     order = np.argsort(np.abs(values - np.nan_to_num(model.estimate)), kind="stable")

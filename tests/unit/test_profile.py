@@ -9,7 +9,6 @@ from numpy.testing import assert_allclose
 import lmmlib
 from lmmlib import held as held_module
 from lmmlib.errors import ParameterError
-from lmmlib.held import Peak
 from lmmlib.profile import chosen, held, parameter_names, profile, reach, zeta
 
 
@@ -111,7 +110,7 @@ def test_values_outside_the_parameter_space(sleep):
 
 
 def test_reach_inverts_zeta(sleep):
-    peak = Peak.of(sleep.cross, "ML")
+    peak = sleep
     for name, kind in parameter_names(sleep).items():
         for root in (-2.5, -0.3, 0.3, 2.5):
             model = held(peak, kind)
@@ -121,7 +120,7 @@ def test_reach_inverts_zeta(sleep):
 def test_a_step_does_not_leave_the_parameter_space(sleep):
     """Ten standard errors below the estimate sigma would be negative; the root of 17 is there all the same."""
     small = lmmlib.fit("Reaction ~ 1 + (1 | Subject)", lmmlib.load("sleep").iloc[:30], "ML")
-    peak = Peak.of(small.cross, "ML")
+    peak = small
     model = held(peak, ("sigma",))
     end = reach(model, -17.0)
     assert 17 * model.step > model.estimate and 0 < end < model.estimate
@@ -141,7 +140,7 @@ def test_the_work_is_bounded(sleep, monkeypatch):
 
     newton = held_module.newton
     monkeypatch.setattr(held_module, "newton", counted)
-    peak = Peak.of(sleep.cross, "ML")
+    peak = sleep
     for kind in parameter_names(sleep).values():
         model = held(peak, kind)
         reach(model, -1.96), reach(model, 1.96)
@@ -153,7 +152,7 @@ def test_an_sd_of_zero(no_variance):
     table = profile(no_variance, "sd (Intercept)")
     assert len(table) == 16 and table["value"].iloc[0] == table["zeta"].iloc[0] == 0
     assert (np.diff(table["zeta"]) > 0).all()
-    assert reach(held(Peak.of(no_variance.cross, "REML"), ("sd", 0)), -1.0) == 0
+    assert reach(held(no_variance, ("sd", 0)), -1.0) == 0
     # tau2 stays 0 for larger sigma: -2 loglik = m log sigma2 + RSS / sigma2 + constant, with m sigma2hat = RSS.
     m, sigma2 = 29, no_variance.sigma2
     above = profile(no_variance, "sigma", [1.3 * np.sqrt(sigma2)])
@@ -172,8 +171,8 @@ def test_a_correlation_that_does_not_exist(no_variance):
     table = profile(fitted, "corr z0, z1", np.linspace(-1, 1, 9))
     assert_allclose(table["criterion"], fitted.criterion, rtol=0, atol=1e-8)
     # At an sd of exactly zero there is no estimate, and no root has a sign.
-    peak = Peak.of(fitted.cross, "REML")
-    model = held(replace(peak, D=np.diag([0.0, D[1, 1]])), ("corr", 0, 1))
+    peak = fitted
+    model = held(replace(peak, D=0 * peak.D + np.diag([0.0, D[1, 1]])), ("corr", 0, 1))
     assert np.isnan(model.estimate)
     assert [zeta(model, rho) for rho in (-1.0, 0.3)] == [0, 0] and (reach(model, -1.0), reach(model, 1.0)) == (-1, 1)
 
