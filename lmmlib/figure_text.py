@@ -46,8 +46,7 @@ def describe(figure: Figure, names: dict[str, str] | None = None) -> str:
     texts = [figure.get_suptitle(), *(text.get_text() for text in figure.texts)]
     lines += [f"  text {text!r}" for text in texts if text]
     lines += [f"  legend {_legend(legend)}" for legend in figure.legends]
-    for number, ax in enumerate(figure.axes, start=1):
-        lines += _axes(ax, number, names or {})
+    lines += [line for k, ax in enumerate(figure.axes, start=1) for line in _axes(ax, k, names or {})]
     return "\n".join(lines)
 
 
@@ -84,8 +83,9 @@ def _axes(ax: Axes, number: int, names: dict[str, str]) -> list[str]:
         M: np.ndarray = np.ma.filled(np.ma.asarray(image.get_array(), float), np.nan)
         numbers = (M.flat[0], M.flat[-1], np.nanmin(M), np.nanmax(M), np.nanmean(M))
         first, last, low, high, mean = map(_short, numbers)
-        size = " x ".join(map(str, M.shape))
-        lines.append(f"  image {size}: first {first}, last {last}, {low} to {high}, mean {mean}")
+        lines.append(
+            f"  image {' x '.join(map(str, M.shape))}: first {first}, last {last}, {low} to {high}, mean {mean}"
+        )
     texts = [text.get_text() for text in ax.texts if text.get_text()]
     return lines + ([f"  texts: {' | '.join(texts)}"] if texts else [])
 
@@ -121,20 +121,20 @@ def _short(value: float) -> str:
 def _kind(artist, names: dict[str, str]) -> str:
     """Artists of one kind are described together."""
     if isinstance(artist, Line2D):
-        marked = artist.get_marker() not in ("None", "", None)
+        line, marker = artist.get_linestyle(), artist.get_marker()
+        drawn, marked = line not in ("None", ""), marker not in ("None", "", None)
         hollow = marked and to_hex(artist.get_markerfacecolor()) == "#ffffff"
         style = [_colour(artist.get_markeredgecolor() if hollow else artist.get_color(), names)]
-        style += [str(artist.get_linestyle())] if artist.get_linestyle() not in ("None", "") else []
-        style += [f"marker {artist.get_marker()!r}" + (" hollow" if hollow else "")] if marked else []
-        return f"line {' '.join(style)}" if artist.get_linestyle() not in ("None", "") else f"points {' '.join(style)}"
+        style += [str(line)] if drawn else []
+        style += [f"marker {marker!r}{' hollow' if hollow else ''}"] if marked else []
+        return f"{'line' if drawn else 'points'} {' '.join(style)}"
     if isinstance(artist, Collection):
-        edges = isinstance(artist, LineCollection | ContourSet)
-        colours = artist.get_edgecolor() if edges else artist.get_facecolor()
-        colours = colours if len(colours) else artist.get_edgecolor()
-        shades = list(dict.fromkeys(_colour(c, names) for c in colours))
         what = {LineCollection: "lines", PathCollection: "points", Quiver: "arrows"}.get(type(artist), "area")
         if isinstance(artist, ContourSet):
             what = f"contours at {', '.join(map(_short, artist.levels))}:"
+        faces = () if isinstance(artist, LineCollection | ContourSet) else artist.get_facecolor()
+        colours = faces if len(faces) else artist.get_edgecolor()
+        shades = list(dict.fromkeys(_colour(c, names) for c in colours))
         return f"{what} {', '.join(shades) if len(shades) < 4 else f'{len(shades)} colours'}"
     return f"{type(artist).__name__.lower()} {_colour(artist.get_facecolor(), names)}"
 
