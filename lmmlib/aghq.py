@@ -16,9 +16,9 @@ from lmmlib import poisson_laplace
 from lmmlib.entries import product
 from lmmlib.errors import ParameterError
 from lmmlib.parameters import shown
-from lmmlib.poisson import Conditional, Counts, Inner
+from lmmlib.poisson import Inner
 from lmmlib.poisson_fitted import FittedGlmm
-from lmmlib.poisson_laplace import Slopes
+from lmmlib.poisson_laplace import Slopes, both_sides
 
 # More nodes than this for one random effect change no digit, and their weights underflow.
 MOST = 200
@@ -72,24 +72,17 @@ def rule(n_quadrature: int, q: int) -> Rule:
     )
 
 
-def loglik(
-    counts: Counts, beta: np.ndarray, L: np.ndarray, coordinates: np.ndarray, inner: Inner, s: Slopes, nodes: Rule
-) -> tuple[float, np.ndarray]:
+def loglik(inner: Inner, s: Slopes, nodes: Rule) -> tuple[float, np.ndarray]:
     r"""The marginal log-likelihood by adaptive quadrature, and its exact gradient by (beta, theta).
 
     .. math:: \ell_i \approx -\tfrac12\log|S_i| + \log\sum_k w_k
         \exp\{h_i(\hat u_i + S_i^{-T/2}x_k) + \tfrac12 x_k'x_k\}
 
-    Equation :eq:`aghq` of the book, :math:`h_i` being the joint log-density of counts and u. The gradient follows the
-    nodes, which move with the mode and with the Cholesky factor of :math:`S_i`.
+    Equation :eq:`aghq` of the book, :math:`h_i` being the joint log-density of responses and u. The gradient follows
+    the nodes, which move with the mode and with the Cholesky factor of :math:`S_i`.
 
     Parameters
     ----------
-    counts : Counts
-    beta : (p,) array
-        In the working basis, as L.
-    L : (q, q) array
-    coordinates : (k, q, q) array
     inner : Inner
         At the modes.
     s : Slopes
@@ -102,21 +95,15 @@ def loglik(
     (P,) array
         Its gradient.
     """
-    mean = _means(counts, beta, L, inner, nodes)
-    value = (inner.joint + np.log(mean.total) - inner.logdet / 2).sum() + counts.constant
+    c, q, mean = inner.density.counts, len(inner.u), _means(inner, nodes)
+    value = (inner.joint + np.log(mean.total) - inner.logdet / 2).sum() + c.family.constant
 
     # C^-T = H' changes by -H'Phi', Phi being the lower triangle of H dS H' with half its diagonal.
-    white = _both_sides(inner.half, s.dS)
-    Phi = white * (np.tril(np.ones((len(L), len(L))), -1) + np.eye(len(L)) / 2)[:, :, None, None]
+    white = both_sides(inner.half, s.dS)
+    Phi = white * (np.tril(np.ones((q, q)), -1) + np.eye(q) / 2)[:, :, None, None]
     moved = (mean.slope[:, None] * s.du).sum(axis=(0, 2)) - (mean.slope_x[:, :, None] * Phi).sum(axis=(0, 1, 3))
-    direct = np.concatenate(
-        [
-            mean.score_x.sum(axis=1),
-            np.einsum("kab,abn->k", coordinates, mean.score_u),
-        ]
-    )
-    trace = np.einsum("aapn->p", white)
-    return float(value), direct + moved - trace / 2
+    direct = np.concatenate([mean.score_x.sum(axis=1), np.einsum("kab,abn->k", c.coordinates, mean.score_u)])
+    return float(value), direct + moved - np.einsum("aapn->p", white) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,20 +119,19 @@ class _Means:
     slope_x: np.ndarray
 
 
-def _means(c: Counts, beta: np.ndarray, L: np.ndarray, inner: Inner, nodes: Rule) -> _Means:
-    (q, n), p = inner.u.shape, len(beta)
-    density = Conditional.of(c, beta, L)
-    total, score_x, score_u = np.zeros(n), np.zeros((p, n)), np.zeros((q, q, n))
+def _means(inner: Inner, nodes: Rule) -> _Means:
+    density, c, (q, n) = inner.density, inner.density.counts, inner.u.shape
+    total, score_x, score_u = np.zeros(n), np.zeros((len(c.X), n)), np.zeros((q, q, n))
     slope, slope_x = np.zeros((q, n)), np.zeros((q, q, n))
     for x, w in zip(nodes.nodes, nodes.weights, strict=True):
         u = inner.u + np.einsum("ban,b->an", inner.half, x)
-        b = L @ u
-        mu = np.exp(density.fixed + c.along(b))
-        left = c.y - mu
-        sums = c.sums(np.concatenate([mu[None], left * c.Z, left * c.X]))
-        weight = w * np.exp(density.joint(u, b, mu, sums[0]) - inner.joint + x @ x / 2)
+        eta = density.fixed + c.along(density.L @ u)
+        mu = c.family.mean(eta)
+        left = c.family.y - mu
+        sums = c.sums(np.concatenate([c.family.log_density(eta, mu)[None], left * c.Z, left * c.X]))
+        weight = w * np.exp(sums[0] - (u * u).sum(axis=0) / 2 - inner.joint + x @ x / 2)
         score = sums[1 : 1 + q]
-        along = L.T @ score - u
+        along = density.L.T @ score - u
         total += weight
         score_x += weight * sums[1 + q :]
         score_u += weight * score[:, None] * u
@@ -154,16 +140,8 @@ def _means(c: Counts, beta: np.ndarray, L: np.ndarray, inner: Inner, nodes: Rule
     return _Means(total, score_x / total, score_u / total, slope / total, slope_x / total)
 
 
-def _both_sides(half: np.ndarray, dS: np.ndarray) -> np.ndarray:
-    """H dS_a H' for all parameters a, (q, q, P, n)."""
-    q, P, n = len(half), dS.shape[2], dS.shape[3]
-    once = product(half, dS.reshape(q, q * P, n)).reshape(q, q, P, n).swapaxes(0, 1)
-    return product(half, once.reshape(q, q * P, n)).reshape(q, q, P, n)
-
-
 def laplace_error(fit: FittedGlmm, n_quadrature: int | None = None) -> float:
     """Log-likelihood by Laplace less that by adaptive quadrature, at the estimates: one or two random effects."""
-    q, beta = len(fit.D), fit.psi[: len(fit.beta)]
+    q = len(fit.D)
     nodes = rule(NODES.get(q, 15) if n_quadrature is None else n_quadrature, q)
-    exact = loglik(fit.counts, beta, fit.L, fit.B, fit.inner, fit.slopes, nodes)[0]
-    return poisson_laplace.loglik(fit.counts, fit.inner) - exact
+    return poisson_laplace.loglik(fit.inner) - loglik(fit.inner, fit.slopes, nodes)[0]

@@ -1,6 +1,6 @@
-r"""The Poisson mixed model of counts in groups, and the modes of its random effects for all groups at once.
+r"""The rows of a generalised linear mixed model, and the modes of its random effects for all groups at once.
 
-Given :math:`b_i \sim N(0, D)` the counts are independent, Poisson with logarithmic means
+Given :math:`b_i \sim N(0, D)` the responses are independent, with linear predictors
 :math:`\eta_i = o_i + X_i\beta + Z_ib_i`, o being the offset. With :math:`D = \Lambda\Lambda'` and
 :math:`b_i = \Lambda u_i` the u are standard normal, so that a singular D is an ordinary one. Everything is computed in
 a working basis, in which the columns of X, and those of Z, are orthogonal with mean square one; rows are sorted by
@@ -10,132 +10,100 @@ group, and rows or groups are the last axis of every array.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
-from scipy.special import gammaln
 
-from lmmlib.basis import Basis, divide, triangle
+from lmmlib.basis import Basis, triangle
 from lmmlib.design import Design
-from lmmlib.entries import inverse_cholesky, product
+from lmmlib.entries import inverse_cholesky, product, transposed
 from lmmlib.laplace_point import CLOSE
+from lmmlib.poisson_family import Family, Poisson
 
 # A start with a larger decrement than this is compared with that by least squares.
 NEAR = 1.0
 MAX_STEPS = 200
-# From this count on its log-density is taken by what the logarithms of count and mean differ, not as a difference of
-# two large numbers; and its constant by Stirling's series, which is exact there.
-LARGE = 1e6
+# A decrement below this is no longer seen in the density.
+UNSEEN = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """The rows of a Poisson model, sorted by group, in the working basis.
+    """The rows of a model, sorted by group, in the working basis.
 
-    ``y``, ``offset``, ``group`` (N,); ``X`` (p, N); ``powers`` (1 + q + q(q+1)/2, N): ones, the columns ``Z`` (q, N)
-    and their products ``ZZ``; ``first`` (n,): where each group begins; ``order`` (N,): numbers of the rows in the
-    data; ``log_y`` (N,): logarithms of the counts, 0 for a zero; ``Zty`` (q, n); ``constant``: what the log-likelihood
-    has of y alone, the saturated log-likelihood; ``same``: X and Z are one matrix.
+    ``family`` has the responses; ``X`` (p, N); ``Z`` (q, N); ``ZZ`` (q(q+1)/2, N): the distinct products of its
+    columns; ``offset``, ``group`` (N,); ``first`` (n,): where each group begins; ``order`` (N,): numbers of the rows
+    in the data; ``coordinates`` (k, q, q): the B_k with :math:`\\Lambda` the sum of the :math:`\\theta_kB_k`.
     """
 
-    y: np.ndarray
+    family: Family
     X: np.ndarray
-    powers: np.ndarray
+    Z: np.ndarray
+    ZZ: np.ndarray
     offset: np.ndarray
     group: np.ndarray
     first: np.ndarray
     order: np.ndarray
-    log_y: np.ndarray
-    Zty: np.ndarray
-    constant: float
     basis: Basis
-    z_names: tuple[str, ...]
     diagonal: bool
-    same: bool
+    coordinates: np.ndarray
 
     @classmethod
     def of(cls, design: Design, offset: np.ndarray | None = None) -> Counts:
-        """The counts of a design without empty groups, and an offset (n_obs,)."""
+        """The rows of a design without empty groups, and an offset (n_obs,)."""
         order, start = design.by_group
-        Rx = triangle(design.X)
         same = design.Z is design.X
-        Rz = Rx if same else triangle(design.Z)
-        X = np.ascontiguousarray(divide(design.X[order], Rx).T)
-        Z = X if same else divide(design.Z[order], Rz).T
-        y, first = design.y[order], start[:-1]
-        log_y = np.log(np.maximum(y, 1.0))
+        Rx = triangle(design.X)
+        basis = Basis(Rx, Rx if same else triangle(design.Z), np.zeros(len(Rx)))
+        X = np.ascontiguousarray(basis.x_work(design.X[order]).T)
+        Z = X if same else np.ascontiguousarray(basis.z_work(design.Z[order]).T)
+        a, b = np.triu_indices(len(Z))
         return cls(
-            y=y,
+            family=Poisson(design.y[order]),
             X=X,
-            powers=np.concatenate([np.ones((1, len(y))), Z, *(Z[None, a] * Z[b] for a, b in pairs(len(Z)))]),
-            offset=np.zeros(len(y)) if offset is None else offset[order],
+            Z=Z,
+            ZZ=Z[a] * Z[b],
+            offset=np.zeros(len(order)) if offset is None else offset[order],
             group=design.group[order],
-            first=first,
+            first=start[:-1],
             order=order,
-            log_y=log_y,
-            Zty=np.add.reduceat(y * Z, first, axis=-1),
-            constant=float(_saturated(y, log_y).sum()),
-            basis=Basis(Rx, Rz, np.zeros(len(X))),
-            z_names=design.z_names,
+            basis=basis,
             diagonal=design.diagonal,
-            same=same,
+            coordinates=basis.theta_coordinates(design.diagonal),
         )
-
-    @property
-    def Z(self) -> np.ndarray:
-        """Columns of the random effects, (q, N)."""
-        return self.powers[1 : 1 + len(self.z_names)]
-
-    @property
-    def ZZ(self) -> np.ndarray:
-        """Their distinct products, in the order of :func:`pairs`."""
-        return self.powers[1 + len(self.z_names) :]
 
     @property
     def n_groups(self) -> int:
         """Number of groups n."""
         return len(self.first)
 
-    @property
-    def large(self) -> bool:
-        """Whether some count is so large that differences of sums lose digits."""
-        return bool(self.y.max(initial=0.0) >= LARGE)
-
     def sums(self, rows: np.ndarray) -> np.ndarray:
         """Sums over the rows of each group: (..., N) to (..., n)."""
         return np.add.reduceat(rows, self.first, axis=-1)
 
-    def spread(self, groups: np.ndarray) -> np.ndarray:
-        """To each row what its group has: (..., n) to (..., N)."""
-        return np.take(groups, self.group, axis=-1)
+    def crossed(self, weight: np.ndarray) -> np.ndarray:
+        """Z_i' diag(weight) Z_i: weights (N,) or (P, N) to matrices (q, q, n) or (q, q, P, n)."""
+        q = len(self.Z)
+        place = np.zeros((q, q), int)
+        a, b = np.triu_indices(q)
+        place[a, b] = place[b, a] = np.arange(len(a))
+        return self.sums(weight * (self.ZZ if weight.ndim == 1 else self.ZZ[:, None]))[place]
 
     def along(self, b: np.ndarray) -> np.ndarray:
-        """Zb, (N,), from a vector (q, n) for each group."""
-        return np.einsum("qN,qN->N", self.Z, self.spread(b))
+        """Zb of each row, (..., N), from vectors of its group (q, ..., n)."""
+        return np.einsum("qN,q...N->...N", self.Z, np.take(b, self.group, axis=-1))
 
-    def square(self, packed: np.ndarray) -> np.ndarray:
-        """Symmetric matrices (q, q, ...) from their entries in the order of ``ZZ``."""
-        return packed[places(len(self.Z))]
+    def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """beta (p,) and the factor L of D (q, q) of the parameters psi."""
+        p = len(self.X)
+        return psi[:p], np.tensordot(psi[p:], self.coordinates, 1)
 
-
-def _saturated(y: np.ndarray, log_y: np.ndarray) -> np.ndarray:
-    """y log y - y - log y! of every count."""
-    above = np.maximum(y, LARGE)
-    stirling = -0.5 * np.log(2 * np.pi * above) - 1 / (12 * above)
-    return np.where(y < LARGE, y * log_y - y - gammaln(y + 1), stirling)
-
-
-def pairs(q: int) -> list[tuple[int, int]]:
-    """The distinct entries of a symmetric matrix."""
-    return [(a, b) for a in range(q) for b in range(a, q)]
-
-
-def places(q: int) -> np.ndarray:
-    """Where each entry of a symmetric matrix stands among :func:`pairs`, (q, q)."""
-    index = np.zeros((q, q), int)
-    for k, (a, b) in enumerate(pairs(q)):
-        index[a, b] = index[b, a] = k
-    return index
+    def in_data_order(self, rows: np.ndarray) -> np.ndarray:
+        """What has a number for each row (..., N), in the order of the data."""
+        out = np.empty_like(rows)
+        out[..., self.order] = rows
+        return out
 
 
 def turn(L: np.ndarray, M: np.ndarray) -> np.ndarray:
@@ -147,147 +115,145 @@ def turn(L: np.ndarray, M: np.ndarray) -> np.ndarray:
 class Inner:
     r"""The groups at some u, usually at the modes.
 
-    ``u``, ``b`` (q, n); ``mu`` (N,): means; ``score`` (q, n): :math:`Z_i'(y_i - \mu_i)`; ``M`` (q, q, n):
-    :math:`Z_i'\operatorname{diag}(\mu_i)Z_i`; ``half`` (q, q, n): inverse Cholesky factors of :math:`S_i = I +
-    \Lambda'M_i\Lambda`; ``logdet`` (n,): logarithms of their determinants; ``joint`` (n,): log-densities of
-    :math:`(y_i, u_i)`, without the saturated log-likelihood and without :math:`(q/2)\log 2\pi`.
+    ``density``: of which u are the arguments; ``u``, ``b`` (q, n); ``mu`` (N,): means; ``score`` (q, n):
+    :math:`Z_i'(y_i - \mu_i)`; ``slope`` (q, n): :math:`\Lambda'` times it less u, zero at the modes; ``M`` (q, q, n):
+    :math:`Z_i'W_iZ_i`, :math:`W_i` having the variances of the responses on its diagonal; ``half`` (q, q, n): inverse
+    Cholesky factors of :math:`S_i = I + \Lambda'M_i\Lambda`; ``logdet`` (n,): logarithms of their determinants;
+    ``joint`` (n,): log-densities of :math:`(y_i, u_i)`, without the saturated log-likelihood and without
+    :math:`(q/2)\log 2\pi`.
     """
 
+    density: Conditional
     u: np.ndarray
     b: np.ndarray
     mu: np.ndarray
     score: np.ndarray
+    slope: np.ndarray
     M: np.ndarray
     half: np.ndarray
     logdet: np.ndarray
     joint: np.ndarray
 
+    def solve(self, vectors: np.ndarray) -> np.ndarray:
+        """S^-1 v for v (q, ..., n)."""
+        return solve(self.half, vectors)
+
+    def decrement(self) -> np.ndarray:
+        """Twice what a Newton step for u would gain if the density were a parabola, (n,)."""
+        return (product(self.half, self.slope[:, None]) ** 2).sum(axis=(0, 1))
+
+    @cached_property
+    def inverse(self) -> np.ndarray:
+        """S^-1, the covariance of u given the responses, (q, q, n)."""
+        return product(transposed(self.half), self.half)
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        r""":math:`\Lambda S_i^{-1}\Lambda'`, that of b, (q, q, n)."""
+        root = turn(self.density.L, transposed(self.half))
+        return product(root, transposed(root))
+
 
 @dataclass(frozen=True, eq=False)
 class Conditional:
-    """Joint log-densities of counts and u as functions of u, at fixed parameters."""
+    """Joint log-densities of responses and u as functions of u, at fixed parameters."""
 
     counts: Counts
     L: np.ndarray
     fixed: np.ndarray
-    base: np.ndarray
 
     @classmethod
     def of(cls, counts: Counts, beta: np.ndarray, L: np.ndarray) -> Conditional:
-        """At beta (p,) and L (q, q) of the working basis."""
-        fixed = counts.offset + beta @ counts.X
-        return cls(counts, L, fixed, counts.sums(counts.y * (fixed - counts.log_y) + counts.y))
+        """At beta (p,) and a factor L of D (q, q) of the working basis."""
+        return cls(counts, L, counts.offset + beta @ counts.X)
 
     def curvature(self, M: np.ndarray) -> np.ndarray:
         """S = I + L'M L, (q, q, n)."""
-        S = turn(self.L.T, turn(self.L.T, M).swapaxes(0, 1))
-        for a in range(len(S)):
-            S[a, a] += 1
-        return S
+        return np.eye(len(M))[:, :, None] + turn(self.L.T, transposed(turn(self.L.T, M)))
 
-    @np.errstate(
-        over="ignore", invalid="ignore", divide="ignore"
-    )  # a step too long: its density is zero, its logarithm -inf
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a step too long: its density is zero
     def at(self, u: np.ndarray) -> Inner:
         """Value and derivatives at u (q, n)."""
-        c, q = self.counts, len(u)
-        b = self.L @ u
-        mu = np.exp(self.fixed + c.along(b))
-        packed = c.sums(mu * c.powers)
-        M = c.square(packed[1 + q :])
-        half, logdet = inverse_cholesky(self.curvature(M))
+        c, b = self.counts, self.L @ u
+        eta = self.fixed + c.along(b)
+        mu = c.family.mean(eta)
         # The residuals first, then their sums: as a difference of sums the score would lose the digits of large counts.
-        return Inner(u, b, mu, c.sums((c.y - mu) * c.Z), M, half, logdet, self.joint(u, b, mu, packed[0]))
-
-    def joint(self, u: np.ndarray, b: np.ndarray, mu: np.ndarray, total: np.ndarray) -> np.ndarray:
-        """Log-densities (n,) as :class:`Inner` has them, at means mu (N,) with sums (n,)."""
-        c = self.counts
-        if c.large:
-            gap = self.fixed + c.along(b) - c.log_y
-            of_counts = c.sums(np.where(c.y > 0, c.y * (gap - np.expm1(gap)), -mu))
-        else:
-            of_counts = self.base + (b * c.Zty).sum(axis=0) - total
-        return of_counts - (u * u).sum(axis=0) / 2
+        score = c.sums((c.family.y - mu) * c.Z)
+        M = c.crossed(c.family.cumulants(mu)[0])
+        half, logdet = inverse_cholesky(self.curvature(M))
+        joint = c.sums(c.family.log_density(eta, mu)) - (u * u).sum(axis=0) / 2
+        return Inner(self, u, b, mu, score, self.L.T @ score - u, M, half, logdet, joint)
 
     def start(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least squares for the logarithms of the counts, near the modes (q, n); and their inverse Cholesky factors."""
+        """Least squares for what is best for each row alone, near the modes (q, n); with its ``half``."""
         c = self.counts
-        weight = c.y + 0.5
-        half = inverse_cholesky(self.curvature(c.square(c.sums(weight * c.ZZ))))[0]
-        return solve(half, self.L.T @ c.sums(weight * (np.log(weight) - self.fixed) * c.Z)), half
+        best, weight = c.family.near()
+        half = inverse_cholesky(self.curvature(c.crossed(weight)))[0]
+        return solve(half, self.L.T @ c.sums(weight * (best - self.fixed) * c.Z)), half
 
 
 def solve(half: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """S^-1 v from inverse Cholesky factors of S (q, q, n), for v (q, n) or (q, columns, n)."""
     if vectors.ndim == 2:
         return solve(half, vectors[:, None])[:, 0]
-    return product(half.swapaxes(0, 1), product(half, vectors))
+    return product(transposed(half), product(half, vectors))
 
 
 def modes(counts: Counts, beta: np.ndarray, L: np.ndarray, u: np.ndarray | None = None) -> Inner:
-    r"""Modes of the random effects given the counts, by Newton's method for all groups at once.
+    r"""Modes of the random effects given the responses, by Newton's method for all groups at once.
 
-    .. math:: u \leftarrow u + S_i^{-1}\{\Lambda'Z_i'(y_i - \mu_i) - u\}, \qquad
-        S_i = I + \Lambda'Z_i'\operatorname{diag}(\mu_i)Z_i\Lambda
+    .. math:: u \leftarrow u + S_i^{-1}\{\Lambda'Z_i'(y_i - \mu_i) - u\}, \qquad S_i = I + \Lambda'Z_i'W_iZ_i\Lambda
 
-    Equation :eq:`inner-newton` of the book. The joint log-density is strictly concave in u, so there is one mode; a
-    step is halved for those groups in which the density would fall.
+    Equation :eq:`inner-newton` of the book, where :math:`W_i = \operatorname{diag}(\mu_i)`. The joint log-density is
+    strictly concave in u, so there is one mode; a step is halved for those groups in which the density would fall.
 
     Parameters
     ----------
     counts : Counts
     beta : (p,) array
-        In the working basis, as L (q, q).
+        In the working basis, as the factor L of D (q, q).
     L : (q, q) array
     u : as that of Inner, optional
-        Start; by default from the logarithms of the counts.
+        Start; by default from what is best for each row alone.
 
     Returns
     -------
     Inner
         At the modes.
     """
-    density = Conditional.of(counts, beta, L)
-    now = _begin(density, u)
+    now = _begin(Conditional.of(counts, beta, L), u)
     last = False
-    close = CLOSE + 1e-27 * float(counts.y.sum())  # with large counts rounding keeps the decrement from falling further
+    close = CLOSE + 1e-27 * float(counts.family.y.sum())  # with large counts rounding keeps it from falling further
     for _ in range(MAX_STEPS):
-        slope = L.T @ now.score - now.u
-        white = product(now.half, slope[:, None])
-        decrement = (white**2).sum(axis=(0, 1))
+        decrement = now.decrement()
         largest = decrement.max(initial=0.0)
         if last or largest == 0:
             break
         last = largest < close
-        now = _uphill(density, now, product(now.half.swapaxes(0, 1), white)[:, 0], decrement)
+        now = _uphill(now, decrement)
     return now
 
 
 def _begin(density: Conditional, u: np.ndarray | None) -> Inner:
     """At u, or at the start by least squares for the groups for which that is better."""
-    if u is not None:
-        now = density.at(u)
-        with np.errstate(invalid="ignore"):
-            slope = density.L.T @ now.score - now.u
-            decrement = (product(now.half, slope[:, None]) ** 2).sum(axis=(0, 1)).max(initial=0.0)
-        if decrement < NEAR:
+    if u is None:
+        return density.at(density.start()[0])
+    now = density.at(u)
+    with np.errstate(invalid="ignore"):
+        if now.decrement().max(initial=0.0) < NEAR:
             return now
     other = density.at(density.start()[0])
-    if u is None:
-        return other
     return density.at(np.where(now.joint >= other.joint, now.u, other.u))
 
 
-def _uphill(density: Conditional, now: Inner, step: np.ndarray, decrement: np.ndarray) -> Inner:
+def _uphill(now: Inner, decrement: np.ndarray) -> Inner:
     """A Newton step, halved where the joint density does not rise as it should; a tiny one is taken as it is."""
-    new = density.at(now.u + step)
-    if decrement.max() < 1e-6:
-        return new
-    length = np.ones(len(decrement))
+    step, length = now.solve(now.slope), np.ones(len(decrement))
+    new = now.density.at(now.u + step)
     for _ in range(60):
-        fails = (decrement > 1e-6) & ~(new.joint >= now.joint + 1e-4 * length * decrement)
+        fails = (decrement > UNSEEN) & ~(new.joint >= now.joint + 1e-4 * length * decrement)
         if not fails.any():
             break
         length[fails] /= 2
-        new = density.at(now.u + length * step)
+        new = now.density.at(now.u + length * step)
     return new

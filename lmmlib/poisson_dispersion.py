@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm
 
-from lmmlib.entries import product
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.parameters import checked_count
-from lmmlib.poisson import solve, turn
 from lmmlib.poisson_estimate import refit, simulate
 from lmmlib.poisson_fitted import FittedGlmm
+from lmmlib.poisson_laplace import of_joint, over_groups
 from lmmlib.rounding import fixed
 from lmmlib.rounding import p as p_value
 
@@ -52,15 +51,11 @@ def effective_parameters(fit: FittedGlmm) -> float:
     -------
     float
     """
-    c, inner, N = fit.counts, fit.inner, fit.slopes.N
-    (q, n), p = inner.u.shape, len(c.X)
-    NL = turn(fit.L.T, N)
-    back = solve(inner.half, NL)
-    Schur = (inner.mu * c.X) @ c.X.T - np.einsum("apn,arn->pr", NL, back)
-    inverse = product(inner.half.swapaxes(0, 1), inner.half)
-    lost = np.einsum("aan->", inverse)
+    (q, n), p = fit.inner.u.shape, len(fit.beta)
+    lost = np.einsum("aan->", fit.inner.inverse)
     if p:
-        lost += np.einsum("apn,arn,rp->", back, back, np.linalg.inv(Schur), optimize=True)
+        back = over_groups(fit.slopes.du, fit.slopes.du)
+        lost -= np.trace(np.linalg.solve(of_joint(fit.inner, fit.slopes)[:p, :p], back[:p, :p]))
     return float(p + n * q - lost)
 
 
@@ -109,10 +104,11 @@ def overdispersion(fit: FittedGlmm, size: int | None = None, rng: np.random.Gene
 
 
 def _pearson(fit: FittedGlmm) -> Dispersion:
-    mu = fit.inner.mu
-    pearson = float(((fit.counts.y - mu) ** 2 / mu).sum())
+    family, mu = fit.counts.family, fit.inner.mu
+    variance, _, fourth = family.cumulants(mu)
+    pearson = float(((family.y - mu) ** 2 / variance).sum())
     df = fit.n_obs - effective_parameters(fit)
     if df <= 0:
         return Dispersion(pearson, df, float("nan"), float("nan"), float("nan"))
-    z = float((pearson - df) / np.sqrt((2 + 1 / mu).mean() * df))
+    z = float((pearson - df) / np.sqrt((2 + fourth / variance**2).mean() * df))
     return Dispersion(pearson, df, pearson / df, z, float(norm.sf(z)))

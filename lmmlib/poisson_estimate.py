@@ -7,12 +7,10 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve_triangular
 
 from lmmlib.aghq import NODES, rule
 from lmmlib.batch import ZERO
 from lmmlib.design import Design
-from lmmlib.deviance import theta_coordinates
 from lmmlib.entries import semidefinite_cholesky
 from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.laplace_curvature import FLAT, ROUGH, covariance
@@ -65,11 +63,10 @@ def estimate(design: Design, method: str = "laplace", n_quadrature: int | None =
 
 def _result(design: Design, counts: Counts, method: str, nodes: int, peak: Peak, offset) -> FittedGlmm:
     """From the working basis to the columns of the formula."""
-    x, z, p = list(design.x_names), list(design.z_names), len(design.x_names)
-    Rx, Rz = counts.basis.Rx, counts.basis.Rz
-    L = np.tensordot(peak.psi[p:], theta_coordinates(counts), 1)
+    x, z, p, basis = list(design.x_names), list(design.z_names), len(design.x_names), counts.basis
+    beta, L = counts.split(peak.psi)
     U, s, _ = np.linalg.svd(L)
-    half = np.linalg.solve(Rz, U * np.where(s > ZERO, s, 0.0))
+    half = basis.L_back(U * np.where(s > ZERO, s, 0.0))
     with np.errstate(over="ignore", invalid="ignore"):
         D = half @ half.T * (np.eye(len(z)) if design.diagonal else 1.0)
     if not np.isfinite(D).all():
@@ -80,15 +77,14 @@ def _result(design: Design, counts: Counts, method: str, nodes: int, peak: Peak,
     cov = (
         np.full((len(peak.psi),) * 2, np.nan)
         if not peak.converged
-        else covariance(peak.hessian, p, ROUGH if method == "aghq" and not counts.large else FLAT)
+        else covariance(peak.hessian, p, ROUGH if method == "aghq" and not counts.family.large else FLAT)
     )
-    back = solve_triangular(Rx, np.eye(p)) if p else Rx
     return FittedGlmm(
         formula=design.formula,
         method=method,
         n_quadrature=nodes,
-        beta=pd.Series(back @ peak.psi[:p], x),
-        cov_beta=pd.DataFrame(back @ cov[:p, :p] @ back.T, x, x),
+        beta=pd.Series(basis.beta_back(beta), x),
+        cov_beta=pd.DataFrame(basis.cov_beta_back(cov[:p, :p]), x, x),
         D=pd.DataFrame(D, z, z),
         theta=factor.T[upper],
         loglik=peak.loglik,
@@ -112,9 +108,8 @@ def simulate(fit: FittedGlmm, rng: np.random.Generator, size: int | None = None)
     checked_rng(rng)
     c, many = fit.counts, 1 if size is None else checked_count("size", size)
     b = np.tensordot(fit.L, rng.standard_normal((len(c.Z), many, c.n_groups)), 1)
-    mean = np.exp(c.offset + fit.psi[: len(fit.beta)] @ c.X + np.einsum("qN,qmN->mN", c.Z, c.spread(b)))
-    y = np.empty((fit.n_obs, many))
-    y[c.order] = rng.poisson(mean).T
+    mu = c.family.mean(fit.inner.density.fixed + c.along(b))
+    y = c.in_data_order(c.family.simulate(rng, mu).astype(float)).T
     return y[:, 0] if size is None else y
 
 

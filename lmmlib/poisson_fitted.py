@@ -8,13 +8,11 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from lmmlib import poisson_laplace
 from lmmlib.design import Design
-from lmmlib.deviance import theta_coordinates
 from lmmlib.optimise import Step
 from lmmlib.parameters import standard_deviations
 from lmmlib.poisson import Counts, Inner, modes
-from lmmlib.poisson_laplace import Slopes
+from lmmlib.poisson_laplace import Slopes, slopes
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,29 +92,22 @@ class FittedGlmm:
     @property
     def offsets(self) -> np.ndarray:
         """The offset of each row, (n_obs,), in the order of the data; zeros if there is none."""
-        values = np.empty(self.n_obs)
-        values[self.counts.order] = self.counts.offset
-        return values
+        return self.counts.in_data_order(self.counts.offset)
 
-    @cached_property
-    def B(self) -> np.ndarray:
-        """Coordinates of the factor of D in the working basis, (k, q, q)."""
-        return theta_coordinates(self.counts)
-
-    @cached_property
+    @property
     def L(self) -> np.ndarray:
         """The factor of D in the working basis, (q, q)."""
-        return np.tensordot(self.psi[len(self.beta) :], self.B, 1)
+        return self.inner.density.L
 
     @cached_property
     def inner(self) -> Inner:
         """The groups at the modes of their random effects, in the working basis."""
-        return modes(self.counts, self.psi[: len(self.beta)], self.L)
+        return modes(self.counts, *self.counts.split(self.psi))
 
     @cached_property
     def slopes(self) -> Slopes:
         """How the modes depend on the parameters, in the working basis."""
-        return poisson_laplace.slopes(self.counts, self.L, self.B, self.inner)
+        return slopes(self.inner)
 
     @property
     def dropped(self) -> tuple[str, ...]:

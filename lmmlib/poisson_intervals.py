@@ -89,13 +89,11 @@ def cov_parameters(fit: FittedGlmm) -> pd.DataFrame:
     """
     names, p, q = _names(fit), len(fit.beta), len(fit.D)
     G = np.zeros((len(names), len(fit.psi)))
-    G[:p, :p] = np.linalg.inv(fit.counts.basis.Rx) if p else 0.0
+    G[:p, :p] = fit.counts.basis.x_back
     if q and fit.is_singular:
         G[p:] = np.nan
     elif q:
-        Rz = fit.counts.basis.Rz
-        dD = np.linalg.solve(Rz, fit.B @ fit.L.T)
-        dD = np.linalg.solve(Rz, np.swapaxes(dD, 1, 2))
+        dD = fit.counts.basis.D_back(fit.counts.coordinates @ fit.L.T)
         dD = dD + np.swapaxes(dD, 1, 2)
         D = fit.D.to_numpy()
         sd, r = np.sqrt(np.diag(D)), correlation(D)

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.special import xlogy
 from scipy.stats import norm
 
-from lmmlib.basis import divide
 from lmmlib.errors import DataError
 from lmmlib.parameters import checked_choice, checked_level
 from lmmlib.poisson_checks import checked_offset, offset_of
 from lmmlib.poisson_fitted import FittedGlmm
-from lmmlib.poisson_modes import Errors
 from lmmlib.predict import new_rows
 
 LEVELS = ("conditional", "typical", "population")
@@ -39,14 +36,18 @@ def fitted(fit: FittedGlmm, level: str = "conditional") -> np.ndarray:
     (n_obs,) array
     """
     checked_choice("level", level, LEVELS)
-    c, mean = fit.counts, np.empty(fit.n_obs)
-    link = c.offset + fit.psi[: len(c.X)] @ c.X
+    return fit.counts.in_data_order(_means(fit, level))
+
+
+def _means(fit: FittedGlmm, level: str) -> np.ndarray:
+    """Fitted means in the order of the working rows."""
+    c = fit.counts
     if level == "conditional":
-        link = link + c.along(fit.inner.b)
-    elif level == "population":
-        link = link + ((fit.L.T @ c.Z) ** 2).sum(axis=0) / 2
-    mean[c.order] = np.exp(link)
-    return mean
+        return fit.inner.mu
+    link = fit.inner.density.fixed
+    if level == "population":
+        link = c.family.population(link, ((fit.L.T @ c.Z) ** 2).sum(axis=0))[0]
+    return c.family.mean(link)
 
 
 def residuals(fit: FittedGlmm, level: str = "conditional", kind: str = "pearson") -> np.ndarray:
@@ -66,12 +67,14 @@ def residuals(fit: FittedGlmm, level: str = "conditional", kind: str = "pearson"
     (n_obs,) array
     """
     checked_choice("kind", kind, KINDS)
-    y, mu = fit.design.y, fitted(fit, level)
-    if kind == "response":
-        return y - mu
+    checked_choice("level", level, LEVELS)
+    family, mu = fit.counts.family, _means(fit, level)
+    left = family.y - mu
     if kind == "pearson":
-        return (y - mu) / np.sqrt(mu)
-    return np.sign(y - mu) * np.sqrt(2 * np.maximum(xlogy(y, y / mu) - (y - mu), 0))
+        left = left / np.sqrt(family.cumulants(mu)[0])
+    elif kind == "deviance":
+        left = np.sign(left) * np.sqrt(family.deviance(mu))
+    return fit.counts.in_data_order(left)
 
 
 def predict(
@@ -129,7 +132,8 @@ def predict(
     conditional = level == "conditional"
     kind = "conditional" if conditional else "population"
     rows = new_rows(fit, newdata, kind, new_groups)
-    X, Z = divide(rows.X, fit.counts.basis.Rx), divide(rows.Z, fit.counts.basis.Rz)
+    basis, B = fit.counts.basis, fit.counts.coordinates
+    X, Z = basis.x_work(rows.X), basis.z_work(rows.Z)
     known = rows.group >= 0
     own = np.where(known & conditional, rows.group, 0)
     link = _new_offset(fit, newdata, offset) + X @ fit.psi[: X.shape[1]]
@@ -137,14 +141,13 @@ def predict(
     slope[:, : X.shape[1]] = X
     variance = np.zeros(len(X))
     if conditional:
-        e = Errors.of(fit)
         link = link + np.where(known, np.einsum("rq,qr->r", Z, fit.inner.b[:, own]), 0.0)
-        slope += np.where(known[:, None], np.einsum("rq,qpr->rp", Z, e.db[:, :, own]), 0.0)
-        within = np.einsum("ra,abr,rb->r", Z, e.known[:, :, own], Z)
+        slope += np.where(known[:, None], np.einsum("rq,qpr->rp", Z, fit.slopes.db[:, :, own]), 0.0)
+        within = np.einsum("ra,abr,rb->r", Z, fit.inner.covariance[:, :, own], Z)
         variance = np.where(known, within, ((Z @ fit.L) ** 2).sum(axis=1))
     elif level == "population":
         link = link + ((Z @ fit.L) ** 2).sum(axis=1) / 2
-        slope[:, X.shape[1] :] = np.einsum("ra,kab,rb->rk", Z, fit.B, Z @ fit.L)
+        slope[:, X.shape[1] :] = np.einsum("ra,kab,rb->rk", Z, B, Z @ fit.L)
     se = np.sqrt(variance + np.einsum("rp,ps,rs->r", slope, fit.cov_psi, slope))
     reach = norm.ppf((1 + coverage) / 2) * se
     values = {"estimate": link, "se": se, "lower": link - reach, "upper": link + reach}

@@ -12,12 +12,12 @@ import numpy as np
 
 from lmmlib import aghq, poisson_laplace
 from lmmlib.batch import SINGULAR
-from lmmlib.deviance import theta_coordinates
-from lmmlib.entries import product
+from lmmlib.entries import product, transposed
 from lmmlib.laplace_curvature import whitening
 from lmmlib.laplace_point import Point
 from lmmlib.optimise import LEAST_START, Optimum, Step, newton
 from lmmlib.poisson import Conditional, Counts, Inner, modes
+from lmmlib.poisson_checks import LARGEST_LOGARITHM
 from lmmlib.poisson_laplace import Slopes
 
 # Step of the central differences of the gradient, in the working basis where parameters are of order one: the errors by
@@ -43,7 +43,7 @@ class Objective:
     """Minus twice the log-likelihood, for the optimiser; each evaluation starts from the modes of the one before."""
 
     def __init__(self, counts: Counts, method: str, n_quadrature: int):
-        self.counts, self.B, self.p = counts, theta_coordinates(counts), len(counts.X)
+        self.counts = counts
         self.rule = aghq.rule(n_quadrature, len(counts.Z)) if method == "aghq" else None
         self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self.A: np.ndarray | None = None
@@ -53,7 +53,7 @@ class Objective:
 
         The steps of the optimum are those of psi, its best point with their derivatives.
         """
-        hessian = self.derivatives(psi)[2] if self.counts.large and psi.size else np.full(1, np.nan)
+        hessian = self.derivatives(psi)[2] if self.counts.family.large and psi.size else np.full(1, np.nan)
         if not np.isfinite(hessian).all():
             return newton(self, psi[None])
         A = self.A = whitening(hessian, self.counts.n_groups)
@@ -64,15 +64,10 @@ class Objective:
         best = Point(best.theta @ A.T, best.value, best.gradient @ back, back.T @ best.hessian @ back)
         return replace(found, best=best, log=log)
 
-    def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """beta (p,) and L (q, q)."""
-        return psi[: self.p], np.tensordot(psi[self.p :], self.B, 1)
-
     def inner(self, psi: np.ndarray) -> tuple[Inner, Slopes]:
         """The groups at their modes, found from the last ones and their slopes."""
-        beta, L = self.split(psi)
-        found = modes(self.counts, beta, L, self._guess(psi))
-        s = poisson_laplace.slopes(self.counts, L, self.B, found)
+        found = modes(self.counts, *self.counts.split(psi), self._guess(psi))
+        s = poisson_laplace.slopes(found)
         if np.isfinite(found.joint).all():
             self.last = psi.copy(), found.u, s.du
         return found, s
@@ -86,18 +81,14 @@ class Objective:
 
     def slope(self, psi: np.ndarray) -> tuple[float, np.ndarray]:
         """The log-likelihood by quadrature and its gradient."""
-        L = self.split(psi)[1]
-        inner, s = self.inner(psi)
-        return aghq.loglik(self.counts, psi[: self.p], L, self.B, inner, s, self.rule)
+        return aghq.loglik(*self.inner(psi), self.rule)
 
     def derivatives(self, psi: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """The log-likelihood, its gradient, and its Hessian."""
         if self.rule is not None:
             return *self.slope(psi), self._differences(psi)
-        L = self.split(psi)[1]
         inner, s = self.inner(psi)
-        value, gradient = poisson_laplace.loglik(self.counts, inner), poisson_laplace.gradient(inner, s)
-        return value, gradient, poisson_laplace.hessian(self.counts, L, self.B, inner, s)
+        return poisson_laplace.loglik(inner), poisson_laplace.gradient(inner, s), poisson_laplace.hessian(inner, s)
 
     def _differences(self, psi: np.ndarray) -> np.ndarray:
         """Central differences of the exact gradient, along the parameters of the search."""
@@ -124,15 +115,16 @@ class Objective:
 
 
 def glm(counts: Counts) -> np.ndarray:
-    """Poisson regression without random effects, (p,): Newton's method from the logarithms of the counts."""
-    weight = counts.y + 0.5
-    beta = np.linalg.lstsq((counts.X * np.sqrt(weight)).T, np.sqrt(weight) * (np.log(weight) - counts.offset))[0]
+    """The model without random effects, (p,): Newton's method from what is best for each row alone."""
+    family, (best, weight) = counts.family, counts.family.near()
+    beta = np.linalg.lstsq((counts.X * np.sqrt(weight)).T, np.sqrt(weight) * (best - counts.offset))[0]
     value = -np.inf
     for _ in range(100):
-        mu = np.exp(np.minimum(beta @ counts.X + counts.offset, 700.0))
-        gradient, information = counts.X @ (counts.y - mu), (mu * counts.X) @ counts.X.T
+        eta = np.minimum(beta @ counts.X + counts.offset, LARGEST_LOGARITHM)
+        mu = family.mean(eta)
+        gradient, information = counts.X @ (family.y - mu), (family.cumulants(mu)[0] * counts.X) @ counts.X.T
         step = np.linalg.solve(information, gradient) if len(beta) else gradient
-        new = float((counts.y * (beta @ counts.X)).sum() - mu.sum())
+        new = float(family.log_density(eta, mu).sum())
         if not np.isfinite(step).all() or new < value:
             break
         beta, value = beta + np.clip(step, -5, 5), new
@@ -141,23 +133,21 @@ def glm(counts: Counts) -> np.ndarray:
     return beta
 
 
-def start(counts: Counts, B: np.ndarray) -> np.ndarray:
-    """Starting (beta, theta): Poisson regression, and D from how the groups vary about it on the logarithmic scale.
+def start(counts: Counts) -> np.ndarray:
+    """Starting (beta, theta): a fit without random effects, and D from how the groups vary about it.
 
-    The logarithm of y + 1/2 has variance 1/y roughly, so that least squares with a penalty of one give each group
-    predictions with E b b' = A D A' + A S^-1, where A = S^-1 W, S = I + W and W = Z'diag(y)Z; solved for D.
+    What is best for a row alone has a variance of one by its information, roughly, so that least squares with a penalty
+    of one give each group predictions with E b b' = A D A' + A S^-1, where A = S^-1 W, S = I + W and W is the weighted
+    Z'Z; solved for D.
     """
-    beta, q = glm(counts), len(counts.Z)
+    beta, B, q = glm(counts), counts.coordinates, len(counts.Z)
     if not q:
         return beta
-    density = Conditional.of(counts, beta, np.eye(q))
-    b, half = density.start()
-    inverse = product(half.swapaxes(0, 1), half)
-    A = -inverse
-    for a in range(q):
-        A[a, a] += 1
+    b, half = Conditional.of(counts, beta, np.eye(q)).start()
+    inverse = product(transposed(half), half)
+    A = np.eye(q)[:, :, None] - inverse
     excess = b[:, None] * b - product(A, inverse)
-    E = np.einsum("kab,kcb->kac", B, B) if counts.diagonal else np.maximum(B, B.swapaxes(1, 2))
+    E = B @ B.swapaxes(1, 2) if counts.diagonal else np.maximum(B, B.swapaxes(1, 2))
     AA = product(A, A)
     rows = AA.reshape(q * q, -1)
     fourth = (rows @ rows.T).reshape(q, q, q, q)  # A is symmetric: sum of (AA)_ab (AA)_cd
@@ -165,13 +155,13 @@ def start(counts: Counts, B: np.ndarray) -> np.ndarray:
     alpha = np.linalg.lstsq(expected, np.einsum("rab,ab->r", E, product(product(A, excess), A).sum(axis=-1)))[0]
     if counts.diagonal:
         theta = np.sqrt(np.maximum(alpha, LEAST_START))
-        L = np.tensordot(theta, B, 1)
     else:
         values, vectors = np.linalg.eigh(np.tensordot(alpha, E, 1))
-        L = np.linalg.cholesky((vectors * np.maximum(values, LEAST_START)) @ vectors.T)
-        theta = np.array([L[a, b] for b in range(q) for a in range(b, q)])
-    # The mean over groups is exp(x'beta + z'Dz / 2); the columns of X are orthogonal with mean square one.
-    return np.concatenate([beta - counts.X @ ((L.T @ counts.Z) ** 2).sum(axis=0) / (2 * len(counts.y)), theta])
+        theta = np.linalg.cholesky((vectors * np.maximum(values, LEAST_START)) @ vectors.T).T[np.triu_indices(q)]
+    # The mean over groups is that of a larger linear predictor; the columns of X are orthogonal with mean square one.
+    L = np.tensordot(theta, B, 1)
+    shift = counts.family.population(np.zeros(len(counts.group)), ((L.T @ counts.Z) ** 2).sum(axis=0))[0]
+    return np.concatenate([beta - counts.X @ shift / len(shift), theta])
 
 
 def is_singular(L: np.ndarray) -> bool:
@@ -182,7 +172,8 @@ def is_singular(L: np.ndarray) -> bool:
 def _second(objective: Objective, first: Optimum) -> Optimum:
     """A singular optimum may have a higher one beside it: the search again from variances of one half."""
     psi = first.best.theta[0].copy()
-    psi[objective.p :] = np.sqrt(0.5) * np.einsum("kaa->k", objective.B)
+    B = objective.counts.coordinates
+    psi[len(psi) - len(B) :] = np.sqrt(0.5) * np.einsum("kaa->k", B)
     objective.last = None
     other = objective.newton(psi)
     return other if other.converged[0] and other.best.value[0] < first.best.value[0] - 1e-8 else first
@@ -203,9 +194,8 @@ def maximise(counts: Counts, method: str = "laplace", n_quadrature: int = 1) -> 
     Peak
     """
     objective = Objective(counts, "laplace", 1)
-    begin = start(counts, objective.B)
-    optimum = objective.newton(begin)
-    if len(counts.Z) > 1 and is_singular(objective.split(optimum.best.theta[0])[1]):
+    optimum = objective.newton(start(counts))
+    if len(counts.Z) > 1 and is_singular(counts.split(optimum.best.theta[0])[1]):
         optimum = _second(objective, optimum)
     if method == "aghq":
         by_laplace, objective = objective, Objective(counts, method, n_quadrature)

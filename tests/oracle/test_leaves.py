@@ -525,7 +525,7 @@ def test_exact_fits_of_counts(name, method):
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts_in_other_programs(name):
     laplace, aghq = poisson_fit(name, "laplace"), poisson_fit(name, "aghq")
-    y = laplace.counts.y
+    y = laplace.counts.family.y
     stored, saturated = read("poisson/poisson_fits.json")[name], poisson.logpmf(y, y).sum()
     page = (REFERENCE.parents[1] / "benchmarks/README.md").read_text()
     for program in ("glmer_nAGQ1", "glmer_nAGQ25"):

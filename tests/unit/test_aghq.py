@@ -35,7 +35,7 @@ def test_one_node_is_laplace(q, diagonal):
     d = design(q=q, diagonal=diagonal)
     c = Counts.of(d, offsets(d))
     one, laplace = Objective(c, "aghq", 1), Objective(c, "laplace", 1)
-    psi = 0.5 * np.random.default_rng(1).normal(size=2 + len(one.B))
+    psi = 0.5 * np.random.default_rng(1).normal(size=2 + len(one.counts.coordinates))
     value, gradient = one.slope(psi)
     assert_allclose(value, laplace.derivatives(psi)[0], rtol=1e-13)
     assert_allclose(gradient, laplace.derivatives(psi)[1], rtol=1e-10, atol=1e-10)
@@ -45,7 +45,7 @@ def test_one_node_is_laplace(q, diagonal):
 def test_gradient(q, diagonal, nodes):
     d = design(q=q, diagonal=diagonal)
     o = Objective(Counts.of(d, offsets(d)), "aghq", nodes)
-    psi = 0.5 * np.random.default_rng(4).normal(size=2 + len(o.B))
+    psi = 0.5 * np.random.default_rng(4).normal(size=2 + len(o.counts.coordinates))
     # As for Laplace.
     assert_allclose(o.slope(psi)[1], differences(lambda at: o.slope(at)[0], psi), rtol=1e-6, atol=1e-6)
 

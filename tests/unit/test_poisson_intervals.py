@@ -5,7 +5,6 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 
-from lmmlib.deviance import theta_coordinates
 from lmmlib.laplace_curvature import covariance, whitening, without_curvature
 from lmmlib.poisson_fit import fit_poisson_design
 from tests.unit.counts import design, differences
@@ -14,7 +13,7 @@ from tests.unit.counts import design, differences
 @pytest.mark.parametrize("diagonal", [False, True])
 def test_the_delta_method_is_that_of_differences(diagonal):
     fit = fit_poisson_design(design(q=2, n=40, diagonal=diagonal))
-    Rx, Rz, B = fit.counts.basis.Rx, fit.counts.basis.Rz, theta_coordinates(fit.counts)
+    Rx, Rz, B = fit.counts.basis.Rx, fit.counts.basis.Rz, fit.counts.coordinates
 
     def values(psi):
         half = np.linalg.solve(Rz, np.tensordot(psi[2:], B, 1))

@@ -17,7 +17,7 @@ CASES = [(1, 2, False), (1, 0, False), (2, 2, False), (2, 1, True), (2, 3, False
 def objective(q, p, diagonal, seed=1):
     d = design(seed, q, p, diagonal)
     o = Objective(Counts.of(d, offsets(d)), "laplace", 1)
-    return o, 0.5 * np.random.default_rng(seed).normal(size=p + len(o.B))
+    return o, 0.5 * np.random.default_rng(seed).normal(size=p + len(o.counts.coordinates))
 
 
 @pytest.mark.parametrize(("q", "p", "diagonal"), CASES)
@@ -36,7 +36,7 @@ def test_slopes_of_the_modes(q, p, diagonal):
     inner, s = o.inner(psi)
 
     def at(psi, name):
-        return getattr(modes(o.counts, *o.split(psi)), name)
+        return getattr(modes(o.counts, *o.counts.split(psi)), name)
 
     assert_allclose(np.moveaxis(s.du, 1, 0), differences(lambda x: at(x, "u"), psi), rtol=1e-6, atol=1e-7)
     assert_allclose(np.moveaxis(s.db, 1, 0), differences(lambda x: at(x, "b"), psi), rtol=1e-6, atol=1e-7)
@@ -48,11 +48,11 @@ def test_without_the_moving_mode_the_gradient_is_wrong():
     """Negative control: the implicit part matters."""
     o, psi = objective(2, 2, False)
     inner, s = o.inner(psi)
-    L = o.split(psi)[1]
+    L = o.counts.split(psi)[1]
     right = differences(lambda at: o.derivatives(at)[0], psi)
     still = np.zeros_like(s.dS)
     LtM = np.einsum("ba,bcn->acn", L, inner.M)
-    for k, B in enumerate(o.B):
+    for k, B in enumerate(o.counts.coordinates):
         side = np.einsum("acn,cd->adn", LtM, B)
         still[:, :, 2 + k] = side + side.swapaxes(0, 1)
     partial = poisson_laplace.gradient(inner, replace(s, dS=still))

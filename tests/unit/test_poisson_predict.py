@@ -63,8 +63,7 @@ def test_the_error_in_the_parameters_is_that_of_moving_them(fit, frame):
     from lmmlib.poisson import modes
 
     def link(psi):
-        L = np.tensordot(psi[2:], fit.B, 1)
-        inner = modes(fit.counts, psi[:2], L)
+        inner = modes(fit.counts, *fit.counts.split(psi))
         out = np.empty(150)
         out[fit.counts.order] = fit.counts.offset + psi[:2] @ fit.counts.X + fit.counts.along(inner.b)
         return out
