@@ -89,10 +89,10 @@ def sweep_seconds(n_groups: int, n_i: int, sweeps: int = 30, repeats: int = 5) -
     cross = lmmlib.cross_products(lmmlib.build_design("y ~ x + (x | g)", slopes(n_groups, n_i)))
     model, rng = model_of(cross, Priors().resolved(cross)), np.random.default_rng(1)
     plan, seconds = Plan(centred=False, blocked=True), []
-    state, *_ = advance(rng, model, start(rng, cross, model, 4), plan, 5, keep=False)
+    state, *_ = advance(rng, model, start(rng, cross, model, 4), plan, 0, warmup=5)
     for _ in range(repeats):
         begin = time.perf_counter()
-        state, *_ = advance(rng, model, state, plan, sweeps, keep=False)
+        state, *_ = advance(rng, model, state, plan, 0, warmup=sweeps)
         seconds.append((time.perf_counter() - begin) / sweeps)
     return Times(tuple(seconds)).median
 

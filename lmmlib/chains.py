@@ -5,6 +5,7 @@ The blocks are :mod:`lmmlib.conditionals`; here is their order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,30 +116,43 @@ def start(rng, cross: CrossProducts, model: Model, chains: int) -> State:
     return replace(state, rates_sigma=model.sigma.draw_rates(rng, 1 / sigma2[None], 1), rates_D=rates_D)
 
 
-def advance(rng, model: Model, state: State, plan: Plan, sweeps: int, thin: int = 1, update=None, keep: bool = True):
-    """Run all chains and keep every ``thin``-th state.
+def advance(
+    rng,
+    model: Model,
+    state: State,
+    plan: Plan,
+    sweeps: int,
+    thin: int = 1,
+    warmup: int = 0,
+    update: Callable[[int], object] | None = None,
+    then: Callable[[State, int], State] | None = None,
+) -> tuple[State, np.ndarray, np.ndarray, np.ndarray]:
+    """Run all chains and keep every ``thin``-th state after the warmup.
+
+    ``then`` is what follows a sweep: from a state and the number of the sweep, 0 for the first after the warmup, to a
+    state. ``update`` is told how many sweeps are done since it was told last.
 
     Returns
     -------
     tuple
         The last state, and the kept beta (T, p, C), F (T, q, q, C) and sigma2 (T, C).
     """
-    kept = sweeps // thin if keep else 0
-    beta, F = np.empty((kept, *state.beta.shape)), np.empty((kept, *state.F.shape))
-    sigma2 = np.empty((kept, *state.sigma2.shape))
-    for k in range(sweeps):
+    kept = [np.empty((sweeps // thin, *M.shape)) for M in (state.beta, state.F, state.sigma2)]
+    for k in range(-warmup, sweeps):
         try:
             state = sweep(rng, model, state, plan)
+            state = then(state, k) if then else state
         except np.linalg.LinAlgError:
             raise ParameterError(LOST) from None
-        if keep and (k + 1) % thin == 0:
-            t = (k + 1) // thin - 1
-            beta[t], F[t], sigma2[t] = state.beta, state.F, state.sigma2
-        if update and ((k + 1) % STRIDE == 0 or k + 1 == sweeps):
-            update((k % STRIDE) + 1)
-    if not all(np.isfinite(M).all() for M in (state.beta, state.F, state.sigma2)):
+        if k >= 0 and (k + 1) % thin == 0:
+            for M, now in zip(kept, (state.beta, state.F, state.sigma2), strict=True):
+                M[k // thin] = now
+        done = k + warmup + 1
+        if update and (done % STRIDE == 0 or k + 1 == sweeps):
+            update((done - 1) % STRIDE + 1)
+    if not all(np.isfinite(M).all() for M in (*kept, state.beta, state.F, state.sigma2)):
         raise ParameterError(LOST)
-    return state, beta, F, sigma2
+    return state, *kept
 
 
 def model_of(cross: CrossProducts, priors: Priors, data: Responses | None = None, n_clones: int = 1) -> Model:

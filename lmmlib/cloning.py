@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lmmlib.chains import LOST, MAX_MEMORY, STRIDE, Plan, memory, model_of, require_memory, start, sweep
+from lmmlib.chains import MAX_MEMORY, Plan, advance, memory, model_of, require_memory, start
 from lmmlib.cloned import Cloned
 from lmmlib.conditionals import Model, State
 from lmmlib.design import Design, cross_products
@@ -157,27 +157,15 @@ def run(rng, model: Model, state: State, flat: list[Ridge], warmup: int, sweeps:
     A sweep is one of :func:`lmmlib.chains.sweep`; every other one is followed by a move of D to where it may be near
     zero, all of them by moves along the directions in which the likelihood is flat.
     """
-    kept = sweeps // thin
-    beta, F = np.empty((kept, *state.beta.shape)), np.empty((kept, *state.F.shape))
-    sigma2 = np.empty((kept, *state.sigma2.shape))
-    for k in range(-warmup, sweeps):
-        try:
-            state = sweep(rng, model, state, PLAN)
-            if len(state.F) and k % EVERY == 0:
-                state = redraw_D(rng, model, state)
-            for ridge in flat:
-                state = slide(rng, model, state, ridge)
-        except np.linalg.LinAlgError:
-            raise ParameterError(LOST) from None
-        if k >= 0 and (k + 1) % thin == 0:
-            t = (k + 1) // thin - 1
-            beta[t], F[t], sigma2[t] = state.beta, state.F, state.sigma2
-        done = k + warmup + 1
-        if update and (done % STRIDE == 0 or k + 1 == sweeps):
-            update((done - 1) % STRIDE + 1)
-    if not all(np.isfinite(M).all() for M in (beta, F, sigma2)):
-        raise ParameterError(LOST)
-    return beta, F, sigma2
+
+    def moves(state: State, k: int) -> State:
+        if len(state.F) and k % EVERY == 0:
+            state = redraw_D(rng, model, state)
+        for ridge in flat:
+            state = slide(rng, model, state, ridge)
+        return state
+
+    return advance(rng, model, state, PLAN, sweeps, thin, warmup, update, moves)[1:]
 
 
 def checked_clones(n_clones) -> tuple[int, ...]:

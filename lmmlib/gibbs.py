@@ -161,8 +161,7 @@ def sample_design(
     state = start(rng, cross, model, chains)
     label = f"sampling, {readable(memory(model, chains, draws))}"
     with progress_bar(warmup + draws * thin, label, progress) as update:
-        state, *_ = advance(rng, model, state, plan, warmup, update=update, keep=False)
-        state, *kept = advance(rng, model, state, plan, draws * thin, thin, update)
+        state, *kept = advance(rng, model, state, plan, draws * thin, thin, warmup, update)
     run = Run(plan, state, copy.deepcopy(rng), effects_seed)
     return Draws.of_work(design, cross, priors, parametrisation, warmup, thin, run, *kept)
 

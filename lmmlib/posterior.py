@@ -114,7 +114,7 @@ class Draws:
         model, rng = model_of(self.cross, self.priors), copy.deepcopy(run.rng)
         require_memory(model, self.chains, self.draws + draws, max_memory, "add fewer draws")
         with progress_bar(draws * self.thin, "sampling", progress) as update:
-            state, *kept = advance(rng, model, run.state, run.plan, draws * self.thin, self.thin, update)
+            state, *kept = advance(rng, model, run.state, run.plan, draws * self.thin, self.thin, update=update)
         run = replace(run, state=state, rng=rng)
         how = (self.priors, self.parametrisation, self.warmup, self.thin)
         return self.followed_by(Draws.of_work(self.design, self.cross, *how, run, *kept))

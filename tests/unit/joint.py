@@ -217,7 +217,7 @@ def calibration(one, plan, seed=2, chains=384, draws=31):
     truth = draw_priors(rng, one.priors, one.design, chains)
     run = Chains.of(one, draw_data(rng, one.design, *truth))
     state = start(rng, run.cross, run.model, chains)
-    state, *_ = advance(rng, run.model, state, plan, warmup, keep=False)
+    state, *_ = advance(rng, run.model, state, plan, 0, warmup=warmup)
     _, *kept = advance(rng, run.model, state, plan, draws * thin, thin)
     true = np.array(list(uniforms(one.priors, one.design, *truth).values()))
     ranks = 0

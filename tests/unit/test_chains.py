@@ -59,5 +59,5 @@ def test_every_so_many_th_state_is_kept(cross, model, thin):
 def test_progress_counts_every_sweep(cross, model):
     steps = []
     begin = start(np.random.default_rng(1), cross, model, 2)
-    advance(np.random.default_rng(2), model, begin, Plan.of("standard", None), 120, update=steps.append, keep=False)
+    advance(np.random.default_rng(2), model, begin, Plan.of("standard", None), 0, warmup=120, update=steps.append)
     assert sum(steps) == 120 and len(steps) == 3

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import cloning
+from lmmlib import chains
 from lmmlib.chains import model_of, start
 from lmmlib.cloning import clone, run
 from lmmlib.conditionals import State
@@ -85,7 +85,7 @@ def test_thinning_and_warmup_are_sweeps(frame, monkeypatch):
     cross = lmmlib.cross_products(lmmlib.build_design("lead ~ week + (0 | child)", frame))
     model, rng = model_of(cross, Priors().resolved(cross)), np.random.default_rng(1)
     first = start(rng, cross, model, 2)
-    monkeypatch.setattr(cloning, "sweep", lambda r, m, s, p: State(s.beta, s.F, s.sigma2 + 1, s.rates_sigma, s.rates_D))
+    monkeypatch.setattr(chains, "sweep", lambda r, m, s, p: State(s.beta, s.F, s.sigma2 + 1, s.rates_sigma, s.rates_D))
     beta, F, sigma2 = run(rng, model, first, [], 7, 12, 3)
     np.testing.assert_allclose(sigma2 - first.sigma2, np.array([10, 13, 16, 19])[:, None] + np.zeros(2))
     assert beta.shape == (4, 2, 2) and F.shape == (4, 0, 0, 2)

@@ -400,7 +400,7 @@ def test_clones_of_the_data_lead_to_maximum_likelihood():
     cross, K = lmmlib.cross_products(lmmlib.build_design("y ~ 1 + (1 | i)", frame)), 10**6
     model, rng = chains.model_of(cross, Priors().resolved(cross), n_clones=K), np.random.default_rng(1)
     plan = chains.Plan(centred=False, blocked=True)
-    state, *_ = chains.advance(rng, model, chains.start(rng, cross, model, 100), plan, 200, keep=False)
+    state, *_ = chains.advance(rng, model, chains.start(rng, cross, model, 100), plan, 0, warmup=200)
     _, beta, F, sigma2 = chains.advance(rng, model, state, plan, 500)
     mu = beta[:, 0] / cross.basis.Rx[0, 0] + cross.basis.beta0[0]
     tau2 = F[:, 0, 0] ** 2 / cross.basis.Rz[0, 0] ** 2
