@@ -24,17 +24,7 @@ from lmmlib.moments import icc
 from lmmlib.ols import ols, ols_covariance, sandwich
 from lmmlib.poisson_fit import PoissonFit, fit_poisson
 from lmmlib.posterior import Draws
-from lmmlib.priors import (
-    Flat,
-    HalfCauchy,
-    HuangWand,
-    InverseGamma,
-    InverseWishart,
-    Normal,
-    Priors,
-    Reciprocal,
-    Zellner,
-)
+from lmmlib.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Reciprocal, Zellner
 from lmmlib.unit_priors import unit_information
 
 __version__ = "0.1.0"

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
 from lmmlib import poisson_laplace
-from lmmlib.entries import product
+from lmmlib.common.arguments import shown
+from lmmlib.common.small import product
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import shown
 from lmmlib.poisson import Inner
 from lmmlib.poisson_fitted import FittedGlmm
 from lmmlib.poisson_laplace import Slopes, both_sides

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmmlib.common.arguments import checked_made
+from lmmlib.common.text import fixed
 from lmmlib.design import Design, cross_products
 from lmmlib.errors import DesignError
-from lmmlib.parameters import checked_made
-from lmmlib.rounding import fixed
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from lmmlib import contrasts
+from lmmlib.common.arguments import shown
 from lmmlib.design import CrossProducts, Design
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.expressions import unmask
 from lmmlib.fitted import Fitted
 from lmmlib.formula import lme4_names
-from lmmlib.parameters import shown
 
 TYPES = (1, 2, 3)
 

@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import solve_triangular
 
+from lmmlib.common.arguments import checked_made, checked_method, numbers, shown, standard_deviations
+from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.deviance import Deviance, theta_coordinates
-from lmmlib.entries import semidefinite_cholesky
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.frames import LARGEST
 from lmmlib.identify import require_identified
-from lmmlib.information import checked_method
 from lmmlib.optimise import Step, minimise
-from lmmlib.parameters import checked_made, numbers, shown, standard_deviations
 from lmmlib.responses import Responses
 from lmmlib.weighted import LIMIT
 

@@ -18,11 +18,11 @@ import pandas as pd
 from scipy.linalg import solve_triangular
 from scipy.stats import norm
 
+from lmmlib.common.arguments import checked_choice, checked_level, standard_deviations
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature
-from lmmlib.parameters import checked_choice, checked_level, standard_deviations
 from lmmlib.weighted import Weighted, weigh
 
 ERRORS = ("known", "pev", "corrected")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.batch import Fits, fit_many, join
+from lmmlib.common.arguments import checked_count
+from lmmlib.common.progress import progress_bar
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
-from lmmlib.parameters import checked_count
-from lmmlib.progress import progress_bar
 from lmmlib.simulate import lmm
 
 # Responses that are simulated together.

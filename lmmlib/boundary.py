@@ -7,12 +7,12 @@ from scipy.linalg import solve_triangular
 from scipy.stats import chi2
 
 from lmmlib.bootstrap import checked_rng
+from lmmlib.common.arguments import checked_count, checked_made, checked_method
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.identify import require_identified
-from lmmlib.information import checked_method, information_variance
+from lmmlib.information import information_variance
 from lmmlib.moments import correlation
-from lmmlib.parameters import checked_count, checked_made
 
 # Values of the variance ratio at which a maximum is looked for before it is refined.
 GRID = np.concatenate([[0.0], np.geomspace(1e-5, 1e5, 150)])

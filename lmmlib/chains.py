@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lmmlib.common.arguments import checked_choice, checked_limit
 from lmmlib.conditionals import (
     Effects,
     Model,
@@ -29,7 +30,6 @@ from lmmlib.design import CrossProducts
 from lmmlib.diagnostics import readable
 from lmmlib.errors import ParameterError
 from lmmlib.noncentred import redraw_D
-from lmmlib.parameters import checked_choice, checked_limit
 from lmmlib.priors import Priors
 from lmmlib.responses import Responses
 from lmmlib.rotation import rotate

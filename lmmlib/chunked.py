@@ -14,14 +14,13 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.basis import PER_GROUP, Basis, Sums, divide
+from lmmlib.common.arguments import checked_made, checked_method, shown
 from lmmlib.design import CrossProducts, Design
 from lmmlib.errors import DataError, DesignError, FormulaError, LmmError, NoRowsError, ParameterError
 from lmmlib.evaluation import matrix, names_in
 from lmmlib.fit import Fit, fit_cross
 from lmmlib.formula import build_design, fixed_matrix, random_matrix, read
 from lmmlib.frames import check_frame, checked_rows, group_codes, is_text
-from lmmlib.information import checked_method
-from lmmlib.parameters import checked_made, shown
 
 ROWS = frozenset({"y", "X", "Z", "group"})
 NUMBERS = frozenset({"integer", "floating", "mixed-integer-float", "boolean", "decimal"})

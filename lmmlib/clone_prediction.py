@@ -16,13 +16,13 @@ import pandas as pd
 from lmmlib.basis import chunks
 from lmmlib.bootstrap import CHUNK
 from lmmlib.clone_source import Gaussian
+from lmmlib.common.arguments import checked_count, checked_rng, standard_deviations
 from lmmlib.design import CrossProducts
 from lmmlib.eb import Posterior
 from lmmlib.errors import ParameterError
 from lmmlib.estimability import ESTIMABLE
 from lmmlib.likelihood import loglik
 from lmmlib.mixture import Mixture, total_moments
-from lmmlib.parameters import checked_count, checked_rng, standard_deviations
 from lmmlib.prediction_errors import batched_effects
 from lmmlib.responses import Responses
 

@@ -12,12 +12,12 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib import estimability
+from lmmlib.common.arguments import checked_count, checked_level, require_known
 from lmmlib.dependent import require_kept
 from lmmlib.design import Design
 from lmmlib.diagnostics import diagnostics
 from lmmlib.eb import Posterior
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_count, checked_level, require_known
 
 
 @dataclass(frozen=True, eq=False)

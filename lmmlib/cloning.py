@@ -18,6 +18,8 @@ import pandas as pd
 
 from lmmlib.chains import MAX_MEMORY, Plan, advance, memory, model_of, require_memory, start
 from lmmlib.cloned import Cloned
+from lmmlib.common.arguments import checked_count
+from lmmlib.common.progress import progress_bar
 from lmmlib.conditionals import Model, State
 from lmmlib.design import Design, cross_products
 from lmmlib.diagnostics import readable
@@ -27,10 +29,8 @@ from lmmlib.gaussian_clones import Gaussian, improper_clones, result
 from lmmlib.gibbs import generator
 from lmmlib.identify import require_allowed
 from lmmlib.noncentred import redraw_D
-from lmmlib.parameters import checked_count
 from lmmlib.posterior import Draws
 from lmmlib.priors import Priors
-from lmmlib.progress import progress_bar
 from lmmlib.ridge import Ridge, ridges, slide
 
 PLAN = Plan(centred=False, blocked=True)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lmmlib.cloned import Cloned
-from lmmlib.parameters import checked_choice, require_known
+from lmmlib.common.arguments import checked_choice, require_known
 from lmmlib.plots import COLOURS, MARKERS
 
 DIAGNOSTICS = {

@@ -14,9 +14,9 @@ import pandas as pd
 
 from lmmlib.cloned import Cloned
 from lmmlib.cloning import checked_clones, checked_run
+from lmmlib.common.arguments import checked_count, require_known
+from lmmlib.common.progress import progress_bar
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_count, require_known
-from lmmlib.progress import progress_bar
 
 
 def clone_pymc(

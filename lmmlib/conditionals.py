@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmmlib.design import CrossProducts
-from lmmlib.entries import (
+from lmmlib.common.small import (
     bartlett,
     cholesky,
     gram,
@@ -22,6 +21,7 @@ from lmmlib.entries import (
     square,
     transposed,
 )
+from lmmlib.design import CrossProducts
 from lmmlib.priors import Flat, HuangWand, Normal, Priors, Zellner
 from lmmlib.rotation import Rotated
 from lmmlib.scales import Scale

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import f as f_law
 
+from lmmlib.common.arguments import checked_limit
 from lmmlib.dependent import require_kept
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.gls import Estimate
 from lmmlib.inference import Curvature, Wald, checked_rows, curvature, wald
-from lmmlib.parameters import checked_limit
 
 
 def rows_of(fit: Fitted, L) -> np.ndarray:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from lmmlib.common.arguments import require_known
 from lmmlib.errors import DatasetError
-from lmmlib.parameters import require_known
 
 #: The SHA-256 checksum of each data file.
 _SHA256 = {

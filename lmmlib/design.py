@@ -15,10 +15,10 @@ from functools import cached_property
 import numpy as np
 
 from lmmlib.basis import Basis, Sums, dependence, dependent
+from lmmlib.common.arguments import checked_made, shown
 from lmmlib.errors import DataError, DesignError
 from lmmlib.frames import check_size, checked_known, group_codes
 from lmmlib.minque import Grams, symmetric_units, vech
-from lmmlib.parameters import checked_made, shown
 
 # Of a column of Z beside a diagonal D, whose directions are not scaled.
 LARGEST_Z = 1e70

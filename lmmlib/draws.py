@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lmmlib.entries import semidefinite_cholesky
-from lmmlib.parameters import checked_D, checked_finite, checked_rng, checked_sigma2
+from lmmlib.common.arguments import checked_D, checked_finite, checked_rng, checked_sigma2
+from lmmlib.common.small import semidefinite_cholesky
 
 
 def responses(rng, X, Z, group, n_groups, beta, D, sigma2, count, variances=None, offset=None):

@@ -16,12 +16,12 @@ from scipy.stats import norm
 from lmmlib.basis import chunks
 from lmmlib.blup import blups
 from lmmlib.bootstrap import CHUNK, parametric_bootstrap
+from lmmlib.common.arguments import checked_choice, checked_level, checked_made, shown, standard_deviations
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature
 from lmmlib.information import directions
 from lmmlib.mixture import Mixture, total_moments
-from lmmlib.parameters import checked_choice, checked_level, checked_made, shown, standard_deviations
 from lmmlib.prediction_errors import batched_effects
 from lmmlib.ratio import ratio_posterior
 from lmmlib.responses import Responses

@@ -12,8 +12,8 @@ import pandas as pd
 from scipy.linalg import eigh
 from scipy.stats import chi2
 
+from lmmlib.common.arguments import numbers
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import numbers
 
 # R-hat from which chains count as different, and the effective draws below which they say too little.
 CONVERGED, ENOUGH = 1.05, 100.0

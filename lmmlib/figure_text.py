@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.quiver import Quiver
 from matplotlib.ticker import FixedFormatter
 
-from lmmlib.rounding import fixed, significant
+from lmmlib.common.text import fixed, significant
 
 
 def describe(figure: Figure, names: dict[str, str] | None = None) -> str:

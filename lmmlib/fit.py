@@ -7,14 +7,13 @@ import pandas as pd
 
 from lmmlib import anova_table, blup, components, contrasts, intervals, predict, profile, residuals, simulate
 from lmmlib.blup import Blups
+from lmmlib.common.arguments import checked_made, checked_method, numbers
 from lmmlib.design import CrossProducts, Design, cross_products
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
 from lmmlib.formula import build_design
 from lmmlib.identify import require_identified
 from lmmlib.inference import Wald
-from lmmlib.information import checked_method
-from lmmlib.parameters import checked_made, numbers
 from lmmlib.summary import summary
 
 

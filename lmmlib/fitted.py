@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.batch import solve
+from lmmlib.common.arguments import standard_deviations
 from lmmlib.design import CrossProducts, Design
 from lmmlib.optimise import Step
-from lmmlib.parameters import standard_deviations
 from lmmlib.responses import Responses
 
 

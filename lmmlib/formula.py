@@ -17,6 +17,7 @@ from formulaic import Formula, ModelSpec
 from formulaic.errors import FormulaicError
 from formulaic.parser.algos.tokenize import tokenize
 
+from lmmlib.common.arguments import checked_choice, checked_made
 from lmmlib.dependent import without_dependent, without_dropped
 from lmmlib.design import Design, check_names
 from lmmlib.errors import DataError, FormulaError
@@ -24,7 +25,6 @@ from lmmlib.evaluation import matrix, names_in, plain
 from lmmlib.expressions import columns_of, mask, masked, single_column, unmask
 from lmmlib.frames import check_frame, check_size, checked_rows, group_codes, is_text
 from lmmlib.known import known_design
-from lmmlib.parameters import checked_choice, checked_made
 from lmmlib.syntax import Parts, parse
 
 # (a + b)^k has a number of terms that grows with the power of k.

@@ -8,8 +8,8 @@ from numbers import Number
 import numpy as np
 import pandas as pd
 
+from lmmlib.common.arguments import checked_choice
 from lmmlib.errors import DataError
-from lmmlib.parameters import checked_choice
 
 # Sums of products of larger values overflow.
 LARGEST = 1e150

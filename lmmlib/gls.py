@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, t
 
+from lmmlib.common.arguments import checked_df, checked_level, checked_made, numbers, shown, standard_deviations
+from lmmlib.common.text import fixed
 from lmmlib.design import CrossProducts
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_df, checked_level, checked_made, numbers, shown, standard_deviations
-from lmmlib.rounding import fixed
 from lmmlib.weighted import weigh
 
 

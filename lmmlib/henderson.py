@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lmmlib.common.arguments import checked_made, checked_sigma2
 from lmmlib.design import CrossProducts
-from lmmlib.parameters import checked_made, checked_sigma2
 from lmmlib.weighted import relative_factor
 
 

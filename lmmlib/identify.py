@@ -20,10 +20,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from lmmlib.common.arguments import checked_choice
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError
 from lmmlib.minque import Grams, coordinates, vech
-from lmmlib.parameters import checked_choice
 
 # An eigenvalue of the inner products, each direction scaled to length one before the fixed effects are taken out, that
 # is zero up to rounding: sums of squares keep 15 digits, patterns of groups 12. A direction that is left by this rule

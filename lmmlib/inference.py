@@ -10,15 +10,22 @@ from scipy.linalg import solve_triangular
 from scipy.stats import chi2, f, norm, t
 
 from lmmlib.basis import chunks
+from lmmlib.common.arguments import (
+    checked_choice,
+    checked_df,
+    checked_level,
+    checked_made,
+    numbers,
+    standard_deviations,
+)
+from lmmlib.common.text import fixed
+from lmmlib.common.text import p as p_value
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gls import Estimate
 from lmmlib.identify import require_identified
 from lmmlib.information import Directions, _information, directions
-from lmmlib.parameters import checked_choice, checked_df, checked_level, checked_made, numbers, standard_deviations
 from lmmlib.pieces import BLOCK
-from lmmlib.rounding import fixed
-from lmmlib.rounding import p as p_value
 from lmmlib.weighted import weigh
 
 # Rows of L whose span is narrower than this, in units of the fixed effects, are dependent.

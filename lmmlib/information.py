@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmmlib.common.arguments import checked_beta, checked_choice, checked_made, checked_method, checked_sigma2
 from lmmlib.design import CrossProducts
 from lmmlib.errors import DesignError
-from lmmlib.parameters import checked_beta, checked_choice, checked_made, checked_sigma2
 from lmmlib.pieces import along, pieces
 from lmmlib.responses import Responses
 from lmmlib.weighted import relative_factor, weigh
@@ -171,11 +171,6 @@ def information_variance(
     checked_method(method)
     checked_choice("kind", kind, ("expected", "observed"))
     return _information(directions(cross, D, sigma2), method, kind)
-
-
-def checked_method(method: str) -> None:
-    """Raise ParameterError unless the method is "REML" or "ML"."""
-    checked_choice("method", method, ("REML", "ML"))
 
 
 def _information(d: Directions, method: str, kind: str) -> np.ndarray:

@@ -11,11 +11,11 @@ from scipy.linalg import solve_triangular
 from scipy.stats import chi2, norm
 
 from lmmlib.bootstrap import parametric_bootstrap
+from lmmlib.common.arguments import checked_choice, checked_level
 from lmmlib.contrasts import coefficients
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.information import _information, directions
-from lmmlib.parameters import checked_choice, checked_level
 from lmmlib.profile import chosen, held, parameter_names, reach
 
 METHODS = ("profile", "wald", "bootstrap")

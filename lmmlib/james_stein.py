@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmmlib.common.arguments import checked_finite, checked_sigma2, numbers
+from lmmlib.common.text import fixed
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_finite, checked_sigma2, numbers
-from lmmlib.rounding import fixed
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from lmmlib.parameters import checked_choice, checked_level, standard_deviations
+from lmmlib.common.arguments import checked_choice, checked_level, standard_deviations
 
 ERRORS = ("known", "estimated")
 

@@ -11,8 +11,8 @@ from decimal import Decimal
 from functools import cache
 
 from lmmlib import datasets
+from lmmlib.common.text import rounded, significant
 from lmmlib.errors import ParameterError
-from lmmlib.rounding import rounded, significant
 
 #: What a value must satisfy, by the kind of the printed number, and the verdict when it does.
 KINDS = {

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln, ndtr, ndtri, stdtr, stdtrit
 
+from lmmlib.common.arguments import numbers
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import numbers
 
 # A quantile is found when it moves by less than this share of the spread of the components.
 QUANTILE = 1e-10

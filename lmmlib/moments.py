@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmmlib.entries import factor
+from lmmlib.common.arguments import checked_at_least_zero, checked_D, checked_sigma2, numbers, shown
+from lmmlib.common.small import factor
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_at_least_zero, checked_D, checked_sigma2, numbers, shown
 
 
 def _rows(Z) -> np.ndarray:

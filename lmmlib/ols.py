@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lmmlib.common.arguments import checked_beta, checked_choice, checked_D, checked_made, checked_sigma2
+from lmmlib.common.small import factor
 from lmmlib.design import CrossProducts, Design, cross_products
-from lmmlib.entries import factor
 from lmmlib.errors import DesignError
 from lmmlib.gls import Estimate, solve_normal
-from lmmlib.parameters import checked_beta, checked_choice, checked_D, checked_made, checked_sigma2
 from lmmlib.weighted import weigh
 
 

@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from scipy.stats import norm
 
+from lmmlib.common.text import fixed
 from lmmlib.errors import DataError
 from lmmlib.figure_text import show_as_text
-from lmmlib.rounding import fixed
 
 #: Okabe and Ito's palette, by name; black first, yellow last (too light for a thin line on white).
 COLOURS = {

@@ -16,8 +16,8 @@ from math import prod
 import numpy as np
 
 from lmmlib.basis import Basis, triangle
+from lmmlib.common.small import inverse_cholesky, product, transposed
 from lmmlib.design import Design
-from lmmlib.entries import inverse_cholesky, product, transposed
 from lmmlib.laplace_point import CLOSE
 from lmmlib.poisson_family import Family, Poisson
 

@@ -7,10 +7,10 @@ import pandas as pd
 from scipy.optimize import linprog
 
 from lmmlib.basis import divide, triangle
+from lmmlib.common.arguments import shown
 from lmmlib.design import Design, cross_products
 from lmmlib.errors import DataError, DesignError
 from lmmlib.identify import require_identified
-from lmmlib.parameters import shown
 
 # Beyond, the logarithms of counts have too few digits for what Poisson variation adds.
 LARGEST_COUNT = 1e11

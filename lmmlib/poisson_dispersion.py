@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm
 
+from lmmlib.common.arguments import checked_count
+from lmmlib.common.text import fixed
+from lmmlib.common.text import p as p_value
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.parameters import checked_count
 from lmmlib.poisson_estimate import refit, simulate
 from lmmlib.poisson_fitted import FittedGlmm
 from lmmlib.poisson_laplace import of_joint, over_groups
-from lmmlib.rounding import fixed
-from lmmlib.rounding import p as p_value
 
 
 @dataclass(frozen=True)

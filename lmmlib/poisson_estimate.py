@@ -10,11 +10,11 @@ import pandas as pd
 
 from lmmlib.aghq import NODES, rule
 from lmmlib.batch import ZERO
+from lmmlib.common.arguments import checked_choice, checked_count, checked_rng, numbers, shown
+from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.design import Design
-from lmmlib.entries import semidefinite_cholesky
 from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.laplace_curvature import FLAT, ROUGH, covariance
-from lmmlib.parameters import checked_choice, checked_count, checked_rng, numbers, shown
 from lmmlib.poisson import Counts
 from lmmlib.poisson_checks import checked_counts, checked_offset, notes, require_bounded, require_estimable
 from lmmlib.poisson_fitted import FittedGlmm

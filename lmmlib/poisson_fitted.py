@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from lmmlib.common.arguments import standard_deviations
 from lmmlib.design import Design
 from lmmlib.optimise import Step
-from lmmlib.parameters import standard_deviations
 from lmmlib.poisson import Counts, Inner, modes
 from lmmlib.poisson_laplace import Slopes, slopes
 

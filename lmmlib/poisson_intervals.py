@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from lmmlib.common.arguments import checked_level, standard_deviations
 from lmmlib.moments import correlation
-from lmmlib.parameters import checked_level, standard_deviations
 from lmmlib.poisson_fitted import FittedGlmm
 
 

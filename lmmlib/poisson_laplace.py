@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmmlib.entries import product, transposed
+from lmmlib.common.small import product, transposed
 from lmmlib.poisson import Inner, turn
 
 

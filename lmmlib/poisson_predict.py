@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from lmmlib.common.arguments import checked_choice, checked_level
 from lmmlib.errors import DataError
-from lmmlib.parameters import checked_choice, checked_level
 from lmmlib.poisson_checks import checked_offset, offset_of
 from lmmlib.poisson_fitted import FittedGlmm
 from lmmlib.predict import new_rows

@@ -12,7 +12,7 @@ import numpy as np
 
 from lmmlib import aghq, poisson_laplace
 from lmmlib.batch import SINGULAR
-from lmmlib.entries import product, transposed
+from lmmlib.common.small import product, transposed
 from lmmlib.laplace_curvature import whitening
 from lmmlib.laplace_point import Point
 from lmmlib.optimise import LEAST_START, Optimum, Step, newton

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from lmmlib.common.text import brief, fixed, p, short
 from lmmlib.dependent import left_out
 from lmmlib.moments import correlation
 from lmmlib.poisson_fitted import FittedGlmm
-from lmmlib.rounding import brief, fixed, p, short
 
 
 def summary(fit: FittedGlmm) -> str:

@@ -10,15 +10,15 @@ import pandas as pd
 from scipy.linalg import solve_triangular
 
 from lmmlib.chains import MAX_MEMORY, Plan, advance, model_of, require_memory
+from lmmlib.common.arguments import checked_choice, checked_count, checked_level, checked_made, require_known
+from lmmlib.common.progress import progress_bar
 from lmmlib.conditionals import State
 from lmmlib.dependent import left_out, require_kept
 from lmmlib.design import CrossProducts, Design
 from lmmlib.diagnostics import R_HAT, arviz, diagnostics, readable
 from lmmlib.intervals import derived
-from lmmlib.parameters import checked_choice, checked_count, checked_level, checked_made, require_known
 from lmmlib.priors import Priors
 from lmmlib.profile import parameter_names
-from lmmlib.progress import progress_bar
 from lmmlib.random_effects import draws_of_b, moments_of_b
 
 

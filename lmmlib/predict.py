@@ -15,11 +15,11 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib.blup import random_effects
+from lmmlib.common.arguments import checked_choice, numbers
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.formula import fixed_matrix, random_matrix
 from lmmlib.known import of_new_rows
-from lmmlib.parameters import checked_choice, numbers
 from lmmlib.prediction_errors import NewRows, bootstrap_interval, error_variance
 
 OPTIONS = {

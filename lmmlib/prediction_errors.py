@@ -13,13 +13,13 @@ import numpy as np
 from lmmlib.basis import chunks, divide
 from lmmlib.batch import ROOM, Fits, fit_many
 from lmmlib.bootstrap import CHUNK, checked_rng
+from lmmlib.common.arguments import checked_count
+from lmmlib.common.progress import progress_bar
+from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.design import CrossProducts
-from lmmlib.entries import semidefinite_cholesky
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature
-from lmmlib.parameters import checked_count
-from lmmlib.progress import progress_bar
 from lmmlib.responses import Responses
 from lmmlib.simulate import lmm
 from lmmlib.weighted import weigh

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from lmmlib.common.arguments import checked_D, numbers
+from lmmlib.common.small import inverse_wishart_factor, square
 from lmmlib.design import CrossProducts
-from lmmlib.entries import inverse_wishart_factor, square
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_D, numbers
 
 # Scales of the default priors, in residual standard deviations of least squares.
 REACH = 2.5

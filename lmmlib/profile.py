@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lmmlib.common.arguments import numbers, shown
 from lmmlib.dependent import require_kept
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.held import Held
 from lmmlib.held_parameters import HeldCorrelation, HeldEffect, HeldSd, HeldSigma
-from lmmlib.parameters import numbers, shown
 
 # The default grid: so many values on each side of the estimate, out to this signed root.
 SIDE, REACH = 15, 3.0

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lmmlib.common.arguments import checked_limit, shown
+from lmmlib.common.small import cholesky, inverse_lower, product, semidefinite_cholesky, transposed
 from lmmlib.design import CrossProducts
 from lmmlib.diagnostics import readable
-from lmmlib.entries import cholesky, inverse_lower, product, semidefinite_cholesky, transposed
 from lmmlib.errors import ParameterError
-from lmmlib.parameters import checked_limit, shown
 
 # Numbers in the largest array that is formed at a time.
 BLOCK = 1_000_000

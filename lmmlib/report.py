@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from lmmlib import ledger
+from lmmlib.common.text import fixed, p, significant
 from lmmlib.errors import ParameterError, ReproductionError
-from lmmlib.rounding import fixed, p, significant
 
 __all__ = ["Table", "check", "fixed", "p", "reproduces", "reproduction_table", "show", "significant", "table"]
 
@@ -83,7 +83,7 @@ def table(rows, digits: Digits | Mapping[str, Digits] = 3, caption: str | None =
         The columns in order. A frame whose index has a name, or is not 0, 1, ..., shows it first.
     digits : int, function, or mapping of column to int or function
         Decimals of the floats, 3 in columns that the mapping does not name; or a function from a
-        number to text, such as :func:`lmmlib.rounding.p`. Whole numbers (int) and text are shown as they are.
+        number to text, such as :func:`lmmlib.common.text.p`. Whole numbers (int) and text are shown as they are.
     caption : str, optional
 
     Returns

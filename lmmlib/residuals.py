@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.blup import random_effects
+from lmmlib.common.arguments import checked_choice
 from lmmlib.design import CrossProducts, Design
-from lmmlib.parameters import checked_choice
 
 
 def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, level: str = "conditional") -> np.ndarray:

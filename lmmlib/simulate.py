@@ -12,9 +12,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from lmmlib.design import Design
-from lmmlib.draws import responses
-from lmmlib.parameters import (
+from lmmlib.common.arguments import (
     checked_at_least_zero,
     checked_count,
     checked_finite,
@@ -25,6 +23,8 @@ from lmmlib.parameters import (
     numbers,
     require_known,
 )
+from lmmlib.design import Design
+from lmmlib.draws import responses
 
 
 def neyman_scott(

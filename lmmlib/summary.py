@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from lmmlib.common.text import brief, fixed, p, short
 from lmmlib.contrasts import coefficients
 from lmmlib.dependent import left_out
 from lmmlib.errors import DesignError, NoRowsError
 from lmmlib.fitted import Fitted
 from lmmlib.moments import correlation
 from lmmlib.residuals import residuals
-from lmmlib.rounding import brief, fixed, p, short
 
 # With more fixed effects than this their correlations are left out.
 WIDEST = 8

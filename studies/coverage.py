@@ -21,9 +21,9 @@ import pandas as pd
 from scipy.stats import norm
 
 from chapters._tools.replacing import replace_text
+from lmmlib.common.progress import progress_bar
 from lmmlib.design import Design, cross_products
 from lmmlib.mixture import Mixture
-from lmmlib.progress import progress_bar
 from lmmlib.ratio import ratio_posterior
 from lmmlib.responses import Responses
 

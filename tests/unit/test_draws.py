@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmmlib import draws, entries
+from lmmlib import draws
+from lmmlib.common import small
 from lmmlib.errors import ParameterError
 
 
@@ -13,14 +14,14 @@ from lmmlib.errors import ParameterError
 def test_the_factor_of_D_also_when_it_is_singular(q, rank, seed):
     A = np.random.default_rng(seed).standard_normal((q, rank))
     D = A @ A.T
-    L = entries.semidefinite_cholesky(D)
+    L = small.semidefinite_cholesky(D)
     np.testing.assert_allclose(L @ L.T, D, atol=1e-6 * max(1.0, np.abs(D).max()))
     assert np.array_equal(L, np.tril(L)) and (np.diag(L) >= 0).all()
 
 
 def test_a_small_but_real_variance_is_kept():
     D = np.array([[1.0, 0.999999], [0.999999, 1.0]])  # a millionth from singular
-    L = entries.semidefinite_cholesky(D)
+    L = small.semidefinite_cholesky(D)
     np.testing.assert_allclose(L, np.linalg.cholesky(D), rtol=1e-9)
 
 
@@ -30,11 +31,11 @@ def test_the_factors_of_many_D_are_the_single_ones():
     A = rng.standard_normal((4, 3, 3))
     A[1, :, 2] = A[2] = A[3, 1] = 0.0  # ranks 3, 2, 0, and a variance of zero in between
     D = (A @ np.swapaxes(A, 1, 2)).reshape(2, 2, 3, 3)
-    together = entries.semidefinite_cholesky(D)
+    together = small.semidefinite_cholesky(D)
     for at in np.ndindex(2, 2):
-        np.testing.assert_allclose(together[at], entries.semidefinite_cholesky(D[at]), rtol=1e-14)
+        np.testing.assert_allclose(together[at], small.semidefinite_cholesky(D[at]), rtol=1e-14)
         np.testing.assert_allclose(together[at] @ together[at].T, D[at], atol=1e-7)
-    assert entries.semidefinite_cholesky(np.zeros((5, 0, 0))).shape == (5, 0, 0)
+    assert small.semidefinite_cholesky(np.zeros((5, 0, 0))).shape == (5, 0, 0)
 
 
 @pytest.mark.parametrize("rng", [None, 1, "seed", np.random, np.random.RandomState(1)], ids=lambda r: type(r).__name__)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lmmlib import entries
+from lmmlib.common import small
 
 
 def many(q, shape=(3, 5), seed=1):
@@ -20,30 +20,30 @@ def last(A):
 @pytest.mark.parametrize("q", [1, 2, 3, 5])
 def test_products_and_factors(q):
     S, T = many(q), many(q, seed=2)
-    np.testing.assert_allclose(last(entries.product(S, T)), last(S) @ last(T), rtol=1e-12)
-    np.testing.assert_allclose(last(entries.square(S)), last(S) @ last(S).mT, rtol=1e-12)
-    C = entries.cholesky(S)
+    np.testing.assert_allclose(last(small.product(S, T)), last(S) @ last(T), rtol=1e-12)
+    np.testing.assert_allclose(last(small.square(S)), last(S) @ last(S).mT, rtol=1e-12)
+    C = small.cholesky(S)
     np.testing.assert_allclose(last(C), np.linalg.cholesky(last(S)), rtol=1e-9, atol=1e-12)
     identity = np.broadcast_to(np.eye(q), (3, 5, q, q))
-    np.testing.assert_allclose(last(entries.product(C, entries.inverse_lower(C))), identity, atol=1e-9)
-    np.testing.assert_array_equal(last(entries.transposed(C)), last(C).mT)
+    np.testing.assert_allclose(last(small.product(C, small.inverse_lower(C))), identity, atol=1e-9)
+    np.testing.assert_array_equal(last(small.transposed(C)), last(C).mT)
 
 
 def test_products_of_unequal_shapes():
     A, B = np.random.default_rng(1).normal(size=(3, 1, 4)), np.random.default_rng(2).normal(size=(1, 2, 4))
-    np.testing.assert_allclose(last(entries.product(A, B)), last(A) @ last(B))
+    np.testing.assert_allclose(last(small.product(A, B)), last(A) @ last(B))
 
 
 def test_gram():
     A = np.random.default_rng(1).normal(size=(3, 2, 7))
-    np.testing.assert_allclose(entries.gram(A), np.einsum("acg,bcg->cab", A, A))
+    np.testing.assert_allclose(small.gram(A), np.einsum("acg,bcg->cab", A, A))
 
 
 @pytest.mark.parametrize("df", [7.0, 2.5])
 def test_bartlett_gives_a_wishart_matrix(df):
-    A = entries.bartlett(np.random.default_rng(3), 2, df, (20_000,))
+    A = small.bartlett(np.random.default_rng(3), 2, df, (20_000,))
     assert (A[0, 1] == 0).all()
-    W = entries.square(A)
+    W = small.square(A)
     for row, freedom in ((W[0, 0], df), (W[1, 1], df), (W[0, 0] - W[0, 1] ** 2 / W[1, 1], df - 1)):
         assert stats.kstest(row, stats.chi2(freedom).cdf).pvalue > 1e-4
         assert stats.kstest(row, stats.chi2(freedom + 0.3).cdf).pvalue < 1e-4
@@ -53,8 +53,8 @@ def test_bartlett_gives_a_wishart_matrix(df):
 @pytest.mark.parametrize("df", [0, 1, 2])
 def test_few_degrees_of_freedom_give_that_rank(df):
     """As the sum of df squares, entry by entry of its first two moments."""
-    A = entries.bartlett(np.random.default_rng(4), 3, np.array([df]), (20_000, 1))
-    W = last(entries.square(A))[:, 0]
+    A = small.bartlett(np.random.default_rng(4), 3, np.array([df]), (20_000, 1))
+    W = last(small.square(A))[:, 0]
     assert np.linalg.matrix_rank(W[:100]).max() <= df
     assert np.abs(W.mean(axis=0) - df * np.eye(3)).max() < 4.5 * np.sqrt(2 * max(df, 1) / 20_000)
     assert abs((W[:, 2, 1] ** 2).mean() - df) < 4.5 * np.sqrt(30 * max(df, 1) / 20_000)
@@ -62,8 +62,8 @@ def test_few_degrees_of_freedom_give_that_rank(df):
 
 def test_inverse_wishart():
     scale = np.array([[2.0, 0.5], [0.5, 1.0]])
-    F = entries.inverse_wishart_factor(np.random.default_rng(5), 9.0, np.repeat(scale[:, :, None], 20_000, axis=2))
-    D = last(entries.square(F))
+    F = small.inverse_wishart_factor(np.random.default_rng(5), 9.0, np.repeat(scale[:, :, None], 20_000, axis=2))
+    D = last(small.square(F))
     exact = stats.invwishart(9.0, scale)
     assert (np.abs(D.mean(axis=0) - exact.mean()) < 4.5 * D.std(axis=0) / np.sqrt(20_000)).all()
     assert stats.kstest(D[:, 0, 0], stats.invgamma(4.0, scale=1.0).cdf).pvalue > 1e-4

@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import moments
-from lmmlib.entries import factor
+from lmmlib.common.arguments import checked_D, checked_sigma2, generator, require_known, standard_deviations
+from lmmlib.common.small import factor
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.parameters import checked_D, checked_sigma2, generator, require_known, standard_deviations
 from tests import modules
 
 BAD_SIGMA2 = [0, -1.0, np.nan, np.inf, -np.inf, [1, 2], [], None, "a", 1j]

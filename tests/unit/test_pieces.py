@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 import lmmlib
 from lmmlib import dense
 from lmmlib import pieces as pieces_module
-from lmmlib.entries import inverse_cholesky
+from lmmlib.common.small import inverse_cholesky
 from lmmlib.pieces import gram, pieces, product
 from lmmlib.responses import Responses
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from lmmlib.common.text import fixed, significant
 from lmmlib.poisson_fit import fit_poisson_design
-from lmmlib.rounding import fixed, significant
 from tests.unit.counts import design
 
 

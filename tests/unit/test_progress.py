@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from lmmlib import progress
+from lmmlib.common import progress
 
 
 class Terminal(io.StringIO):

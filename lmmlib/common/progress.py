@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lmmlib.parameters import checked_choice
+from lmmlib.common.arguments import checked_choice
 
 # Seconds before a bar appears: what is faster needs none.
 DELAY = 2.0

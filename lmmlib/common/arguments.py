@@ -232,3 +232,8 @@ def standard_deviations(covariance, of: str) -> np.ndarray:
             "is a fault of lmmlib"
         )
     return np.sqrt(np.maximum(variance, 0.0))
+
+
+def checked_method(method: str) -> None:
+    """Raise ParameterError unless the method is "REML" or "ML"."""
+    checked_choice("method", method, ("REML", "ML"))
