@@ -12,9 +12,10 @@ from lmmlib.cloning import clone
 from lmmlib.cloning_pymc import clone_pymc
 from lmmlib.compare import Comparison, aic_table, compare
 from lmmlib.datasets import load
-from lmmlib.design import CrossProducts, Design, cross_products
+from lmmlib.design.cross import CrossProducts, cross_products
+from lmmlib.design.design import Design
+from lmmlib.design.formula import build_design, fixed_matrix
 from lmmlib.fit import Fit, fit, fit_design
-from lmmlib.formula import build_design, fixed_matrix
 from lmmlib.gibbs import sample
 from lmmlib.gls import gls, predict_mean
 from lmmlib.inference import kenward_roger, satterthwaite, wald

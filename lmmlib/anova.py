@@ -8,7 +8,8 @@ import numpy as np
 
 from lmmlib.common.arguments import checked_made
 from lmmlib.common.text import fixed
-from lmmlib.design import Design, cross_products
+from lmmlib.design.cross import cross_products
+from lmmlib.design.design import Design
 from lmmlib.errors import DesignError
 
 

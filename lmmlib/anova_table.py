@@ -11,11 +11,12 @@ import pandas as pd
 
 from lmmlib import contrasts
 from lmmlib.common.arguments import shown
-from lmmlib.design import CrossProducts, Design
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.design import Design
+from lmmlib.design.expressions import unmask
+from lmmlib.design.formula import lme4_names
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.expressions import unmask
 from lmmlib.fitted import Fitted
-from lmmlib.formula import lme4_names
 
 TYPES = (1, 2, 3)
 

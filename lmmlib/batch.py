@@ -10,13 +10,14 @@ from scipy.linalg import solve_triangular
 
 from lmmlib.common.arguments import checked_made, checked_method, numbers, shown, standard_deviations
 from lmmlib.common.small import semidefinite_cholesky
-from lmmlib.design import CrossProducts, Design, cross_products
+from lmmlib.design.cross import CrossProducts, cross_products
+from lmmlib.design.design import Design
+from lmmlib.design.frames import LARGEST
+from lmmlib.design.identify import require_identified
+from lmmlib.design.responses import Responses
 from lmmlib.deviance import Deviance, theta_coordinates
 from lmmlib.errors import DataError, ParameterError
-from lmmlib.frames import LARGEST
-from lmmlib.identify import require_identified
 from lmmlib.optimise import Step, minimise
-from lmmlib.responses import Responses
 from lmmlib.weighted import LIMIT
 
 # Singular values of L in the working basis, where they are standard deviations of the random part of an observation

@@ -19,7 +19,7 @@ from scipy.linalg import solve_triangular
 from scipy.stats import norm
 
 from lmmlib.common.arguments import checked_choice, checked_level, standard_deviations
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature

@@ -8,9 +8,9 @@ from scipy.stats import chi2
 
 from lmmlib.bootstrap import checked_rng
 from lmmlib.common.arguments import checked_count, checked_made, checked_method
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.identify import require_identified
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.identify import require_identified
 from lmmlib.information import information_variance
 from lmmlib.moments import correlation
 

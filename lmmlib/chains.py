@@ -26,12 +26,12 @@ from lmmlib.conditionals import (
     half,
     residual_squares,
 )
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.responses import Responses
 from lmmlib.diagnostics import readable
 from lmmlib.errors import ParameterError
 from lmmlib.noncentred import redraw_D
 from lmmlib.priors import Priors
-from lmmlib.responses import Responses
 from lmmlib.rotation import rotate
 
 SCHEMES = ("standard", "centred")

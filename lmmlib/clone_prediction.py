@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from lmmlib.basis import chunks
 from lmmlib.bootstrap import CHUNK
 from lmmlib.clone_source import Gaussian
 from lmmlib.common.arguments import checked_count, checked_rng, standard_deviations
-from lmmlib.design import CrossProducts
+from lmmlib.design.basis import chunks
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.responses import Responses
 from lmmlib.eb import Posterior
 from lmmlib.errors import ParameterError
 from lmmlib.estimability import ESTIMABLE
 from lmmlib.likelihood import loglik
 from lmmlib.mixture import Mixture, total_moments
 from lmmlib.prediction_errors import batched_effects
-from lmmlib.responses import Responses
 
 # Covariance of the proposals of the second use of the data, over that of its answer: a half, and some room.
 ROOM = 0.65

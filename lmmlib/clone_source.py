@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lmmlib.design import CrossProducts, Design
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.design import Design
 from lmmlib.posterior import Draws
 from lmmlib.priors import Priors
 from lmmlib.ridge import Ridge

@@ -13,8 +13,8 @@ from scipy.stats import norm
 
 from lmmlib import estimability
 from lmmlib.common.arguments import checked_count, checked_level, require_known
-from lmmlib.dependent import require_kept
-from lmmlib.design import Design
+from lmmlib.design.dependent import require_kept
+from lmmlib.design.design import Design
 from lmmlib.diagnostics import diagnostics
 from lmmlib.eb import Posterior
 from lmmlib.errors import ParameterError

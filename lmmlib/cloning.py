@@ -21,13 +21,14 @@ from lmmlib.cloned import Cloned
 from lmmlib.common.arguments import checked_count
 from lmmlib.common.progress import progress_bar
 from lmmlib.conditionals import Model, State
-from lmmlib.design import Design, cross_products
+from lmmlib.design.cross import cross_products
+from lmmlib.design.design import Design
+from lmmlib.design.formula import build_design
+from lmmlib.design.identify import require_allowed
 from lmmlib.diagnostics import readable
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.formula import build_design
 from lmmlib.gaussian_clones import Gaussian, improper_clones, result
 from lmmlib.gibbs import generator
-from lmmlib.identify import require_allowed
 from lmmlib.noncentred import redraw_D
 from lmmlib.posterior import Draws
 from lmmlib.priors import Priors

@@ -14,7 +14,7 @@ from lmmlib.boundary import chi_bar_square_sf, exact_null, variance_weights
 from lmmlib.common.arguments import checked_choice, shown
 from lmmlib.common.text import fixed
 from lmmlib.common.text import p as p_value
-from lmmlib.design import cross_products
+from lmmlib.design.cross import cross_products
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.nested import is_diagonal, matches, nested_fixed, nested_random, of_counts, same_data

@@ -21,7 +21,7 @@ from lmmlib.common.small import (
     square,
     transposed,
 )
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
 from lmmlib.priors import Flat, HuangWand, Normal, Priors, Zellner
 from lmmlib.rotation import Rotated
 from lmmlib.scales import Scale

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import f as f_law
 
 from lmmlib.common.arguments import checked_limit
-from lmmlib.dependent import require_kept
+from lmmlib.design.dependent import require_kept
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.gls import Estimate

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmmlib.design import Design
+from lmmlib.design.design import Design
 from lmmlib.errors import DesignError
 
 

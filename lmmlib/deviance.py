@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.responses import Responses
 from lmmlib.likelihood import LOG_2PI
 from lmmlib.pieces import along, pieces
-from lmmlib.responses import Responses
 
 
 def theta_coordinates(cross: CrossProducts) -> np.ndarray:

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from lmmlib.basis import chunks
 from lmmlib.blup import blups
 from lmmlib.bootstrap import CHUNK, parametric_bootstrap
 from lmmlib.common.arguments import checked_choice, checked_level, checked_made, shown, standard_deviations
+from lmmlib.design.basis import chunks
+from lmmlib.design.responses import Responses
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature
@@ -24,7 +25,6 @@ from lmmlib.information import directions
 from lmmlib.mixture import Mixture, total_moments
 from lmmlib.prediction_errors import batched_effects
 from lmmlib.ratio import ratio_posterior
-from lmmlib.responses import Responses
 from lmmlib.weighted import weigh
 
 __all__ = [

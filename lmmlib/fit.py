@@ -8,11 +8,12 @@ import pandas as pd
 from lmmlib import anova_table, blup, components, contrasts, intervals, predict, profile, residuals, simulate
 from lmmlib.blup import Blups
 from lmmlib.common.arguments import checked_made, checked_method, numbers
-from lmmlib.design import CrossProducts, Design, cross_products
+from lmmlib.design.cross import CrossProducts, cross_products
+from lmmlib.design.design import Design
+from lmmlib.design.formula import build_design
+from lmmlib.design.identify import require_identified
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
-from lmmlib.formula import build_design
-from lmmlib.identify import require_identified
 from lmmlib.inference import Wald
 from lmmlib.summary import summary
 

@@ -11,9 +11,10 @@ import pandas as pd
 
 from lmmlib.batch import solve
 from lmmlib.common.arguments import standard_deviations
-from lmmlib.design import CrossProducts, Design
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.design import Design
+from lmmlib.design.responses import Responses
 from lmmlib.optimise import Step
-from lmmlib.responses import Responses
 
 
 @dataclass(frozen=True, eq=False)

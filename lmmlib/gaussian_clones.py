@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from lmmlib import clone_prediction, estimability
-from lmmlib.basis import Sums
 from lmmlib.clone_prediction import ClonePrediction
 from lmmlib.clone_source import Gaussian
 from lmmlib.cloned import Cloned
-from lmmlib.dependent import left_out
-from lmmlib.design import CrossProducts, Design
+from lmmlib.design.basis import Sums
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.dependent import left_out
+from lmmlib.design.design import Design
 from lmmlib.errors import ParameterError
 from lmmlib.information import directions
 from lmmlib.posterior import Draws

@@ -19,11 +19,12 @@ import pandas as pd
 from lmmlib.chains import MAX_MEMORY, Plan, advance, memory, model_of, require_memory, start
 from lmmlib.common.arguments import checked_count, shown
 from lmmlib.common.progress import progress_bar
-from lmmlib.design import CrossProducts, Design, cross_products
+from lmmlib.design.cross import CrossProducts, cross_products
+from lmmlib.design.design import Design
+from lmmlib.design.formula import build_design
+from lmmlib.design.identify import require_allowed
 from lmmlib.diagnostics import readable
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.formula import build_design
-from lmmlib.identify import require_allowed
 from lmmlib.posterior import Draws, Run
 from lmmlib.priors import Priors
 from lmmlib.propriety import require_proper

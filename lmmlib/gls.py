@@ -10,7 +10,7 @@ from scipy.stats import norm, t
 
 from lmmlib.common.arguments import checked_df, checked_level, checked_made, numbers, shown, standard_deviations
 from lmmlib.common.text import fixed
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
 from lmmlib.errors import ParameterError
 from lmmlib.weighted import weigh
 
@@ -100,7 +100,7 @@ def predict_mean(result: Estimate, X_new, level: float = 0.95, df=None) -> pd.Da
     result : Estimate
         From :func:`gls` or :func:`ols`.
     X_new : (rows, p) array
-        Fixed-effects rows; :func:`lmmlib.formula.fixed_matrix` makes them from a frame.
+        Fixed-effects rows; :func:`lmmlib.design.formula.fixed_matrix` makes them from a frame.
     level : float
         Coverage of each interval, between 0 and 1.
     df : float or (rows,) array, optional

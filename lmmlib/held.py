@@ -13,13 +13,13 @@ from operator import attrgetter
 
 import numpy as np
 
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.responses import Responses
 from lmmlib.deviance import Deviance, Surface, degrees, deviance
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
 from lmmlib.likelihood import LOG_2PI
 from lmmlib.optimise import LEAST_START, newton
-from lmmlib.responses import Responses
 
 # A criterion that is lower than that of the fit by this share is no rounding error.
 LOCAL = 1e-9

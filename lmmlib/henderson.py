@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import checked_made, checked_sigma2
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
 from lmmlib.weighted import relative_factor
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.stats import chi2, f, norm, t
 
-from lmmlib.basis import chunks
 from lmmlib.common.arguments import (
     checked_choice,
     checked_df,
@@ -20,10 +19,11 @@ from lmmlib.common.arguments import (
 )
 from lmmlib.common.text import fixed
 from lmmlib.common.text import p as p_value
-from lmmlib.design import CrossProducts
+from lmmlib.design.basis import chunks
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.identify import require_identified
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gls import Estimate
-from lmmlib.identify import require_identified
 from lmmlib.information import Directions, _information, directions
 from lmmlib.pieces import BLOCK
 from lmmlib.weighted import weigh

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmmlib.common.arguments import checked_beta, checked_choice, checked_made, checked_method, checked_sigma2
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.responses import Responses
 from lmmlib.errors import DesignError
 from lmmlib.pieces import along, pieces
-from lmmlib.responses import Responses
 from lmmlib.weighted import relative_factor, weigh
 
 # Of sigma2: the third power of V^-1 is summed, and overflows or vanishes in other units.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.common.arguments import checked_beta, checked_made
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
 from lmmlib.weighted import weigh
 
 LOG_2PI = float(np.log(2 * np.pi))

@@ -8,7 +8,8 @@ import numpy as np
 
 from lmmlib.common.arguments import checked_beta, checked_choice, checked_D, checked_made, checked_sigma2
 from lmmlib.common.small import factor
-from lmmlib.design import CrossProducts, Design, cross_products
+from lmmlib.design.cross import CrossProducts, cross_products
+from lmmlib.design.design import Design
 from lmmlib.errors import DesignError
 from lmmlib.gls import Estimate, solve_normal
 from lmmlib.weighted import weigh

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.minque import coordinates
+from lmmlib.design.responses import Responses
 from lmmlib.deviance import Deviance, d_coordinates, deviance, theta_coordinates
-from lmmlib.minque import coordinates
-from lmmlib.responses import Responses
 
 # Half the Newton decrement is what the deviance still has to fall. Below this share of the deviance, its rounding
 # error, the fall cannot be seen any more; theta, whose error is the square root, is then worth a last step.

@@ -13,8 +13,8 @@ from math import prod
 import numpy as np
 
 from lmmlib.common.small import inverse_cholesky
-from lmmlib.design import CrossProducts
-from lmmlib.responses import Responses
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.responses import Responses
 
 # Numbers in the largest array that is formed for a block of groups: about what a processor's cache holds.
 BLOCK = 200_000

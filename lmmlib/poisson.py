@@ -15,9 +15,9 @@ from math import prod
 
 import numpy as np
 
-from lmmlib.basis import Basis, triangle
 from lmmlib.common.small import inverse_cholesky, product, transposed
-from lmmlib.design import Design
+from lmmlib.design.basis import Basis, triangle
+from lmmlib.design.design import Design
 from lmmlib.laplace_point import CLOSE
 from lmmlib.poisson_family import Family, Poisson
 

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linprog
 
-from lmmlib.basis import divide, triangle
 from lmmlib.common.arguments import shown
-from lmmlib.design import Design, cross_products
+from lmmlib.design.basis import divide, triangle
+from lmmlib.design.cross import cross_products
+from lmmlib.design.design import Design
+from lmmlib.design.identify import require_identified
 from lmmlib.errors import DataError, DesignError
-from lmmlib.identify import require_identified
 
 # Beyond, the logarithms of counts have too few digits for what Poisson variation adds.
 LARGEST_COUNT = 1e11

@@ -12,7 +12,7 @@ from lmmlib.aghq import NODES, rule
 from lmmlib.batch import ZERO
 from lmmlib.common.arguments import checked_choice, checked_count, checked_rng, numbers, shown
 from lmmlib.common.small import semidefinite_cholesky
-from lmmlib.design import Design
+from lmmlib.design.design import Design
 from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.laplace_curvature import FLAT, ROUGH, covariance
 from lmmlib.poisson import Counts

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from lmmlib import aghq, poisson_dispersion, poisson_estimate, poisson_intervals, poisson_modes, poisson_predict
-from lmmlib.design import Design
+from lmmlib.design.design import Design
+from lmmlib.design.formula import build_design
 from lmmlib.errors import DataError
-from lmmlib.formula import build_design
 from lmmlib.laplace_modes import Modes
 from lmmlib.poisson_checks import offset_of
 from lmmlib.poisson_dispersion import Dispersion

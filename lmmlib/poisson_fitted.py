@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import standard_deviations
-from lmmlib.design import Design
+from lmmlib.design.design import Design
 from lmmlib.optimise import Step
 from lmmlib.poisson import Counts, Inner, modes
 from lmmlib.poisson_laplace import Slopes, slopes

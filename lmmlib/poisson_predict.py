@@ -12,10 +12,10 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib.common.arguments import checked_choice, checked_level
+from lmmlib.design.new_rows import new_rows
 from lmmlib.errors import DataError
 from lmmlib.poisson_checks import checked_offset, offset_of
 from lmmlib.poisson_fitted import FittedGlmm
-from lmmlib.predict import new_rows
 
 LEVELS = ("conditional", "typical", "population")
 KINDS = ("response", "pearson", "deviance")

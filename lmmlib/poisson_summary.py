@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.common.text import brief, fixed, p, short
-from lmmlib.dependent import left_out
+from lmmlib.design.dependent import left_out
 from lmmlib.moments import correlation
 from lmmlib.poisson_fitted import FittedGlmm
 

@@ -13,8 +13,9 @@ from lmmlib.chains import MAX_MEMORY, Plan, advance, model_of, require_memory
 from lmmlib.common.arguments import checked_choice, checked_count, checked_level, checked_made, require_known
 from lmmlib.common.progress import progress_bar
 from lmmlib.conditionals import State
-from lmmlib.dependent import left_out, require_kept
-from lmmlib.design import CrossProducts, Design
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.dependent import left_out, require_kept
+from lmmlib.design.design import Design
 from lmmlib.diagnostics import R_HAT, arviz, diagnostics, readable
 from lmmlib.intervals import derived
 from lmmlib.priors import Priors

@@ -6,41 +6,24 @@ The bootstrap knows the random effects of the data that it simulates, and so the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from lmmlib.basis import chunks, divide
 from lmmlib.batch import ROOM, Fits, fit_many
 from lmmlib.bootstrap import CHUNK, checked_rng
 from lmmlib.common.arguments import checked_count
 from lmmlib.common.progress import progress_bar
 from lmmlib.common.small import semidefinite_cholesky
-from lmmlib.design import CrossProducts
+from lmmlib.design.basis import chunks, divide
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.new_rows import NewRows
+from lmmlib.design.responses import Responses
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
 from lmmlib.inference import curvature
-from lmmlib.responses import Responses
 from lmmlib.simulate import lmm
 from lmmlib.weighted import weigh
-
-
-@dataclass(frozen=True, eq=False)
-class NewRows:
-    """Rows to predict: ``X`` (rows, p), ``Z`` (rows, q), and ``group``, each row's group in the fit or -1, (rows,)."""
-
-    X: np.ndarray
-    Z: np.ndarray
-    group: np.ndarray
-
-    def take(self, rows) -> NewRows:
-        """Some of the rows."""
-        return NewRows(self.X[rows], self.Z[rows], self.group[rows])
-
-    def at(self, b: np.ndarray) -> np.ndarray:
-        """:math:`z'b_i` of each row from the effects b (..., n_groups, q) of all groups; zero for new groups."""
-        known = (self.group >= 0).astype(float)
-        return np.einsum("r,rq,...rq->...r", known, self.Z, b[..., self.group, :])
 
 
 def error_variance(fit: Fitted, rows: NewRows, corrected: bool = False) -> np.ndarray:

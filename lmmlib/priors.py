@@ -12,7 +12,7 @@ import numpy as np
 
 from lmmlib.common.arguments import checked_D, numbers
 from lmmlib.common.small import inverse_wishart_factor, square
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
 from lmmlib.errors import ParameterError
 
 # Scales of the default priors, in residual standard deviations of least squares.

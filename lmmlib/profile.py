@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import numbers, shown
-from lmmlib.dependent import require_kept
+from lmmlib.design.dependent import require_kept
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.held import Held

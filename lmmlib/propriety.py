@@ -17,7 +17,7 @@ from itertools import combinations
 
 import numpy as np
 
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
 from lmmlib.errors import ParameterError
 from lmmlib.priors import Flat, InverseGamma, Normal, Priors, Reciprocal
 

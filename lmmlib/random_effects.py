@@ -12,7 +12,7 @@ import numpy as np
 
 from lmmlib.common.arguments import checked_limit, shown
 from lmmlib.common.small import cholesky, inverse_lower, product, semidefinite_cholesky, transposed
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
 from lmmlib.diagnostics import readable
 from lmmlib.errors import ParameterError
 

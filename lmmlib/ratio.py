@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.responses import Responses
 from lmmlib.errors import DesignError
 from lmmlib.mixture import Mixture, total_moments
-from lmmlib.responses import Responses
 
 # Nodes of the first grid, and the most of them.
 NODES, MAX_NODES = 65, 10_000

@@ -6,7 +6,8 @@ import numpy as np
 
 from lmmlib.blup import random_effects
 from lmmlib.common.arguments import checked_choice
-from lmmlib.design import CrossProducts, Design
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.design import Design
 
 
 def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, level: str = "conditional") -> np.ndarray:

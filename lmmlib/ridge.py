@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lmmlib.conditionals import Model, State
-from lmmlib.design import CrossProducts
-from lmmlib.identify import unseen
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.identify import unseen
 from lmmlib.noncentred import draw_rates_D, entries_of, log_prior, lower
 from lmmlib.scales import Scale
 

@@ -18,8 +18,8 @@ from functools import cached_property
 import numpy as np
 
 from lmmlib.common.arguments import checked_count
-from lmmlib.design import CrossProducts
-from lmmlib.responses import Responses
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.responses import Responses
 
 # An eigenvalue of Z_i'Z_i that is zero up to the rounding of sums.
 NO_DATA = 1e-12

@@ -23,7 +23,7 @@ from lmmlib.common.arguments import (
     numbers,
     require_known,
 )
-from lmmlib.design import Design
+from lmmlib.design.design import Design
 from lmmlib.draws import responses
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from lmmlib.common.text import brief, fixed, p, short
 from lmmlib.contrasts import coefficients
-from lmmlib.dependent import left_out
+from lmmlib.design.dependent import left_out
 from lmmlib.errors import DesignError, NoRowsError
 from lmmlib.fitted import Fitted
 from lmmlib.moments import correlation

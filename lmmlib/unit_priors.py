@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmmlib.design import CrossProducts, cross_products
+from lmmlib.design.cross import CrossProducts, cross_products
+from lmmlib.design.formula import build_design
 from lmmlib.errors import DesignError
-from lmmlib.formula import build_design
 from lmmlib.priors import InverseGamma, InverseWishart, Normal, Priors
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lmmlib.common.arguments import checked_D, checked_made, checked_sigma2
 from lmmlib.common.small import factor
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
 from lmmlib.errors import ParameterError
 from lmmlib.pieces import woodbury_factor
 

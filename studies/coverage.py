@@ -22,10 +22,11 @@ from scipy.stats import norm
 
 from chapters._tools.replacing import replace_text
 from lmmlib.common.progress import progress_bar
-from lmmlib.design import Design, cross_products
+from lmmlib.design.cross import cross_products
+from lmmlib.design.design import Design
+from lmmlib.design.responses import Responses
 from lmmlib.mixture import Mixture
 from lmmlib.ratio import ratio_posterior
-from lmmlib.responses import Responses
 
 TABLE = Path(__file__).with_name("coverage.csv")
 GROUPS, ICCS = (5, 10, 30, 100), (0.05, 0.2, 0.5, 0.8)

@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import chunked
+from lmmlib.design import coding as design_coding
 
 
 def test_chunk_sums(m, rng):
@@ -14,9 +14,9 @@ def test_chunk_sums(m, rng):
     data = pd.DataFrame({"y": m.y, "x1": m.X[:, 1], "x2": m.X[:, 2], "g": [f"g{i}" for i in m.group]})
     shuffled = data.iloc[rng.permutation(m.N)]
     cuts = np.sort(rng.choice(np.arange(1, m.N), size=3, replace=False))
-    coding = chunked.coding("y ~ x1 + x2 + (x1 | g)", data)
-    parts = [chunked.chunk_sums(coding, shuffled.iloc[k]) for k in np.split(np.arange(m.N), cuts)]
-    merged = chunked.merge(parts)
+    coding = design_coding.coding("y ~ x1 + x2 + (x1 | g)", data)
+    parts = [design_coding.chunk_sums(coding, shuffled.iloc[k]) for k in np.split(np.arange(m.N), cuts)]
+    merged = design_coding.merge(parts)
     for name, total in (("XtX", m.X.T @ m.X), ("Xty", m.X.T @ m.y), ("yty", m.y @ m.y)):
         assert_allclose(getattr(merged, name), total)
         assert_allclose(sum(getattr(part, name) for part in parts), total)

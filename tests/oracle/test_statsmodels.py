@@ -9,7 +9,7 @@ from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
 import lmmlib
 from lmmlib import dense
-from lmmlib.formula import fixed_matrix
+from lmmlib.design.formula import fixed_matrix
 from tests.tolerances import CLOSED_FORM
 
 D = np.array([[612.0, 9.6], [9.6, 35.0]])

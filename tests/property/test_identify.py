@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.linalg import null_space
 
 import lmmlib
+from lmmlib.design.identify import require_identified, unseen
 from lmmlib.errors import DesignError
-from lmmlib.identify import require_identified, unseen
 
 
 @st.composite

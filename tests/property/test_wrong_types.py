@@ -10,6 +10,7 @@ import pytest
 
 import lmmlib
 from lmmlib import chunked, eb, henderson, moments, simulate
+from lmmlib.design import coding
 from lmmlib.errors import LmmError
 
 FORMULA = "y ~ x + (1 | g)"
@@ -34,7 +35,7 @@ def right():
     drawn, cloned = lmmlib.sample(FORMULA, data, **run), lmmlib.clone(FORMULA, data, (1, 2), **run)
     return {
         "formula": FORMULA, "data": data, "newdata": data[:5], "example": data, "name": "tlc", "mu": 1.0,
-        "design": design, "cross": cross, "coding": chunked.coding(FORMULA, data), "parts": [cross],
+        "design": design, "cross": cross, "coding": coding.coding(FORMULA, data), "parts": [cross],
         "D": [[1.0]], "sigma2": 1.0, "tau2": 1.0, "beta": [1.0, 1.0], "L": [0, 1], "V": np.eye(2), "sigma": 1.0,
         "rows": {"x": [0, 1]},
         "X": design.X, "Z": design.Z, "y": design.y, "group": design.group, "Y": np.column_stack([design.y] * 2),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib.basis import CHUNK, PER_GROUP, Basis, Sums, dependent, divide, triangle
+from lmmlib.design.basis import CHUNK, PER_GROUP, Basis, Sums, dependent, divide, triangle
 
 RNG = np.random.default_rng(5)
 YEARS = np.column_stack([np.ones(20), 2000.0 + np.arange(20)])

@@ -12,20 +12,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import (
-    basis,
-    batch,
-    bootstrap,
-    boundary,
-    clone_prediction,
-    eb,
-    minque,
-    pieces,
-    prediction_errors,
-    random_effects,
-)
-from lmmlib.basis import Basis, Sums, triangle
-from lmmlib.responses import Responses
+from lmmlib import batch, bootstrap, boundary, clone_prediction, eb, pieces, prediction_errors, random_effects
+from lmmlib.design import basis, minque
+from lmmlib.design.basis import Basis, Sums, triangle
+from lmmlib.design.responses import Responses
 from tests import modules
 
 FORMULA = "lead ~ week + (week | child)"

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from lmmlib import eb
 from lmmlib.batch import fit_many
-from lmmlib.design import Design
+from lmmlib.design.design import Design
 from lmmlib.fit import fit_design
 from studies import coverage
 from studies.coverage import METHODS, Sample, coverage_cell

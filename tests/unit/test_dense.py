@@ -15,7 +15,7 @@ from lmmlib import dense
 def test_dense_uses_nothing_of_the_fast_code():
     source = inspect.getsource(dense)
     imports = [line for line in source.splitlines() if line.startswith(("import", "from"))]
-    modules = ["__future__", "numpy", "lmmlib.design", "lmmlib.errors"]
+    modules = ["__future__", "numpy", "lmmlib.design.design", "lmmlib.errors"]
     assert [line.split()[1] for line in imports] == modules
     assert "cross" not in source.split('"""', 2)[2]
 

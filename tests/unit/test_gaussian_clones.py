@@ -6,7 +6,7 @@ import pytest
 
 import lmmlib
 from lmmlib.cloning import clone, clone_design
-from lmmlib.design import Design
+from lmmlib.design.design import Design
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gaussian_clones import copies, improper_clones
 from lmmlib.priors import Flat, InverseGamma, Normal, Priors, Reciprocal

@@ -8,8 +8,8 @@ from scipy.optimize import minimize
 
 import lmmlib
 from lmmlib import dense
+from lmmlib.design.identify import require_identified, unseen
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.identify import require_identified, unseen
 
 N = 20
 

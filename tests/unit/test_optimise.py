@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import optimise
+from lmmlib.design.responses import Responses
 from lmmlib.deviance import deviance, theta_coordinates
-from lmmlib.responses import Responses
 
 
 def cross_of(formula, data):

@@ -8,8 +8,8 @@ import lmmlib
 from lmmlib import dense
 from lmmlib import pieces as pieces_module
 from lmmlib.common.small import inverse_cholesky
+from lmmlib.design.responses import Responses
 from lmmlib.pieces import gram, pieces, product
-from lmmlib.responses import Responses
 
 
 def sums_of_groups(design, cross, L):

@@ -11,11 +11,11 @@ from scipy.stats import norm
 import lmmlib
 from lmmlib import dense
 from lmmlib.blup import estimation_error
+from lmmlib.design.formula import fixed_matrix, random_matrix
+from lmmlib.design.new_rows import new_rows
+from lmmlib.design.responses import Responses
 from lmmlib.errors import DataError, ParameterError
-from lmmlib.formula import fixed_matrix, random_matrix
-from lmmlib.predict import new_rows
 from lmmlib.prediction_errors import batched_effects, error_variance
-from lmmlib.responses import Responses
 
 FORMULA = "lead ~ week * drug + (week | child)"
 COLUMNS = ["mean", "se", "lower", "upper", "known_group"]

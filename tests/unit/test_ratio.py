@@ -9,10 +9,10 @@ from scipy.stats import multivariate_normal
 
 import lmmlib
 from lmmlib import eb, ratio
+from lmmlib.design.responses import Responses
 from lmmlib.deviance import theta_coordinates
 from lmmlib.errors import DesignError
 from lmmlib.ratio import _Split, ratio_posterior
-from lmmlib.responses import Responses
 
 INTERCEPTS = "lead ~ week + drug + (1 | child)"
 

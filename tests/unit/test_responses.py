@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import dense
-from lmmlib.responses import Responses
+from lmmlib.design.responses import Responses
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from scipy import stats
 from lmmlib import ridge
 from lmmlib.chains import model_of, start
 from lmmlib.conditionals import half
-from lmmlib.design import Design, cross_products
+from lmmlib.design.cross import cross_products
+from lmmlib.design.design import Design
 from lmmlib.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Zellner
 from lmmlib.ridge import ridges, slide
 from tests.unit.joint import Case, Chains, draw_data, draw_priors, groups

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import lmmlib
+from lmmlib.design.responses import Responses
 from lmmlib.errors import ParameterError
-from lmmlib.responses import Responses
 from lmmlib.rotation import rotate
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmmlib import simulate
-from lmmlib.design import Design
+from lmmlib.design.design import Design
 from lmmlib.errors import ParameterError
 
 NEYMAN_SCOTT = {"n_groups": 4, "n_i": 2, "mu": 2.5, "sigma2": 0.04, "tau2": 0.25}

@@ -2,8 +2,8 @@
 
 import pytest
 
+from lmmlib.design.syntax import parse
 from lmmlib.errors import FormulaError
-from lmmlib.syntax import parse
 
 
 def squeeze(text):

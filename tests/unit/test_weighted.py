@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib.basis import divide
 from lmmlib.dense import V
+from lmmlib.design.basis import divide
 from lmmlib.weighted import weigh
 
 

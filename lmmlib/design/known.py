@@ -17,9 +17,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lmmlib.design import Design
+from lmmlib.design.design import Design
+from lmmlib.design.frames import check_frame, checked_known, known_numbers
 from lmmlib.errors import DataError
-from lmmlib.frames import check_frame, checked_known, known_numbers
 
 
 def known_design(build: Callable, formula: str, data: pd.DataFrame, missing: str, weights, offset) -> Design:

@@ -1,7 +1,7 @@
-"""lme4 formulas with one grouping factor, from text and data frame to a :class:`~lmmlib.design.Design`.
+"""lme4 formulas with one grouping factor, from text and data frame to a :class:`~lmmlib.design.design.Design`.
 
-The random terms ``( ... | g)`` are taken apart in :mod:`lmmlib.syntax`; what a side may hold is checked in
-:mod:`lmmlib.expressions`, and both sides are expanded in :mod:`lmmlib.evaluation`.
+The random terms ``( ... | g)`` are taken apart in :mod:`lmmlib.design.syntax`; what a side may hold is checked in
+:mod:`lmmlib.design.expressions`, and both sides are expanded in :mod:`lmmlib.design.evaluation`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from formulaic.errors import FormulaicError
 from formulaic.parser.algos.tokenize import tokenize
 
 from lmmlib.common.arguments import checked_choice, checked_made
-from lmmlib.dependent import without_dependent, without_dropped
-from lmmlib.design import Design, check_names
+from lmmlib.design.dependent import without_dependent, without_dropped
+from lmmlib.design.design import Design, check_names
+from lmmlib.design.evaluation import matrix, names_in, plain
+from lmmlib.design.expressions import columns_of, mask, masked, single_column, unmask
+from lmmlib.design.frames import check_frame, check_size, checked_rows, group_codes, is_text
+from lmmlib.design.known import known_design
+from lmmlib.design.syntax import Parts, parse
 from lmmlib.errors import DataError, FormulaError
-from lmmlib.evaluation import matrix, names_in, plain
-from lmmlib.expressions import columns_of, mask, masked, single_column, unmask
-from lmmlib.frames import check_frame, check_size, checked_rows, group_codes, is_text
-from lmmlib.known import known_design
-from lmmlib.syntax import Parts, parse
 
 # (a + b)^k has a number of terms that grows with the power of k.
 LARGEST_POWER = 9

@@ -21,9 +21,9 @@ from dataclasses import replace
 import numpy as np
 
 from lmmlib.common.arguments import checked_choice
-from lmmlib.design import CrossProducts
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.minque import Grams, coordinates, vech
 from lmmlib.errors import DesignError
-from lmmlib.minque import Grams, coordinates, vech
 
 # An eigenvalue of the inner products, each direction scaled to length one before the fixed effects are taken out, that
 # is zero up to rounding: sums of squares keep 15 digits, patterns of groups 12. A direction that is left by this rule
@@ -52,7 +52,7 @@ def unseen(cross: CrossProducts, fixed: bool = True, sigma2: bool = True) -> np.
     Returns
     -------
     (d, k) array
-        Along the matrices of :meth:`lmmlib.design.CrossProducts.D_directions` in the working basis, and sigma2.
+        Along the matrices of :meth:`lmmlib.design.cross.CrossProducts.D_directions` in the working basis, and sigma2.
     """
     to_E = coordinates(cross.D_directions(working=True))
     to_E = to_E if sigma2 else to_E[:, :-1]

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lmmlib.basis import Sums, chunks
+from lmmlib.design.basis import Sums, chunks
 
 # Numbers in the largest array that is formed for a block of groups: about what a processor's cache holds.
 BLOCK = 200_000

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lmmlib.basis import dependence
-from lmmlib.design import Design, cross_products
+from lmmlib.design.basis import dependence
+from lmmlib.design.cross import cross_products
+from lmmlib.design.design import Design
 from lmmlib.errors import DataError, ParameterError
 
 # New rows in which a combination holds up to this share are like those of the data.

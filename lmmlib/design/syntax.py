@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from lmmlib.design.expressions import column_name, masked, unmask
 from lmmlib.errors import FormulaError
-from lmmlib.expressions import column_name, masked, unmask
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmmlib.basis import vectors_back
-from lmmlib.design import CrossProducts, Design
+from lmmlib.design.basis import vectors_back
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.design import Design
 
 
 @dataclass(frozen=True, eq=False)
