@@ -4,8 +4,7 @@ Data flow one way: ``load`` or your own frame, ``build_design``, ``cross_product
 (``gls``), likelihoods and inference; ``fit`` does it all for REML and ML. ``dense`` holds the same formulas as printed.
 """
 
-from lmmlib import cloning_plots, dense, errors, laplace, moments, plots, report, simulate
-from lmmlib.anova import anova_estimates, two_stage_estimates
+from lmmlib import cloning_plots, errors, laplace, plots, report, simulate
 from lmmlib.batch import Fits, fit_many
 from lmmlib.cloned import Cloned
 from lmmlib.cloning import clone
@@ -15,14 +14,17 @@ from lmmlib.datasets import load
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design, fixed_matrix
+from lmmlib.equations import dense, moments
+from lmmlib.equations.anova import anova_estimates, two_stage_estimates
+from lmmlib.equations.degrees import kenward_roger, satterthwaite
+from lmmlib.equations.generalised_least_squares import gls, predict_mean
+from lmmlib.equations.information import information_beta, information_variance, score_beta, score_variance
+from lmmlib.equations.likelihood import loglik, profile_loglik, restricted_loglik
+from lmmlib.equations.moments import icc
+from lmmlib.equations.ordinary_least_squares import ols, ols_covariance, sandwich
+from lmmlib.equations.wald_tests import wald
 from lmmlib.fit import Fit, fit, fit_design
 from lmmlib.gibbs import sample
-from lmmlib.gls import gls, predict_mean
-from lmmlib.inference import kenward_roger, satterthwaite, wald
-from lmmlib.information import information_beta, information_variance, score_beta, score_variance
-from lmmlib.likelihood import loglik, profile_loglik, restricted_loglik
-from lmmlib.moments import icc
-from lmmlib.ols import ols, ols_covariance, sandwich
 from lmmlib.poisson_fit import PoissonFit, fit_poisson
 from lmmlib.posterior import Draws
 from lmmlib.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Reciprocal, Zellner

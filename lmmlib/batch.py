@@ -16,9 +16,9 @@ from lmmlib.design.frames import LARGEST
 from lmmlib.design.identify import require_identified
 from lmmlib.design.responses import Responses
 from lmmlib.deviance import Deviance, theta_coordinates
+from lmmlib.equations.weighted import LIMIT
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.optimise import Step, minimise
-from lmmlib.weighted import LIMIT
 
 # Singular values of L in the working basis, where they are standard deviations of the random part of an observation
 # relative to sigma. Below the first D is called singular; below the second the value is zero up to rounding.

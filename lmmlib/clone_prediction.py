@@ -20,9 +20,9 @@ from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 from lmmlib.eb import Posterior
+from lmmlib.equations.likelihood import loglik
 from lmmlib.errors import ParameterError
 from lmmlib.estimability import ESTIMABLE
-from lmmlib.likelihood import loglik
 from lmmlib.mixture import Mixture, total_moments
 from lmmlib.prediction_errors import batched_effects
 

@@ -10,10 +10,11 @@ from scipy.stats import f as f_law
 
 from lmmlib.common.arguments import checked_limit
 from lmmlib.design.dependent import require_kept
+from lmmlib.equations.degrees import Curvature, curvature
+from lmmlib.equations.generalised_least_squares import Estimate
+from lmmlib.equations.wald_tests import Wald, checked_rows, wald
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
-from lmmlib.gls import Estimate
-from lmmlib.inference import Curvature, Wald, checked_rows, curvature, wald
 
 
 def rows_of(fit: Fitted, L) -> np.ndarray:

@@ -3,7 +3,7 @@ r"""The profiled deviance of a mixed model as a function of theta alone, with ex
 With :math:`D = \sigma^2 LL'` the best beta and sigma2 for a given L have closed forms, so the optimiser sees only
 the entries theta of L (Bates et al. 2015). Everything is computed in the working basis of the cross-products, where L
 is scale-free, and for many theta, or many responses, at once: they are the first axis of every array. The sums over the
-groups are those of :mod:`lmmlib.pieces`.
+groups are those of :mod:`lmmlib.equations.pieces`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
-from lmmlib.likelihood import LOG_2PI
-from lmmlib.pieces import along, pieces
+from lmmlib.equations.likelihood import LOG_2PI
+from lmmlib.equations.pieces import along, pieces
 
 
 def theta_coordinates(cross: CrossProducts) -> np.ndarray:

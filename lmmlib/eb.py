@@ -18,14 +18,14 @@ from lmmlib.bootstrap import CHUNK, parametric_bootstrap
 from lmmlib.common.arguments import checked_choice, checked_level, checked_made, shown, standard_deviations
 from lmmlib.design.basis import chunks
 from lmmlib.design.responses import Responses
+from lmmlib.equations.degrees import curvature
+from lmmlib.equations.information import directions
+from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitted import Fitted
-from lmmlib.inference import curvature
-from lmmlib.information import directions
 from lmmlib.mixture import Mixture, total_moments
 from lmmlib.prediction_errors import batched_effects
 from lmmlib.ratio import ratio_posterior
-from lmmlib.weighted import weigh
 
 __all__ = [
     "Posterior",

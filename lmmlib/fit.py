@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lmmlib import anova_table, blup, components, contrasts, intervals, predict, profile, residuals, simulate
+from lmmlib import anova_table, blup, components, contrasts, intervals, predict, profile
 from lmmlib.blup import Blups
 from lmmlib.common.arguments import checked_made, checked_method, numbers
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design
 from lmmlib.design.identify import require_identified
+from lmmlib.equations import drawing, residuals
+from lmmlib.equations.wald_tests import Wald
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
-from lmmlib.inference import Wald
 from lmmlib.summary import summary
 
 
@@ -26,11 +27,11 @@ class Fit(Fitted):
         return summary(self)
 
     def fitted(self, level: str = "conditional") -> np.ndarray:
-        """:func:`lmmlib.residuals.fitted`: with each group's random effects, or the ``"population"`` mean."""
+        """:func:`lmmlib.equations.residuals.fitted`: with each group's random effects, or the ``"population"`` mean."""
         return residuals.fitted(self.design, self.cross, *self.estimates, level)
 
     def residuals(self, level: str = "conditional", kind: str = "response") -> np.ndarray:
-        """:func:`lmmlib.residuals.residuals`: response less fitted value, ``"response"`` or ``"scaled"``."""
+        """:func:`lmmlib.equations.residuals.residuals`: response less fitted value, ``"response"`` or ``"scaled"``."""
         return residuals.residuals(self.design, self.cross, *self.estimates, level, kind)
 
     def blups(self) -> Blups:
@@ -39,7 +40,7 @@ class Fit(Fitted):
 
     def simulate(self, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
         """New responses from the fitted model, (n_obs,) or (n_obs, size): new random effects, new errors."""
-        return simulate.lmm(self.design, *self.estimates, rng, size)
+        return drawing.lmm(self.design, *self.estimates, rng, size)
 
     def refit(self, y) -> Fit:
         """The same model and method fitted to another response (n_obs,)."""

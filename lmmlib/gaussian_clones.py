@@ -18,13 +18,13 @@ from lmmlib.design.basis import Sums
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.dependent import left_out
 from lmmlib.design.design import Design
+from lmmlib.equations.information import directions
+from lmmlib.equations.weighted import weigh
 from lmmlib.errors import ParameterError
-from lmmlib.information import directions
 from lmmlib.posterior import Draws
 from lmmlib.priors import Priors
 from lmmlib.propriety import require_proper
 from lmmlib.ridge import Ridge
-from lmmlib.weighted import weigh
 
 # Groups of the clones that are formed to see whether their posterior is proper.
 MANY = 20_000

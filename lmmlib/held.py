@@ -16,9 +16,9 @@ import numpy as np
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 from lmmlib.deviance import Deviance, Surface, degrees, deviance
+from lmmlib.equations.likelihood import LOG_2PI
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
-from lmmlib.likelihood import LOG_2PI
 from lmmlib.optimise import LEAST_START, newton
 
 # A criterion that is lower than that of the fit by this share is no rounding error.

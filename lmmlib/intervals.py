@@ -13,10 +13,11 @@ from scipy.stats import chi2, norm
 from lmmlib.bootstrap import parametric_bootstrap
 from lmmlib.common.arguments import checked_choice, checked_level
 from lmmlib.contrasts import coefficients
+from lmmlib.equations.information import _information, directions
+from lmmlib.equations.names import chosen, derived, parameter_names
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
-from lmmlib.information import _information, directions
-from lmmlib.profile import chosen, held, parameter_names, reach
+from lmmlib.profile import held, reach
 
 METHODS = ("profile", "wald", "bootstrap")
 
@@ -35,20 +36,6 @@ def parameters(fit: Fitted) -> pd.Series:
     """
     values = derived(parameter_names(fit), fit.beta.to_numpy()[None], fit.D.to_numpy()[None], np.array([fit.sigma2]))
     return values.iloc[0].rename(None)
-
-
-def derived(kinds: dict[str, tuple], beta: np.ndarray, D: np.ndarray, sigma2: np.ndarray) -> pd.DataFrame:
-    """Parameters as functions of beta (B, p), D (B, q, q) and sigma2 (B,): one column each."""
-
-    def sd(a):
-        return np.sqrt(D[:, a, a])
-
-    def correlation(a, b):
-        product = sd(a) * sd(b)
-        return np.clip(D[:, a, b] / np.where(product > 0, product, np.nan), -1, 1)
-
-    of = {"effect": lambda j: beta[:, j], "sd": sd, "corr": correlation, "sigma": lambda: np.sqrt(sigma2)}
-    return pd.DataFrame({name: of[kind](*at) for name, (kind, *at) in kinds.items()})
 
 
 def confint(fit: Fitted, method="profile", level: float = 0.95, parameters=None, size=1000, rng=None) -> pd.DataFrame:

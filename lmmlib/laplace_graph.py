@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmmlib.equations.likelihood import LOG_2PI
 from lmmlib.errors import ParameterError
-from lmmlib.likelihood import LOG_2PI
 
 
 @dataclass(frozen=True, eq=False)

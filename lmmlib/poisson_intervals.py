@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib.common.arguments import checked_level, standard_deviations
-from lmmlib.moments import correlation
+from lmmlib.equations.moments import correlation
 from lmmlib.poisson_fitted import FittedGlmm
 
 

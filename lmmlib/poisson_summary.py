@@ -6,7 +6,7 @@ import numpy as np
 
 from lmmlib.common.text import brief, fixed, p, short
 from lmmlib.design.dependent import left_out
-from lmmlib.moments import correlation
+from lmmlib.equations.moments import correlation
 from lmmlib.poisson_fitted import FittedGlmm
 
 

@@ -17,9 +17,8 @@ from lmmlib.design.cross import CrossProducts
 from lmmlib.design.dependent import left_out, require_kept
 from lmmlib.design.design import Design
 from lmmlib.diagnostics import R_HAT, arviz, diagnostics, readable
-from lmmlib.intervals import derived
+from lmmlib.equations.names import derived, parameter_names
 from lmmlib.priors import Priors
-from lmmlib.profile import parameter_names
 from lmmlib.random_effects import draws_of_b, moments_of_b
 
 

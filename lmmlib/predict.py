@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from lmmlib.blup import random_effects
 from lmmlib.common.arguments import checked_choice, numbers
 from lmmlib.design.known import of_new_rows
 from lmmlib.design.new_rows import NewRows, new_rows
+from lmmlib.equations.blup import random_effects
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.prediction_errors import bootstrap_interval, error_variance

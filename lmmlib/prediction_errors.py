@@ -19,11 +19,11 @@ from lmmlib.design.basis import chunks, divide
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.new_rows import NewRows
 from lmmlib.design.responses import Responses
+from lmmlib.equations.degrees import curvature
+from lmmlib.equations.drawing import lmm
+from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError
 from lmmlib.fitted import Fitted
-from lmmlib.inference import curvature
-from lmmlib.simulate import lmm
-from lmmlib.weighted import weigh
 
 
 def error_variance(fit: Fitted, rows: NewRows, corrected: bool = False) -> np.ndarray:
@@ -48,7 +48,7 @@ def estimation_variance(cross: CrossProducts, D, sigma2: float, rows: NewRows) -
     :math:`m_r'Py` is the derivative of :math:`x'\hat\beta + z'\hat b_i` by a variance parameter, through both of its
     terms, with the projection P of :func:`lmmlib.information_variance`; W is the covariance of the parameters (Kackar
     and Harville 1984). Without z, twice this is the correction of :eq:`kenward-roger-covariance`; without X it is
-    :func:`lmmlib.blup.estimation_error`.
+    :func:`lmmlib.equations.blup.estimation_error`.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def batched_effects(cross: CrossProducts, data: Responses, fits: Fits, good) -> 
     Returns
     -------
     tuple of (S, n_groups, q) array, (S, n_patterns, q, q) array
-        As :func:`lmmlib.blup.random_effects` and :func:`lmmlib.blup.conditional_covariance` of each fit, the latter for
+        As :func:`lmmlib.equations.blup.random_effects` and :func:`lmmlib.equations.blup.conditional_covariance` of each fit, the latter for
         each distinct Z_i'Z_i.
     """
     D, sigma2, q, Rz = fits.D[good], fits.sigma2[good], len(cross.z_names), cross.basis.Rz

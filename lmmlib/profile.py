@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lmmlib.common.arguments import numbers, shown
-from lmmlib.design.dependent import require_kept
+from lmmlib.common.arguments import numbers
+from lmmlib.equations.names import chosen
 from lmmlib.errors import ParameterError
 from lmmlib.fitted import Fitted
 from lmmlib.held import Held
@@ -20,47 +20,6 @@ RESOLUTION = 1e-8
 # where the root does not rise the distance from the estimate is multiplied, and where it has a corner it is halved.
 BEYOND, LEAP = 1.2, 2.0
 SMOOTH, TRIALS = 12, 60
-
-
-def parameter_names(fit: Fitted) -> dict[str, tuple]:
-    """Every parameter of a fit by name: ``("effect", j)``, ``("sd", a)``, ``("corr", a, b)`` or ``("sigma",)``.
-
-    Raises
-    ------
-    ParameterError
-        If a column has a name that makes two parameters the same.
-    """
-    x, z = fit.cross.x_names, fit.cross.z_names
-    named = [(name, ("effect", j)) for j, name in enumerate(x)]
-    named += [(f"sd {name}", ("sd", a)) for a, name in enumerate(z)]
-    if not fit.cross.diagonal:
-        named += [(f"corr {z[a]}, {z[b]}", ("corr", a, b)) for a in range(len(z)) for b in range(a + 1, len(z))]
-    named.append(("sigma", ("sigma",)))
-    names = dict(named)
-    if len(names) < len(named):
-        twice = next(name for k, (name, _) in enumerate(named) if name in dict(named[:k]))
-        raise ParameterError(f"two parameters are called {twice!r}; rename the column of the data")
-    return names
-
-
-def chosen(fit: Fitted, parameters=None) -> dict[str, tuple]:
-    """The named parameters, all by default, in the order of :func:`parameter_names`.
-
-    Raises
-    ------
-    ParameterError
-        If there is no parameter of a name.
-    """
-    names = parameter_names(fit)
-    if parameters is None:
-        return names
-    wanted = [parameters] if isinstance(parameters, str) or not np.iterable(parameters) else list(parameters)
-    for name in wanted:
-        if isinstance(name, str):
-            require_kept(fit.design, name)
-        if not isinstance(name, str) or name not in names:
-            raise ParameterError(f"{shown(name)} is no parameter of this fit; they are {'; '.join(names)}")
-    return {name: kind for name, kind in names.items() if name in wanted}
 
 
 def held(fit: Fitted, kind: tuple) -> Held:

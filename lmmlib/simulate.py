@@ -14,17 +14,14 @@ import pandas as pd
 
 from lmmlib.common.arguments import (
     checked_at_least_zero,
-    checked_count,
     checked_finite,
-    checked_made,
     checked_rng,
     checked_sigma2,
     checked_sizes,
     numbers,
     require_known,
 )
-from lmmlib.design.design import Design
-from lmmlib.draws import responses
+from lmmlib.equations.drawing import responses
 
 
 def neyman_scott(
@@ -140,39 +137,6 @@ def counts(
     log_d = checked_finite("mu", mu, ()) + checked_at_least_zero("sigma", sigma) * rng.standard_normal(len(sizes))
     site = np.repeat(np.arange(len(sizes)), sizes)
     return pd.DataFrame({"site": site, "count": rng.poisson(np.exp(log_d[site]))})
-
-
-def lmm(design: Design, beta, D, sigma2: float, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
-    r"""New responses for a design: y = X beta + Z b + epsilon, equation :eq:`lmm` of the book.
-
-    Parameters
-    ----------
-    design : Design
-        Its X, Z and groups are used, its y is not.
-    beta : (p,) array
-        Fixed effects.
-    D : (q, q) array
-        Covariance of the random effects, positive semidefinite; may be singular.
-    sigma2 : float
-        Residual variance, > 0.
-    rng : Generator
-    size : int, optional
-        Number of responses.
-
-    Returns
-    -------
-    (n_obs,) array, or (n_obs, size) if `size` is given
-
-    Raises
-    ------
-    ParameterError
-        If a parameter is outside its domain or of the wrong shape; names it.
-    """
-    checked_made("design", design, Design, "build_design")
-    count = 1 if size is None else checked_count("size", size)
-    known = None if design.weights is None else design.residual_variances, design.offset
-    y = responses(rng, design.X, design.Z, design.group, design.n_groups, beta, D, sigma2, count, *known)
-    return y[:, 0] if size is None else y
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import numpy as np
 from lmmlib.common.text import brief, fixed, p, short
 from lmmlib.contrasts import coefficients
 from lmmlib.design.dependent import left_out
+from lmmlib.equations.moments import correlation
+from lmmlib.equations.residuals import residuals
 from lmmlib.errors import DesignError, NoRowsError
 from lmmlib.fitted import Fitted
-from lmmlib.moments import correlation
-from lmmlib.residuals import residuals
 
 # With more fixed effects than this their correlations are left out.
 WIDEST = 8

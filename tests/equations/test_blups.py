@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose
 from scipy.linalg import block_diag, null_space
 
 import lmmlib
-from lmmlib.blup import conditional_covariance, random_effects
-from lmmlib.henderson import henderson
+from lmmlib.equations.blup import conditional_covariance, random_effects
+from lmmlib.equations.mixed_model_equations import henderson
 from tests.equations.models import Model, blup_matrix, effects, error_covariance, least_eigenvalue, log_normal
 
 

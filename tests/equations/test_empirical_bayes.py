@@ -10,7 +10,7 @@ from scipy.stats import chi, chi2, ncx2, norm, t
 
 import lmmlib
 from lmmlib import eb
-from lmmlib.james_stein import james_stein
+from lmmlib.equations.shrinkage import james_stein
 from lmmlib.mixture import total_moments
 from tests.equations.models import (
     Model,

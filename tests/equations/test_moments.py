@@ -7,7 +7,7 @@ from scipy.linalg import block_diag, null_space
 from scipy.stats import multivariate_normal
 
 import lmmlib
-from lmmlib import moments
+from lmmlib.equations import moments
 from tests.equations.models import least_eigenvalue, log_normal
 
 

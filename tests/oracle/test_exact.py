@@ -52,7 +52,9 @@ def test_likelihood_is_that_of_a_normal_vector(fit):
     beta, total = fit.exact["fixef"], 0.0
     for i in range(fit.design.n_groups):
         y, X, Z = fit.design.group_rows(i)
-        total += multivariate_normal(X @ beta, lmmlib.moments.marginal_covariance(Z, fit.D, fit.sigma2)).logpdf(y)
+        total += multivariate_normal(
+            X @ beta, lmmlib.equations.moments.marginal_covariance(Z, fit.D, fit.sigma2)
+        ).logpdf(y)
     assert_allclose(lmmlib.loglik(fit.cross, beta, fit.D, fit.sigma2), total, rtol=0, atol=1e-9)
 
 

@@ -45,5 +45,5 @@ def test_planting_density_has_a_covariance_of_rank_one():
     reml = lmmlib.fit(f"yield ~ {curve} + ({curve} | block)", lmmlib.load("planting"))
     assert reml.is_singular and reml.converged
     assert_allclose(reml.sigma2, 0.69872, atol=5e-6)
-    r = lmmlib.moments.correlation(reml.D.to_numpy())
+    r = lmmlib.equations.moments.correlation(reml.D.to_numpy())
     assert_allclose(r[np.tril_indices(3, -1)], [-1, 1, -1], atol=1e-6)

@@ -13,9 +13,9 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import dense
-from lmmlib.blup import conditional_covariance, random_effects
+from lmmlib.equations.blup import conditional_covariance, random_effects
+from lmmlib.equations.mixed_model_equations import henderson
 from lmmlib.errors import DesignError
-from lmmlib.henderson import henderson
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import dense, moments
-from lmmlib.information import information_variance, score_variance
+from lmmlib import dense
+from lmmlib.equations import moments
+from lmmlib.equations.information import information_variance, score_variance
 
 LIKELIHOOD = 1e-9  # absolute, of values near 100
 RELATIVE = 1e-8  # of the largest entry of each array: inverses of ill-conditioned draws lose digits

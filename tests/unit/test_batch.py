@@ -8,7 +8,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import batch, pieces
+from lmmlib import batch
+from lmmlib.equations import pieces
 from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.fit import fit_design
 

@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import blup, dense
-from lmmlib.blup import blups, conditional_covariance, estimation_error, random_effects
+from lmmlib.blup import blups
+from lmmlib.equations.blup import conditional_covariance, estimation_error, random_effects
 from lmmlib.errors import DesignError, ParameterError
 
 # Two exact ways to the same numbers on 24 rows: rounding only.

@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import dense
-from lmmlib import pieces as pieces_module
 from lmmlib.design.responses import Responses
 from lmmlib.deviance import degrees, deviance, surface, theta_coordinates
+from lmmlib.equations import pieces as pieces_module
 
 FORMULAS = ["Reaction ~ Days + (Days | Subject)", "Reaction ~ Days + (Days || Subject)", "Reaction ~ 1 + (1 | Subject)"]
 

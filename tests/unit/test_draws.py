@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmmlib import draws
 from lmmlib.common import small
+from lmmlib.equations import drawing
 from lmmlib.errors import ParameterError
 
 
@@ -42,4 +42,4 @@ def test_the_factors_of_many_D_are_the_single_ones():
 def test_randomness_is_a_generator(rng):
     one = np.ones((4, 1))
     with pytest.raises(ParameterError, match=r"rng must be a numpy Generator, such as numpy\.random\.default_rng\(1\)"):
-        draws.responses(rng, one, one, np.array([0, 0, 1, 1]), 2, [1.0], np.eye(1), 1.0, 3)
+        drawing.responses(rng, one, one, np.array([0, 0, 1, 1]), 2, [1.0], np.eye(1), 1.0, 3)

@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 import lmmlib
 from lmmlib import eb
-from lmmlib.blup import conditional_covariance, random_effects
+from lmmlib.equations.blup import conditional_covariance, random_effects
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.mixture import total_moments
 

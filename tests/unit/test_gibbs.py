@@ -96,8 +96,8 @@ def test_known_variances_give_gls_and_blups(design, frame, D):
     for j, name in enumerate(design.x_names):
         assert off(drawn, name, gls.beta[j]) < 4.5
     np.testing.assert_allclose(np.cov(drawn.beta.reshape(-1, 2).T), gls.cov, rtol=0.08)
-    effects, fitted = drawn.random_effects(), lmmlib.blup.random_effects(drawn.cross, gls.beta, D, 1.7)
-    pev = lmmlib.blup.conditional_covariance(drawn.cross, D, 1.7)
+    effects, fitted = drawn.random_effects(), lmmlib.equations.blup.random_effects(drawn.cross, gls.beta, D, 1.7)
+    pev = lmmlib.equations.blup.conditional_covariance(drawn.cross, D, 1.7)
     T = np.array([D @ Z.T @ np.linalg.solve(Z @ D @ Z.T + 1.7 * np.eye(len(Z)), X) for _, X, Z in groups(design)])
     pev = pev + T @ gls.cov @ T.mT
     sd = np.sqrt(np.diagonal(pev, axis1=1, axis2=2))

@@ -74,7 +74,7 @@ def test_the_optimum_holds_the_parameter_and_has_the_criterion(peak, formula, me
     elif kind is HeldSigma:
         assert_allclose(point.sigma2, value**2, rtol=1e-14)
     else:
-        assert_allclose(lmmlib.moments.correlation(D)[at], value, atol=1e-10)
+        assert_allclose(lmmlib.equations.moments.correlation(D)[at], value, atol=1e-10)
     if peak.cross.diagonal:
         assert_allclose(D, np.diag(np.diag(D)), atol=1e-14)
         D = np.diag(np.diag(D))

@@ -9,8 +9,8 @@ from scipy.linalg import eigh
 from scipy.stats import f, norm, t, ttest_1samp
 
 import lmmlib
+from lmmlib.equations.degrees import _moments_match, _satterthwaite, curvature
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.inference import _moments_match, _satterthwaite, curvature
 
 
 def balanced(n, m=4, seed=11):

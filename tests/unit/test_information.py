@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
+from lmmlib.equations.information import directions, information_variance, score_variance
 from lmmlib.errors import ParameterError
-from lmmlib.information import directions, information_variance, score_variance
 
 
 def one_way(n=6, m=4, seed=9):

@@ -10,6 +10,7 @@ from scipy.stats import chi2, norm
 
 import lmmlib
 from lmmlib import intervals
+from lmmlib.equations import names as equations_names
 from lmmlib.errors import ParameterError
 from lmmlib.intervals import confint, parameters, variance_covariance
 
@@ -36,7 +37,7 @@ def test_parameters_are_functions_of_the_estimates():
 def test_a_correlation_without_an_sd_is_nan():
     kinds = {"corr a, b": ("corr", 0, 1)}
     D = np.array([[[4.0, 0.0], [0.0, 0.0]], [[4.0, -2.0], [-2.0, 1.0]]])
-    values = intervals.derived(kinds, np.zeros((2, 0)), D, np.ones(2))["corr a, b"]
+    values = equations_names.derived(kinds, np.zeros((2, 0)), D, np.ones(2))["corr a, b"]
     assert np.isnan(values[0]) and values[1] == -1
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from lmmlib.equations.shrinkage import james_stein
 from lmmlib.errors import ParameterError
-from lmmlib.james_stein import james_stein
 
 
 def test_james_stein_formulas():

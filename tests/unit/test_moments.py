@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib import icc, moments
+from lmmlib import icc
+from lmmlib.equations import moments
 from lmmlib.errors import ParameterError
 
 Z = np.array([[1.0, 0.0], [1.0, 2.0]])

@@ -8,9 +8,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import moments
 from lmmlib.common.arguments import checked_D, checked_sigma2, generator, require_known, standard_deviations
 from lmmlib.common.small import factor
+from lmmlib.equations import moments
 from lmmlib.errors import DesignError, ParameterError
 from tests import modules
 

@@ -6,10 +6,10 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import dense
-from lmmlib import pieces as pieces_module
 from lmmlib.common.small import inverse_cholesky
 from lmmlib.design.responses import Responses
-from lmmlib.pieces import gram, pieces, product
+from lmmlib.equations import pieces as pieces_module
+from lmmlib.equations.pieces import gram, pieces, product
 
 
 def sums_of_groups(design, cross, L):

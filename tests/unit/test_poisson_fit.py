@@ -113,7 +113,7 @@ def test_a_covariance_of_rank_one(frame):
     line = frame.assign(y=rng.poisson(np.exp(1.5 + b[g] * (1 + 0.8 * frame.x))))
     fit = fit_poisson(SLOPE, line)
     assert fit.converged and fit.is_singular
-    r = lmmlib.moments.correlation(fit.D.to_numpy())[0, 1]
+    r = lmmlib.equations.moments.correlation(fit.D.to_numpy())[0, 1]
     assert_allclose(r, 1, atol=1e-6)
     assert np.isfinite(fit.se).all() and np.isfinite(fit.modes().estimated).all()
     assert_allclose(np.linalg.det(fit.modes().known), 0, atol=1e-9)

@@ -10,10 +10,10 @@ from scipy.stats import norm
 
 import lmmlib
 from lmmlib import dense
-from lmmlib.blup import estimation_error
 from lmmlib.design.formula import fixed_matrix, random_matrix
 from lmmlib.design.new_rows import new_rows
 from lmmlib.design.responses import Responses
+from lmmlib.equations.blup import estimation_error
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.prediction_errors import batched_effects, error_variance
 

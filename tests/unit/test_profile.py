@@ -8,8 +8,9 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import held as held_module
+from lmmlib.equations.names import chosen, parameter_names
 from lmmlib.errors import ParameterError
-from lmmlib.profile import chosen, held, parameter_names, profile, reach, zeta
+from lmmlib.profile import held, profile, reach, zeta
 
 
 @pytest.fixture

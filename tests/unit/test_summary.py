@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import lmmlib
+from lmmlib.equations.moments import correlation
 from lmmlib.errors import DesignError
-from lmmlib.moments import correlation
 
 NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[-+]\d+)?|NaN|inf)"
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib.dense import V
 from lmmlib.design.basis import divide
-from lmmlib.weighted import weigh
+from lmmlib.equations.dense import V
+from lmmlib.equations.weighted import weigh
 
 
 @pytest.mark.parametrize("D", [[[1.5, 0.2], [0.2, 0.4]], np.zeros((2, 2)), [[4, 2], [2, 1]], [[0, 0], [0, 1]]])

@@ -10,9 +10,9 @@ from lmmlib.common.arguments import checked_beta, checked_choice, checked_D, che
 from lmmlib.common.small import factor
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
+from lmmlib.equations.generalised_least_squares import Estimate, solve_normal
+from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError
-from lmmlib.gls import Estimate, solve_normal
-from lmmlib.weighted import weigh
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -14,8 +14,8 @@ import numpy as np
 from lmmlib.common.arguments import checked_D, checked_made, checked_sigma2
 from lmmlib.common.small import factor
 from lmmlib.design.cross import CrossProducts
+from lmmlib.equations.pieces import woodbury_factor
 from lmmlib.errors import ParameterError
-from lmmlib.pieces import woodbury_factor
 
 # X'V^-1 X is a difference of sums 1 + D/sigma2 times its size: at this ratio four digits are left.
 LIMIT = 1e11

@@ -11,8 +11,8 @@ from scipy.stats import norm, t
 from lmmlib.common.arguments import checked_df, checked_level, checked_made, numbers, shown, standard_deviations
 from lmmlib.common.text import fixed
 from lmmlib.design.cross import CrossProducts
+from lmmlib.equations.weighted import weigh
 from lmmlib.errors import ParameterError
-from lmmlib.weighted import weigh
 
 
 @dataclass(frozen=True, eq=False)

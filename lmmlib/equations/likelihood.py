@@ -6,7 +6,7 @@ import numpy as np
 
 from lmmlib.common.arguments import checked_beta, checked_made
 from lmmlib.design.cross import CrossProducts
-from lmmlib.weighted import weigh
+from lmmlib.equations.weighted import weigh
 
 LOG_2PI = float(np.log(2 * np.pi))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmmlib.blup import random_effects
 from lmmlib.common.arguments import checked_choice
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.design import Design
+from lmmlib.equations.blup import random_effects
 
 
 def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, level: str = "conditional") -> np.ndarray:

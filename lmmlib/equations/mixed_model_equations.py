@@ -14,7 +14,7 @@ import pandas as pd
 
 from lmmlib.common.arguments import checked_made, checked_sigma2
 from lmmlib.design.cross import CrossProducts
-from lmmlib.weighted import relative_factor
+from lmmlib.equations.weighted import relative_factor
 
 
 @dataclass(frozen=True, eq=False)

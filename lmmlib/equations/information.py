@@ -14,9 +14,9 @@ import numpy as np
 from lmmlib.common.arguments import checked_beta, checked_choice, checked_made, checked_method, checked_sigma2
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
+from lmmlib.equations.pieces import along, pieces
+from lmmlib.equations.weighted import relative_factor, weigh
 from lmmlib.errors import DesignError
-from lmmlib.pieces import along, pieces
-from lmmlib.weighted import relative_factor, weigh
 
 # Of sigma2: the third power of V^-1 is summed, and overflows or vanishes in other units.
 LARGEST_SIGMA2 = 1e80

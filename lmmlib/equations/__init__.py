@@ -1,0 +1,1 @@
+"""The equations of the book, a function each, at given beta, D and sigma2."""

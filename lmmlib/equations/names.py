@@ -1,0 +1,66 @@
+"""Names of the parameters of a mixed model, and those that are derived from beta, D and sigma2."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lmmlib.common.arguments import shown
+from lmmlib.design.dependent import require_kept
+from lmmlib.errors import ParameterError
+from lmmlib.fitted import Fitted
+
+
+def parameter_names(fit: Fitted) -> dict[str, tuple]:
+    """Every parameter of a fit by name: ``("effect", j)``, ``("sd", a)``, ``("corr", a, b)`` or ``("sigma",)``.
+
+    Raises
+    ------
+    ParameterError
+        If a column has a name that makes two parameters the same.
+    """
+    x, z = fit.cross.x_names, fit.cross.z_names
+    named = [(name, ("effect", j)) for j, name in enumerate(x)]
+    named += [(f"sd {name}", ("sd", a)) for a, name in enumerate(z)]
+    if not fit.cross.diagonal:
+        named += [(f"corr {z[a]}, {z[b]}", ("corr", a, b)) for a in range(len(z)) for b in range(a + 1, len(z))]
+    named.append(("sigma", ("sigma",)))
+    names = dict(named)
+    if len(names) < len(named):
+        twice = next(name for k, (name, _) in enumerate(named) if name in dict(named[:k]))
+        raise ParameterError(f"two parameters are called {twice!r}; rename the column of the data")
+    return names
+
+
+def chosen(fit: Fitted, parameters=None) -> dict[str, tuple]:
+    """The named parameters, all by default, in the order of :func:`parameter_names`.
+
+    Raises
+    ------
+    ParameterError
+        If there is no parameter of a name.
+    """
+    names = parameter_names(fit)
+    if parameters is None:
+        return names
+    wanted = [parameters] if isinstance(parameters, str) or not np.iterable(parameters) else list(parameters)
+    for name in wanted:
+        if isinstance(name, str):
+            require_kept(fit.design, name)
+        if not isinstance(name, str) or name not in names:
+            raise ParameterError(f"{shown(name)} is no parameter of this fit; they are {'; '.join(names)}")
+    return {name: kind for name, kind in names.items() if name in wanted}
+
+
+def derived(kinds: dict[str, tuple], beta: np.ndarray, D: np.ndarray, sigma2: np.ndarray) -> pd.DataFrame:
+    """Parameters as functions of beta (B, p), D (B, q, q) and sigma2 (B,): one column each."""
+
+    def sd(a):
+        return np.sqrt(D[:, a, a])
+
+    def correlation(a, b):
+        product = sd(a) * sd(b)
+        return np.clip(D[:, a, b] / np.where(product > 0, product, np.nan), -1, 1)
+
+    of = {"effect": lambda j: beta[:, j], "sd": sd, "corr": correlation, "sigma": lambda: np.sqrt(sigma2)}
+    return pd.DataFrame({name: of[kind](*at) for name, (kind, *at) in kinds.items()})
