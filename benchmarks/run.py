@@ -21,7 +21,7 @@ import scipy
 import lmmlib
 from benchmarks import data, memory, peers
 from benchmarks.measure import Comparison, Target, Times, ratio, run, store, table
-from lmmlib.optimise import minimise
+from lmmlib.fitting.search import minimise
 
 HERE = Path(__file__).parent
 REFERENCE = HERE.parent / "tests" / "reference"

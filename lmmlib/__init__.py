@@ -5,7 +5,6 @@ Data flow one way: ``load`` or your own frame, ``build_design``, ``cross_product
 """
 
 from lmmlib import cloning_plots, errors, laplace, plots, report, simulate
-from lmmlib.batch import Fits, fit_many
 from lmmlib.cloned import Cloned
 from lmmlib.cloning import clone
 from lmmlib.cloning_pymc import clone_pymc
@@ -24,6 +23,7 @@ from lmmlib.equations.moments import icc
 from lmmlib.equations.ordinary_least_squares import ols, ols_covariance, sandwich
 from lmmlib.equations.wald_tests import wald
 from lmmlib.fit import Fit, fit, fit_design
+from lmmlib.fitting.batch import Fits, fit_many
 from lmmlib.gibbs import sample
 from lmmlib.poisson_fit import PoissonFit, fit_poisson
 from lmmlib.posterior import Draws

@@ -16,7 +16,7 @@ from lmmlib.design.design import Design
 from lmmlib.design.expressions import unmask
 from lmmlib.design.formula import lme4_names
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 
 TYPES = (1, 2, 3)
 

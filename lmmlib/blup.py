@@ -21,7 +21,7 @@ from scipy.stats import norm
 from lmmlib.common.arguments import checked_choice, checked_level, standard_deviations
 from lmmlib.equations.blup import _Factors, estimation_error, random_effects
 from lmmlib.errors import DesignError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 
 ERRORS = ("known", "pev", "corrected")
 

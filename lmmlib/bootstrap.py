@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmmlib.batch import Fits, fit_many, join
 from lmmlib.common.arguments import checked_count
 from lmmlib.common.progress import progress_bar
 from lmmlib.equations.drawing import lmm
 from lmmlib.errors import ParameterError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.batch import Fits, fit_many, join
+from lmmlib.fitting.fitted import Fitted
 
 # Responses that are simulated together.
 CHUNK = 250

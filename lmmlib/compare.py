@@ -16,7 +16,7 @@ from lmmlib.common.text import fixed
 from lmmlib.common.text import p as p_value
 from lmmlib.design.cross import cross_products
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 from lmmlib.nested import is_diagonal, matches, nested_fixed, nested_random, of_counts, same_data
 
 SINGULAR_NULL = "the smaller model is singular, which this reference does not allow for"

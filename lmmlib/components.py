@@ -10,7 +10,7 @@ from scipy.stats import chi2, norm
 from lmmlib.common.arguments import checked_level
 from lmmlib.equations.moments import icc
 from lmmlib.equations.names import parameter_names
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 from lmmlib.held_parameters import HeldRatio
 from lmmlib.intervals import bootstrap_draws, checked_interval_method, confint, percentile_limits, variance_covariance
 from lmmlib.profile import reach

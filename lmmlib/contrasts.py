@@ -14,7 +14,7 @@ from lmmlib.equations.degrees import Curvature, curvature
 from lmmlib.equations.generalised_least_squares import Estimate
 from lmmlib.equations.wald_tests import Wald, checked_rows, wald
 from lmmlib.errors import ParameterError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 
 
 def rows_of(fit: Fitted, L) -> np.ndarray:

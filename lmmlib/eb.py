@@ -22,7 +22,7 @@ from lmmlib.equations.degrees import curvature
 from lmmlib.equations.information import directions
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 from lmmlib.mixture import Mixture, total_moments
 from lmmlib.prediction_errors import batched_effects
 from lmmlib.ratio import ratio_posterior

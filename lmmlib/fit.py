@@ -15,12 +15,12 @@ from lmmlib.design.identify import require_identified
 from lmmlib.equations import drawing, residuals
 from lmmlib.equations.wald_tests import Wald
 from lmmlib.errors import DesignError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 from lmmlib.summary import summary
 
 
 class Fit(Fitted):
-    """A fitted mixed model: the attributes of :class:`lmmlib.fitted.Fitted`, and what can be asked of it."""
+    """A fitted mixed model: the attributes of :class:`lmmlib.fitting.fitted.Fitted`, and what can be asked of it."""
 
     def summary(self) -> str:
         """The attributes as text, in the manner of lme4 and lmerTest."""

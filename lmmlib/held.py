@@ -1,7 +1,7 @@
 r"""Mixed models with one parameter held at a value: what a profile minimises over.
 
 With :math:`D = \sigma^2\Lambda\Lambda'` and :math:`L = R_z\Lambda` in the working basis, every parameter is held by a
-choice of coordinates, :math:`L = \sum_k\theta_kB_k`, and the derivatives of :func:`lmmlib.deviance.surface` serve for
+choice of coordinates, :math:`L = \sum_k\theta_kB_k`, and the derivatives of :func:`lmmlib.fitting.deviance.surface` serve for
 any such choice.
 """
 
@@ -15,11 +15,12 @@ import numpy as np
 
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
-from lmmlib.deviance import Deviance, Surface, degrees, deviance
 from lmmlib.equations.likelihood import LOG_2PI
 from lmmlib.errors import DesignError
-from lmmlib.fitted import Fitted
-from lmmlib.optimise import LEAST_START, newton
+from lmmlib.fitting.deviance import Deviance, Surface, degrees, deviance
+from lmmlib.fitting.fitted import Fitted
+from lmmlib.fitting.newton import newton
+from lmmlib.fitting.search import LEAST_START
 
 # A criterion that is lower than that of the fit by this share is no rounding error.
 LOCAL = 1e-9

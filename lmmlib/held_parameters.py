@@ -11,9 +11,9 @@ import numpy as np
 
 from lmmlib.design.basis import Basis
 from lmmlib.design.responses import Responses
-from lmmlib.deviance import Deviance, degrees, deviance, surface
 from lmmlib.equations.moments import correlation
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.deviance import Deviance, degrees, deviance, surface
+from lmmlib.fitting.fitted import Fitted
 from lmmlib.held import Held, Point, known_sigma2, regular
 
 

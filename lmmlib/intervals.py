@@ -16,7 +16,7 @@ from lmmlib.contrasts import coefficients
 from lmmlib.equations.information import _information, directions
 from lmmlib.equations.names import chosen, derived, parameter_names
 from lmmlib.errors import ParameterError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 from lmmlib.profile import held, reach
 
 METHODS = ("profile", "wald", "bootstrap")

@@ -6,7 +6,7 @@ import numpy as np
 
 from lmmlib.design.design import Design
 from lmmlib.errors import ParameterError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 
 # A column is in the span of others when this share of its length, or less, is outside.
 OUTSIDE = 1e-8

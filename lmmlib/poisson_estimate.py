@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.aghq import NODES, rule
-from lmmlib.batch import ZERO
 from lmmlib.common.arguments import checked_choice, checked_count, checked_rng, numbers, shown
 from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.design.design import Design
 from lmmlib.errors import DataError, DesignError, ParameterError
+from lmmlib.fitting.batch import ZERO
 from lmmlib.laplace_curvature import FLAT, ROUGH, covariance
 from lmmlib.poisson import Counts
 from lmmlib.poisson_checks import checked_counts, checked_offset, notes, require_bounded, require_estimable

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmmlib.common.arguments import standard_deviations
 from lmmlib.design.design import Design
-from lmmlib.optimise import Step
+from lmmlib.fitting.newton import Step
 from lmmlib.poisson import Counts, Inner, modes
 from lmmlib.poisson_laplace import Slopes, slopes
 

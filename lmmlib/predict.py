@@ -19,7 +19,7 @@ from lmmlib.design.known import of_new_rows
 from lmmlib.design.new_rows import NewRows, new_rows
 from lmmlib.equations.blup import random_effects
 from lmmlib.errors import ParameterError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 from lmmlib.prediction_errors import bootstrap_interval, error_variance
 
 OPTIONS = {

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from lmmlib.batch import ROOM, Fits, fit_many
 from lmmlib.bootstrap import CHUNK, checked_rng
 from lmmlib.common.arguments import checked_count
 from lmmlib.common.progress import progress_bar
@@ -23,7 +22,8 @@ from lmmlib.equations.degrees import curvature
 from lmmlib.equations.drawing import lmm
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.batch import ROOM, Fits, fit_many
+from lmmlib.fitting.fitted import Fitted
 
 
 def error_variance(fit: Fitted, rows: NewRows, corrected: bool = False) -> np.ndarray:

@@ -8,7 +8,7 @@ import pandas as pd
 from lmmlib.common.arguments import numbers
 from lmmlib.equations.names import chosen
 from lmmlib.errors import ParameterError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 from lmmlib.held import Held
 from lmmlib.held_parameters import HeldCorrelation, HeldEffect, HeldSd, HeldSigma
 

@@ -10,7 +10,7 @@ from lmmlib.design.dependent import left_out
 from lmmlib.equations.moments import correlation
 from lmmlib.equations.residuals import residuals
 from lmmlib.errors import DesignError, NoRowsError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 
 # With more fixed effects than this their correlations are left out.
 WIDEST = 8

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lmmlib.design.formula import fixed_matrix, random_matrix
 from lmmlib.errors import DataError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 
 
 def new_rows(fit: Fitted, newdata: pd.DataFrame, level: str, new_groups: str) -> NewRows:

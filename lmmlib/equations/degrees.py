@@ -9,10 +9,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.stats import f
 
-from lmmlib.common.arguments import (
-    checked_choice,
-    checked_made,
-)
+from lmmlib.common.arguments import checked_choice, checked_made
 from lmmlib.common.text import fixed
 from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts

@@ -8,7 +8,7 @@ import pandas as pd
 from lmmlib.common.arguments import shown
 from lmmlib.design.dependent import require_kept
 from lmmlib.errors import ParameterError
-from lmmlib.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted
 
 
 def parameter_names(fit: Fitted) -> dict[str, tuple]:

@@ -13,9 +13,9 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import dense
-from lmmlib.deviance import deviance, theta_coordinates
 from lmmlib.errors import DesignError
 from lmmlib.fit import fit_design
+from lmmlib.fitting.deviance import deviance, theta_coordinates
 
 
 @st.composite

@@ -8,9 +8,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib import eb
-from lmmlib.batch import fit_many
 from lmmlib.design.design import Design
 from lmmlib.fit import fit_design
+from lmmlib.fitting.batch import fit_many
 from studies import coverage
 from studies.coverage import METHODS, Sample, coverage_cell
 

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose
 import lmmlib
 from lmmlib import dense
 from lmmlib.design.responses import Responses
-from lmmlib.deviance import degrees, deviance, surface, theta_coordinates
 from lmmlib.equations import pieces as pieces_module
+from lmmlib.fitting.deviance import degrees, deviance, surface, theta_coordinates
 
 FORMULAS = ["Reaction ~ Days + (Days | Subject)", "Reaction ~ Days + (Days || Subject)", "Reaction ~ 1 + (1 | Subject)"]
 

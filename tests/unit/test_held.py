@@ -60,6 +60,6 @@ def test_with_many_groups_one_start_is_enough(peak, monkeypatch):
 
 def test_a_minimum_that_is_not_found_is_an_error(peak, monkeypatch):
     model = HeldSd(peak("full", "REML"), 1)
-    monkeypatch.setattr("lmmlib.optimise.MAX_STEPS", 1)
+    monkeypatch.setattr("lmmlib.fitting.newton.MAX_STEPS", 1)
     with pytest.raises(DesignError, match="held at 0.7 was not found: 1 steps were not enough"):
         model.at(0.7)

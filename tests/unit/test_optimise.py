@@ -6,9 +6,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import optimise
 from lmmlib.design.responses import Responses
-from lmmlib.deviance import deviance, theta_coordinates
+from lmmlib.fitting import newton, search
+from lmmlib.fitting.deviance import deviance, theta_coordinates
 
 
 def cross_of(formula, data):
@@ -23,13 +23,13 @@ def unbalanced():
 
 def test_the_start_is_reml_in_a_balanced_design():
     cross = cross_of("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"))
-    d = deviance(cross, optimise.start(cross, Responses.of_cross(cross))[0], theta_coordinates(cross), "REML")
+    d = deviance(cross, search.start(cross, Responses.of_cross(cross))[0], theta_coordinates(cross), "REML")
     assert np.abs(d.gradient).max() < 1e-8
 
 
 @pytest.mark.parametrize("method", ["ML", "REML"])
 def test_every_step_goes_down_and_the_last_gradient_is_zero(unbalanced, method):
-    optimum = optimise.minimise(unbalanced, method)
+    optimum = search.minimise(unbalanced, method)
     values = [step.deviance for step in optimum.log]
     # The last step is below the rounding of the deviance, 1e3 times 1e-16.
     assert len(values) > 2 and np.diff(values).max() < 1e-11
@@ -37,15 +37,15 @@ def test_every_step_goes_down_and_the_last_gradient_is_zero(unbalanced, method):
 
 
 def test_a_far_start_reaches_the_same_optimum(unbalanced, monkeypatch):
-    best = optimise.minimise(unbalanced, "REML").best.value
+    best = search.minimise(unbalanced, "REML").best.value
     for far in ([30.0, 0.0, 30.0], [0.01, 0.0, 0.01], [-2.0, 5.0, -3.0]):
-        monkeypatch.setattr(optimise, "start", lambda cross, data, far=far: np.array([far]))
-        assert_allclose(optimise.minimise(unbalanced, "REML").best.value, best, rtol=1e-13)
+        monkeypatch.setattr(search, "start", lambda cross, data, far=far: np.array([far]))
+        assert_allclose(search.minimise(unbalanced, "REML").best.value, best, rtol=1e-13)
 
 
 def test_too_few_steps_are_said(unbalanced, monkeypatch):
-    monkeypatch.setattr(optimise, "MAX_STEPS", 1)
-    optimum = optimise.minimise(unbalanced, "ML")
+    monkeypatch.setattr(search, "MAX_STEPS", 1)
+    optimum = search.minimise(unbalanced, "ML")
     assert not optimum.converged[0] and "not enough" in optimum.reason[0] and len(optimum.log) == 1
 
 
@@ -63,15 +63,15 @@ def test_a_large_theta_takes_few_steps(ratio, sizes):
     """The step may double theta; with a fixed bound a ratio of 300 took more than 100 steps."""
     cross = lmmlib.cross_products(one_way(ratio, sizes))
     for method in ("ML", "REML"):
-        optimum = optimise.minimise(cross, method)
+        optimum = search.minimise(cross, method)
         assert optimum.converged[0] and len(optimum.log) < 25
         assert_allclose(optimum.best.theta[0, 0] / ratio, 1, atol=0.5)
 
 
 def test_rounding_of_the_deviance_does_not_stop_the_descent():
     """With variances of ratio 1e8 the deviance has 8 digits left; the decrement goes on to fall."""
-    optimum = optimise.minimise(lmmlib.cross_products(one_way(1e4)), "REML")
-    step, decrement, minimum = optimise._direction(optimum.best)
+    optimum = search.minimise(lmmlib.cross_products(one_way(1e4)), "REML")
+    step, decrement, minimum = newton._direction(optimum.best)
     assert optimum.converged[0] and minimum[0] and decrement[0] < 1e-9
     # Balanced: the REML estimates are those of analysis of variance, D / sigma2 = (F - 1) / 5.
     y = one_way(1e4).y.reshape(20, 5)
@@ -83,10 +83,10 @@ def test_a_response_without_bounds_does_not_disturb_the_others():
     design = one_way(1.0)
     cross = lmmlib.cross_products(design)
     Y = np.column_stack([design.y, np.arange(20.0)[design.group], np.zeros(100)])
-    optimum = optimise.minimise(cross, "REML", Responses.of_columns(cross, design, Y))
+    optimum = search.minimise(cross, "REML", Responses.of_columns(cross, design, Y))
     assert optimum.converged.tolist() == [True, False, False]
-    assert optimum.reason[2] == optimise.NO_DEVIANCE and optimum.reason[0] == optimise.CONVERGED
-    alone = optimise.minimise(cross, "REML")
+    assert optimum.reason[2] == newton.NO_DEVIANCE and optimum.reason[0] == newton.CONVERGED
+    alone = search.minimise(cross, "REML")
     assert_allclose(optimum.best.value[0], alone.best.value[0], rtol=1e-13)
     assert len(optimum.log) == len(alone.log)
 
@@ -95,10 +95,10 @@ def test_the_start_of_every_response_is_its_own(unbalanced):
     design = lmmlib.build_design("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep")[lambda d: d.index % 7 != 2])
     rng = np.random.default_rng(3)
     Y = design.y[:, None] + 20 * rng.standard_normal((design.n_obs, 3))
-    together = optimise.start(unbalanced, Responses.of_columns(unbalanced, design, Y))
+    together = search.start(unbalanced, Responses.of_columns(unbalanced, design, Y))
     for k, y in enumerate(Y.T):
         alone = lmmlib.cross_products(design.with_response(y))
-        assert_allclose(together[k], optimise.start(alone, Responses.of_cross(alone))[0], rtol=1e-8)
+        assert_allclose(together[k], search.start(alone, Responses.of_cross(alone))[0], rtol=1e-8)
 
 
 def test_a_start_is_never_singular():
@@ -108,7 +108,7 @@ def test_a_start_is_never_singular():
         frame = pd.DataFrame({"g": np.repeat(range(10), 4), "t": np.tile(range(4), 10), "y": rng.normal(size=40)})
         frame["y"] -= frame.groupby("g")["y"].transform("mean")  # less variance between groups than by chance
         cross = cross_of(formula, frame)
-        theta = optimise.start(cross, Responses.of_cross(cross))
+        theta = search.start(cross, Responses.of_cross(cross))
         L = np.tensordot(theta, theta_coordinates(cross), 1)[0]
         assert np.linalg.svd(L)[1].min() >= 0.05
 
@@ -116,7 +116,7 @@ def test_a_start_is_never_singular():
 @pytest.mark.parametrize("method", ["ML", "REML"])
 def test_no_random_effects_is_no_step(method):
     cross = cross_of("Reaction ~ Days + (0 | Subject)", lmmlib.load("sleep"))
-    optimum = optimise.minimise(cross, method)
+    optimum = search.minimise(cross, method)
     assert optimum.converged[0] and len(optimum.log) == 1 and optimum.best.theta.shape == (1, 0)
 
 
@@ -124,20 +124,20 @@ def test_no_random_effects_is_no_step(method):
 def test_a_saddle_is_left(far):
     """At L = 0, or where one column of L is zero, the gradient by it is zero too, but that need not be a minimum."""
     cross = cross_of("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"))
-    B, best = theta_coordinates(cross), optimise.minimise(cross, "REML").best.value
+    B, best = theta_coordinates(cross), search.minimise(cross, "REML").best.value
     for start in ([far, far, far], [1.3, 0.5, far]):
-        optimum = optimise.newton(lambda theta, rows: deviance(cross, theta, B, "REML"), np.array([start]))
-        assert optimum.converged[0] and optimum.reason == (optimise.CONVERGED,)
+        optimum = newton.newton(lambda theta, rows: deviance(cross, theta, B, "REML"), np.array([start]))
+        assert optimum.converged[0] and optimum.reason == (newton.CONVERGED,)
         assert_allclose(optimum.best.value, best, rtol=1e-12)
 
 
 def test_pivots():
     """Each column that comes next adds the most variance to that of the columns before it."""
-    assert optimise._pivots(np.diag([1.0, 3.0, 2.0])).tolist() == [1, 2, 0]
+    assert search._pivots(np.diag([1.0, 3.0, 2.0])).tolist() == [1, 2, 0]
     # The third is the sum of the first two, so that it comes first and leaves the least of them for the end.
     L = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 2.0]])
-    assert optimise._pivots(L @ L.T).tolist() == [2, 0, 1]
-    assert optimise._pivots(np.zeros((2, 2))).tolist() == [0, 1]
+    assert search._pivots(L @ L.T).tolist() == [2, 0, 1]
+    assert search._pivots(np.zeros((2, 2))).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("method", ["REML", "ML"])
@@ -147,16 +147,16 @@ def test_a_bent_valley(method, monkeypatch):
     cross = lmmlib.cross_products(design)
     Y = np.random.default_rng(1).normal(size=(180, 2000))[:, :800]
     data = Responses.of_columns(cross, design, Y)
-    optimum = optimise.minimise(cross, method, data)
-    assert optimum.converged.all() and set(optimum.reason) == {optimise.CONVERGED}
+    optimum = search.minimise(cross, method, data)
+    assert optimum.converged.all() and set(optimum.reason) == {newton.CONVERGED}
     assert np.linalg.norm(optimum.best.gradient, axis=1).max() < 1e-6
-    monkeypatch.setattr(optimise, "_in_order", lambda cross, method, data, optimum, rows, order: optimum)
-    lost = optimise.minimise(cross, method, data)
-    rows = np.flatnonzero(np.array(lost.reason) != optimise.CONVERGED)
+    monkeypatch.setattr(search, "_in_order", lambda cross, method, data, optimum, rows, order: optimum)
+    lost = search.minimise(cross, method, data)
+    rows = np.flatnonzero(np.array(lost.reason) != newton.CONVERGED)
     assert len(rows) and (lost.best.value[rows] > optimum.best.value[rows]).all()
     # The search of the first response is logged to its end.
     monkeypatch.undo()
-    one = optimise.minimise(cross, method, data.take(rows[:1]))
+    one = search.minimise(cross, method, data.take(rows[:1]))
     assert one.log[-1].deviance == pytest.approx(one.best.value[0], rel=1e-13)
     assert_allclose(np.abs(one.log[-1].theta), np.abs(one.best.theta[0]), atol=1e-9)
     assert_allclose(

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import poisson_search
-from lmmlib.optimise import newton
+from lmmlib.fitting.newton import newton
 from lmmlib.poisson import Counts
 from lmmlib.poisson_search import Objective, glm, is_singular, maximise, start
 from tests.unit.counts import design, offsets

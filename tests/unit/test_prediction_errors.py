@@ -9,10 +9,10 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import prediction_errors
-from lmmlib.batch import fit_many
 from lmmlib.design.new_rows import NewRows
 from lmmlib.design.responses import Responses
 from lmmlib.errors import DesignError
+from lmmlib.fitting.batch import fit_many
 from lmmlib.prediction_errors import batched_effects, bootstrap_errors
 
 COLUMNS = ["mean", "se", "lower", "upper", "known_group"]

@@ -15,10 +15,11 @@ from lmmlib.design.design import Design
 from lmmlib.design.frames import LARGEST
 from lmmlib.design.identify import require_identified
 from lmmlib.design.responses import Responses
-from lmmlib.deviance import Deviance, theta_coordinates
 from lmmlib.equations.weighted import LIMIT
 from lmmlib.errors import DataError, ParameterError
-from lmmlib.optimise import Step, minimise
+from lmmlib.fitting.deviance import Deviance, theta_coordinates
+from lmmlib.fitting.newton import Step
+from lmmlib.fitting.search import minimise
 
 # Singular values of L in the working basis, where they are standard deviations of the random part of an observation
 # relative to sigma. Below the first D is called singular; below the second the value is zero up to rounding.

@@ -9,12 +9,12 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from lmmlib.batch import solve
 from lmmlib.common.arguments import standard_deviations
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.design import Design
 from lmmlib.design.responses import Responses
-from lmmlib.optimise import Step
+from lmmlib.fitting.batch import solve
+from lmmlib.fitting.newton import Step
 
 
 @dataclass(frozen=True, eq=False)
