@@ -8,7 +8,6 @@ from lmmlib import cloning_plots, errors, laplace, plots, report, simulate
 from lmmlib.cloned import Cloned
 from lmmlib.cloning import clone
 from lmmlib.cloning_pymc import clone_pymc
-from lmmlib.compare import Comparison, aic_table, compare
 from lmmlib.datasets import load
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
@@ -25,6 +24,7 @@ from lmmlib.equations.wald_tests import wald
 from lmmlib.fit import Fit, fit, fit_design
 from lmmlib.fitting.batch import Fits, fit_many
 from lmmlib.gibbs import sample
+from lmmlib.inference.compare import Comparison, aic_table, compare
 from lmmlib.poisson_fit import PoissonFit, fit_poisson
 from lmmlib.posterior import Draws
 from lmmlib.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Reciprocal, Zellner

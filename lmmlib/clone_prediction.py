@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from lmmlib.bootstrap import CHUNK
 from lmmlib.clone_source import Gaussian
 from lmmlib.common.arguments import checked_count, checked_rng, standard_deviations
 from lmmlib.design.basis import chunks
@@ -23,6 +22,7 @@ from lmmlib.eb import Posterior
 from lmmlib.equations.likelihood import loglik
 from lmmlib.errors import ParameterError
 from lmmlib.estimability import ESTIMABLE
+from lmmlib.inference.bootstrap import CHUNK
 from lmmlib.mixture import Mixture, total_moments
 from lmmlib.prediction_errors import batched_effects
 

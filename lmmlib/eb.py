@@ -14,7 +14,6 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib.blup import blups
-from lmmlib.bootstrap import CHUNK, parametric_bootstrap
 from lmmlib.common.arguments import checked_choice, checked_level, checked_made, shown, standard_deviations
 from lmmlib.design.basis import chunks
 from lmmlib.design.responses import Responses
@@ -23,6 +22,7 @@ from lmmlib.equations.information import directions
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
+from lmmlib.inference.bootstrap import CHUNK, parametric_bootstrap
 from lmmlib.mixture import Mixture, total_moments
 from lmmlib.prediction_errors import batched_effects
 from lmmlib.ratio import ratio_posterior

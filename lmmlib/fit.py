@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lmmlib import anova_table, blup, components, contrasts, intervals, predict, profile
+from lmmlib import blup, predict
 from lmmlib.blup import Blups
 from lmmlib.common.arguments import checked_made, checked_method, numbers
 from lmmlib.design.cross import CrossProducts, cross_products
@@ -16,6 +16,7 @@ from lmmlib.equations import drawing, residuals
 from lmmlib.equations.wald_tests import Wald
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
+from lmmlib.inference import anova_table, components, contrasts, intervals, profile
 from lmmlib.summary import summary
 
 
@@ -47,35 +48,35 @@ class Fit(Fitted):
         return fit_design(self.design.with_response(numbers(y, "y")), self.method)
 
     def contrast(self, L, df=None, null=0.0, level: float = 0.95) -> Wald:
-        """:func:`lmmlib.contrasts.contrast`: test and interval of combinations of the fixed effects."""
+        """:func:`lmmlib.inference.contrasts.contrast`: test and interval of combinations of the fixed effects."""
         return contrasts.contrast(self, L, df, null, level)
 
     def contrasts(self, rows, df=None, level: float = 0.95) -> pd.DataFrame:
-        """:func:`lmmlib.contrasts.contrasts`: a table of labelled contrasts."""
+        """:func:`lmmlib.inference.contrasts.contrasts`: a table of labelled contrasts."""
         return contrasts.contrasts(self, rows, df, level)
 
     def coefficients(self, df=None, level: float = 0.95) -> pd.DataFrame:
-        """:func:`lmmlib.contrasts.coefficients`: estimates, standard errors, df, t, p and intervals."""
+        """:func:`lmmlib.inference.contrasts.coefficients`: estimates, standard errors, df, t, p and intervals."""
         return contrasts.coefficients(self, df, level)
 
     def anova(self, type: int = 3, df=None) -> pd.DataFrame:
-        """:func:`lmmlib.anova_table.anova`: F tests of the terms of the fixed effects, of type 1, 2 or 3."""
+        """:func:`lmmlib.inference.anova_table.anova`: F tests of the terms of the fixed effects, of type 1, 2 or 3."""
         return anova_table.anova(self, type, df)
 
     def parameters(self) -> pd.Series:
-        """:func:`lmmlib.intervals.parameters`: fixed effects, standard deviations and correlations, sigma."""
+        """:func:`lmmlib.inference.intervals.parameters`: fixed effects, standard deviations and correlations, sigma."""
         return intervals.parameters(self)
 
     def confint(self, method: str = "profile", level: float = 0.95, parameters=None, size=1000, rng=None):
-        """:func:`lmmlib.intervals.confint`: profile, Wald or bootstrap limits of the parameters."""
+        """:func:`lmmlib.inference.intervals.confint`: profile, Wald or bootstrap limits of the parameters."""
         return intervals.confint(self, method, level, parameters, size, rng)
 
     def variance_components(self, level: float = 0.95, method: str = "profile", size=1000, rng=None) -> pd.DataFrame:
-        """:func:`lmmlib.components.variance_components`: variances, SDs, correlations and ICC with intervals."""
+        """:func:`lmmlib.inference.components.variance_components`: variances, SDs, correlations and ICC with intervals."""
         return components.variance_components(self, level, method, size, rng)
 
     def profile(self, parameter: str, values=None) -> pd.DataFrame:
-        """:func:`lmmlib.profile.profile`: the deviance as a function of one parameter."""
+        """:func:`lmmlib.inference.profile.profile`: the deviance as a function of one parameter."""
         return profile.profile(self, parameter, values)
 
     def predict(

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from lmmlib.bootstrap import CHUNK, checked_rng
 from lmmlib.common.arguments import checked_count
 from lmmlib.common.progress import progress_bar
 from lmmlib.common.small import semidefinite_cholesky
@@ -24,6 +23,7 @@ from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError
 from lmmlib.fitting.batch import ROOM, Fits, fit_many
 from lmmlib.fitting.fitted import Fitted
+from lmmlib.inference.bootstrap import CHUNK, checked_rng
 
 
 def error_variance(fit: Fitted, rows: NewRows, corrected: bool = False) -> np.ndarray:

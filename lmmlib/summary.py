@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.common.text import brief, fixed, p, short
-from lmmlib.contrasts import coefficients
 from lmmlib.design.dependent import left_out
 from lmmlib.equations.moments import correlation
 from lmmlib.equations.residuals import residuals
 from lmmlib.errors import DesignError, NoRowsError
 from lmmlib.fitting.fitted import Fitted
+from lmmlib.inference.contrasts import coefficients
 
 # With more fixed effects than this their correlations are left out.
 WIDEST = 8

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import chi2, f, norm
 
 import lmmlib
-from lmmlib.boundary import chi_bar_square_sf, orthant_weights
+from lmmlib.inference.boundary import chi_bar_square_sf, orthant_weights
 from tests.equations.models import (
     Model,
     between,

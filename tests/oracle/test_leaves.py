@@ -16,7 +16,7 @@ from benchmarks.cloning import theirs as line_of_dclone
 from benchmarks.measure import duration
 from lmmlib.equations.moments import correlation
 from lmmlib.fit import fit_design
-from lmmlib.intervals import confint
+from lmmlib.inference.intervals import confint
 from lmmlib.poisson_fit import fit_poisson
 from tests import tolerances as tol
 from tests.oracle.conftest import NAMES, REFERENCE, case, read

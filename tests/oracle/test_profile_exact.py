@@ -7,7 +7,7 @@ measure 4e-11 at most), and far below the 1e-5 to which lme4's splines come.
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib.intervals import confint
+from lmmlib.inference.intervals import confint
 
 FORMULAS = {"slope": "Reaction ~ Days + (Days | Subject)", "ri": "Reaction ~ Days + (1 | Subject)"}
 

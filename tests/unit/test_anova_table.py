@@ -8,8 +8,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib.anova_table import hypotheses
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.inference.anova_table import hypotheses
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import lmmlib
-from lmmlib import bootstrap
-from lmmlib.bootstrap import parametric_bootstrap, refits
 from lmmlib.errors import ParameterError
+from lmmlib.inference import bootstrap
+from lmmlib.inference.bootstrap import parametric_bootstrap, refits
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from scipy.optimize import nnls
 from scipy.stats import chi2, f, kstest
 
 import lmmlib
-from lmmlib.boundary import chi_bar_square_sf, exact_null, orthant_weights, spectrum, variance_weights
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.inference.boundary import chi_bar_square_sf, exact_null, orthant_weights, spectrum, variance_weights
 
 
 def test_chi_bar_square_is_a_mixture():

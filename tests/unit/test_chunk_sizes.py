@@ -12,12 +12,13 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import bootstrap, boundary, clone_prediction, eb, prediction_errors, random_effects
+from lmmlib import clone_prediction, eb, prediction_errors, random_effects
 from lmmlib.design import basis, minque
 from lmmlib.design.basis import Basis, Sums, triangle
 from lmmlib.design.responses import Responses
 from lmmlib.equations import pieces
 from lmmlib.fitting import batch
+from lmmlib.inference import bootstrap, boundary
 from tests import modules
 
 FORMULA = "lead ~ week + (week | child)"

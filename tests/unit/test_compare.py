@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose
 from scipy.stats import chi2, kstest
 
 import lmmlib
-from lmmlib.bootstrap import parametric_bootstrap
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.inference.bootstrap import parametric_bootstrap
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from numpy.testing import assert_allclose
 from scipy.stats import f as f_law
 
 import lmmlib
-from lmmlib import intervals
-from lmmlib.components import variance_components
 from lmmlib.errors import ParameterError
-from lmmlib.intervals import confint
+from lmmlib.inference import intervals
+from lmmlib.inference.components import variance_components
+from lmmlib.inference.intervals import confint
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import bootstrap, eb, poisson_dispersion, prediction_errors
+from lmmlib import eb, poisson_dispersion, prediction_errors
+from lmmlib.inference import bootstrap
 from tests import modules
 
 SIZE, BAD = 24, 5  # every fifth of 24 fails: numbers 0, 5, 10, 15 and 20

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import lmmlib
-from lmmlib import held
 from lmmlib.errors import DesignError
-from lmmlib.held import regular, valleys
-from lmmlib.held_parameters import HeldSd, HeldSigma
+from lmmlib.inference import held
+from lmmlib.inference.held import regular, valleys
+from lmmlib.inference.held_parameters import HeldSd, HeldSigma
 
 FORMULAS = {"full": "lead ~ week + (week | child)", "diagonal": "lead ~ week + (week || child)"}
 

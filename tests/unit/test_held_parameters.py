@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 
 import lmmlib
 from lmmlib import dense
-from lmmlib.held_parameters import HeldCorrelation, HeldEffect, HeldRatio, HeldSd, HeldSigma
+from lmmlib.inference.held_parameters import HeldCorrelation, HeldEffect, HeldRatio, HeldSd, HeldSigma
 
 FORMULAS = {
     "full": "lead ~ week + (week | child)",

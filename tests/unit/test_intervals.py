@@ -9,10 +9,10 @@ from numpy.testing import assert_allclose
 from scipy.stats import chi2, norm
 
 import lmmlib
-from lmmlib import intervals
 from lmmlib.equations import names as equations_names
 from lmmlib.errors import ParameterError
-from lmmlib.intervals import confint, parameters, variance_covariance
+from lmmlib.inference import intervals
+from lmmlib.inference.intervals import confint, parameters, variance_covariance
 
 SLOPE = "Reaction ~ Days + (Days | Subject)"
 

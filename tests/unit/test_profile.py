@@ -7,10 +7,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import held as held_module
 from lmmlib.equations.names import chosen, parameter_names
 from lmmlib.errors import ParameterError
-from lmmlib.profile import held, profile, reach, zeta
+from lmmlib.inference import held as held_module
+from lmmlib.inference.profile import held, profile, reach, zeta
 
 
 @pytest.fixture

@@ -8,19 +8,9 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import (
-    bootstrap,
-    boundary,
-    clone_prediction,
-    components,
-    eb,
-    gibbs,
-    intervals,
-    poisson_dispersion,
-    poisson_estimate,
-    predict,
-)
+from lmmlib import clone_prediction, eb, gibbs, poisson_dispersion, poisson_estimate, predict
 from lmmlib.cloning import clone_design
+from lmmlib.inference import bootstrap, boundary, components, intervals
 from tests import modules
 
 RANDOM = {"rng", "seed", "random_state"}

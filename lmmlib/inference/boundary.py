@@ -6,13 +6,13 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.stats import chi2
 
-from lmmlib.bootstrap import checked_rng
 from lmmlib.common.arguments import checked_count, checked_made, checked_method
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.identify import require_identified
 from lmmlib.equations.information import information_variance
 from lmmlib.equations.moments import correlation
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.inference.bootstrap import checked_rng
 
 # Values of the variance ratio at which a maximum is looked for before it is refined.
 GRID = np.concatenate([[0.0], np.geomspace(1e-5, 1e5, 150)])

@@ -14,7 +14,7 @@ from lmmlib.design.responses import Responses
 from lmmlib.equations.moments import correlation
 from lmmlib.fitting.deviance import Deviance, degrees, deviance, surface
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.held import Held, Point, known_sigma2, regular
+from lmmlib.inference.held import Held, Point, known_sigma2, regular
 
 
 def turn(to: np.ndarray) -> np.ndarray:
@@ -42,7 +42,7 @@ class HeldEffect(Held):
         return self.cross.work.change(np.eye(len(self.fit.D)), self.turn[:, 1:], -moved)
 
     def solve(self, value: float, starts: list[Point]) -> Point:
-        """As :meth:`lmmlib.held.Held.solve`, for the response that belongs to the value."""
+        """As :meth:`lmmlib.inference.held.Held.solve`, for the response that belongs to the value."""
         self.data = Responses.of_cross(replace(self.rest, work=self._sums(value)))
         return super().solve(value, starts)
 

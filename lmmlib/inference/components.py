@@ -11,9 +11,15 @@ from lmmlib.common.arguments import checked_level
 from lmmlib.equations.moments import icc
 from lmmlib.equations.names import parameter_names
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.held_parameters import HeldRatio
-from lmmlib.intervals import bootstrap_draws, checked_interval_method, confint, percentile_limits, variance_covariance
-from lmmlib.profile import reach
+from lmmlib.inference.held_parameters import HeldRatio
+from lmmlib.inference.intervals import (
+    bootstrap_draws,
+    checked_interval_method,
+    confint,
+    percentile_limits,
+    variance_covariance,
+)
+from lmmlib.inference.profile import reach
 
 
 def variance_components(
@@ -21,7 +27,7 @@ def variance_components(
 ) -> pd.DataFrame:
     r"""The random part of a fit, with confidence intervals.
 
-    Those of standard deviations and correlations are by :func:`lmmlib.intervals.confint`, those of a variance are their
+    Those of standard deviations and correlations are by :func:`lmmlib.inference.intervals.confint`, those of a variance are their
     squares. The intraclass correlation :math:`\rho = r^2 / (1 + r^2)`, equation :eq:`icc` of the book, rises with
     :math:`r = \tau/\sigma`: its profile limits are those of r, equation :eq:`profile-interval`; by "wald" they are
     those of logit :math:`\rho`.
@@ -42,7 +48,7 @@ def variance_components(
     DataFrame
         One row each for the ``quantity`` "variance" and "sd" of every random column and of the term "Residual",
         "correlation" of every pair, such as the term "(Intercept), week", and "icc", if the only random column is the
-        intercept; ``estimate``, ``lower``, ``upper``. ``attrs`` as :func:`lmmlib.intervals.confint` has them.
+        intercept; ``estimate``, ``lower``, ``upper``. ``attrs`` as :func:`lmmlib.inference.intervals.confint` has them.
 
     Raises
     ------

@@ -10,14 +10,14 @@ import pandas as pd
 from scipy.linalg import solve_triangular
 from scipy.stats import chi2, norm
 
-from lmmlib.bootstrap import parametric_bootstrap
 from lmmlib.common.arguments import checked_choice, checked_level
-from lmmlib.contrasts import coefficients
 from lmmlib.equations.information import _information, directions
 from lmmlib.equations.names import chosen, derived, parameter_names
 from lmmlib.errors import ParameterError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.profile import held, reach
+from lmmlib.inference.bootstrap import parametric_bootstrap
+from lmmlib.inference.contrasts import coefficients
+from lmmlib.inference.profile import held, reach
 
 METHODS = ("profile", "wald", "bootstrap")
 

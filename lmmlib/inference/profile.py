@@ -9,8 +9,8 @@ from lmmlib.common.arguments import numbers
 from lmmlib.equations.names import chosen
 from lmmlib.errors import ParameterError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.held import Held
-from lmmlib.held_parameters import HeldCorrelation, HeldEffect, HeldSd, HeldSigma
+from lmmlib.inference.held import Held
+from lmmlib.inference.held_parameters import HeldCorrelation, HeldEffect, HeldSd, HeldSigma
 
 # The default grid: so many values on each side of the estimate, out to this signed root.
 SIDE, REACH = 15, 3.0

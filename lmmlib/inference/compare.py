@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from lmmlib.bootstrap import refits
-from lmmlib.boundary import chi_bar_square_sf, exact_null, variance_weights
 from lmmlib.common.arguments import checked_choice, shown
 from lmmlib.common.text import fixed
 from lmmlib.common.text import p as p_value
 from lmmlib.design.cross import cross_products
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.nested import is_diagonal, matches, nested_fixed, nested_random, of_counts, same_data
+from lmmlib.inference.bootstrap import refits
+from lmmlib.inference.boundary import chi_bar_square_sf, exact_null, variance_weights
+from lmmlib.inference.nested import is_diagonal, matches, nested_fixed, nested_random, of_counts, same_data
 
 SINGULAR_NULL = "the smaller model is singular, which this reference does not allow for"
 METHODS = ("auto", "chi-square", "chi-bar-square", "exact", "bootstrap")

@@ -9,7 +9,6 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
-from lmmlib import contrasts
 from lmmlib.common.arguments import shown
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.design import Design
@@ -17,6 +16,7 @@ from lmmlib.design.expressions import unmask
 from lmmlib.design.formula import lme4_names
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
+from lmmlib.inference import contrasts
 
 TYPES = (1, 2, 3)
 
@@ -46,7 +46,7 @@ class Term:
 def anova(fit: Fitted, type: int = 3, df=None) -> pd.DataFrame:
     r"""F tests of the terms of the fixed effects.
 
-    Each is the test :eq:`wald-f` of the rows of :func:`hypotheses`, as :func:`lmmlib.contrasts.contrast` makes it.
+    Each is the test :eq:`wald-f` of the rows of :func:`hypotheses`, as :func:`lmmlib.inference.contrasts.contrast` makes it.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def anova(fit: Fitted, type: int = 3, df=None) -> pd.DataFrame:
         others, a main effect within an interaction being the mean over the levels of the other factor, whatever the
         coding of the columns.
     df : {"satterthwaite", "kenward-roger", "z"} or float, optional
-        As in :func:`lmmlib.contrasts.contrast`.
+        As in :func:`lmmlib.inference.contrasts.contrast`.
 
     Returns
     -------
