@@ -18,13 +18,13 @@ from lmmlib.common.arguments import checked_count, checked_rng, standard_deviati
 from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
-from lmmlib.eb import Posterior
 from lmmlib.equations.likelihood import loglik
 from lmmlib.errors import ParameterError
 from lmmlib.estimability import ESTIMABLE
 from lmmlib.inference.bootstrap import CHUNK
-from lmmlib.mixture import Mixture, total_moments
-from lmmlib.prediction_errors import batched_effects
+from lmmlib.prediction.empirical_bayes import Posterior
+from lmmlib.prediction.errors import batched_effects
+from lmmlib.prediction.mixture import Mixture, total_moments
 
 # Covariance of the proposals of the second use of the data, over that of its answer: a half, and some room.
 ROOM = 0.65
@@ -36,7 +36,7 @@ class DataTwiceWarning(UserWarning):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ClonePrediction(Posterior):
-    """Random effects of every group after cloning, as :class:`lmmlib.eb.Posterior`.
+    """Random effects of every group after cloning, as :class:`lmmlib.prediction.empirical_bayes.Posterior`.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ def normal_law(source: Gaussian, verdicts: pd.DataFrame) -> tuple[pd.Series, pd.
     if len(bad):
         raise ParameterError(
             f"N(theta_hat, I^-1) does not hold for {bad[0]}: {verdicts.loc[bad[0], 'verdict']}. Predictions need "
-            "estimates of all parameters in the interior; at a boundary use lmmlib.eb.laird_louis"
+            "estimates of all parameters in the interior; at a boundary use lmmlib.prediction.empirical_bayes.laird_louis"
         )
     K = max(source.draws)
     drawn, many = source.draws[K], source.draws[K].sigma2.size

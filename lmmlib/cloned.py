@@ -16,8 +16,8 @@ from lmmlib.common.arguments import checked_count, checked_level, require_known
 from lmmlib.design.dependent import require_kept
 from lmmlib.design.design import Design
 from lmmlib.diagnostics import diagnostics
-from lmmlib.eb import Posterior
 from lmmlib.errors import ParameterError
+from lmmlib.prediction.empirical_bayes import Posterior
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lmmlib import blup, predict
-from lmmlib.blup import Blups
 from lmmlib.common.arguments import checked_made, checked_method, numbers
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
@@ -17,6 +15,8 @@ from lmmlib.equations.wald_tests import Wald
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference import anova_table, components, contrasts, intervals, profile
+from lmmlib.prediction import blups, predict
+from lmmlib.prediction.blups import Blups
 from lmmlib.summary import summary
 
 
@@ -36,8 +36,8 @@ class Fit(Fitted):
         return residuals.residuals(self.design, self.cross, *self.estimates, level, kind)
 
     def blups(self) -> Blups:
-        """:func:`lmmlib.blup.blups`: predictions of the random effects, with three errors."""
-        return blup.blups(self)
+        """:func:`lmmlib.prediction.blups.blups`: predictions of the random effects, with three errors."""
+        return blups.blups(self)
 
     def simulate(self, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
         """New responses from the fitted model, (n_obs,) or (n_obs, size): new random effects, new errors."""
@@ -92,7 +92,7 @@ class Fit(Fitted):
         weights=None,
         offset=None,
     ) -> pd.DataFrame:
-        """:func:`lmmlib.predict.predict`: predictions for new rows, with confidence or prediction intervals."""
+        """:func:`lmmlib.prediction.predict.predict`: predictions for new rows, with confidence or prediction intervals."""
         return predict.predict(self, newdata, level, new_groups, interval, method, coverage, size, rng, weights, offset)
 
     def __repr__(self) -> str:

@@ -6,7 +6,7 @@ correlations. ``python -m studies.coverage`` runs the grid and rewrites ``covera
 
 The design is balanced, so everything but the Bayesian answer has a closed form in the group means, MSB and MSW. That
 makes thousands of data sets one array computation; ``tests/unit/test_coverage_study.py`` compares each closed form with
-:mod:`lmmlib.eb` on single data sets.
+:mod:`lmmlib.prediction.empirical_bayes` on single data sets.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from lmmlib.common.progress import progress_bar
 from lmmlib.design.cross import cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.responses import Responses
-from lmmlib.mixture import Mixture
-from lmmlib.ratio import ratio_posterior
+from lmmlib.prediction.mixture import Mixture
+from lmmlib.prediction.ratio import ratio_posterior
 
 TABLE = Path(__file__).with_name("coverage.csv")
 GROUPS, ICCS = (5, 10, 30, 100), (0.05, 0.2, 0.5, 0.8)

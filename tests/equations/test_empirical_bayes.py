@@ -9,9 +9,9 @@ from scipy.integrate import quad
 from scipy.stats import chi, chi2, ncx2, norm, t
 
 import lmmlib
-from lmmlib import eb
 from lmmlib.equations.shrinkage import james_stein
-from lmmlib.mixture import total_moments
+from lmmlib.prediction import empirical_bayes
+from lmmlib.prediction.mixture import total_moments
 from tests.equations.models import (
     Model,
     at_estimates,
@@ -128,7 +128,7 @@ def test_eb_one_way(one_way):
 def test_plug_in(rng):
     """`plug-in`: mean and variance of b_i at the estimates, by lmmlib and by matrices."""
     fitted, m = at_estimates(Model.draw(rng, SIZES))
-    ours = eb.plug_in(fitted)
+    ours = empirical_bayes.plug_in(fitted)
     for i in range(m.n):
         bhat, _, known = given_alpha(m, i)
         assert_allclose(ours.b.to_numpy()[i], bhat, rtol=1e-6, atol=1e-8)
@@ -245,7 +245,7 @@ def test_kass_steffey(rng):
         return one.loglik(one.betahat, one.V) + 0.5 * np.linalg.slogdet(one.Phi)[1]
 
     W = np.linalg.inv(-second_derivative(restricted, m.alpha, h=2e-3 * np.sqrt(np.diag(m.D).min())))
-    ours = eb.kass_steffey(fitted).cov
+    ours = empirical_bayes.kass_steffey(fitted).cov
     for i in (0, 3):
         slopes = derivative(lambda a, i=i: given_alpha(at(a), i)[0], m.alpha)
         assert_allclose(ours[i], given_alpha(m, i)[1] + slopes @ W @ slopes.T, rtol=5e-4, atol=1e-6)
@@ -254,7 +254,7 @@ def test_kass_steffey(rng):
 def test_laird_louis(rng):
     """`laird-louis`: each simulated data set refitted by itself; mean and variance of the mixture; and lmmlib."""
     fitted, m = at_estimates(Model.draw(rng, SIZES))
-    ours = eb.laird_louis(fitted, 6, np.random.default_rng(8))
+    ours = empirical_bayes.laird_louis(fitted, 6, np.random.default_rng(8))
     assert ours.n_failed == 0
     means, variances = [], []
     for y in fitted.simulate(np.random.default_rng(8), size=6).T:
@@ -292,7 +292,7 @@ def test_bayes_quadrature(rng):
     weight /= weight.sum()
     mean = weight @ bhat
     variance = weight @ (scale2 * nu / (nu - 2) + (bhat - mean) ** 2)
-    ours = eb.quadrature(fitted)
+    ours = empirical_bayes.quadrature(fitted)
     assert_allclose(ours.b.to_numpy()[i, 0], mean, rtol=1e-5)
     assert_allclose(ours.cov[i, 0, 0], variance, rtol=1e-4)
     low = ours.interval(0.95)["lower"].iloc[i]

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import chunked, eb, simulate
+from lmmlib import chunked, simulate
 from lmmlib.design import coding
 from lmmlib.equations import mixed_model_equations, moments
 from lmmlib.errors import LmmError
+from lmmlib.prediction import empirical_bayes
 
 FORMULA = "y ~ x + (1 | g)"
 # Right values of arguments, required or not, with which a call takes little time.
@@ -60,7 +61,7 @@ def wrong(right):
 
 def public():
     """Name, class of the object or None, and function of what is called."""
-    for module in (moments, simulate, chunked, eb, mixed_model_equations):
+    for module in (moments, simulate, chunked, empirical_bayes, mixed_model_equations):
         for name, value in vars(module).items():
             if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_":
                 yield f"{module.__name__[7:]}.{name}", None, value
@@ -68,7 +69,7 @@ def public():
         value = getattr(lmmlib, name)
         if inspect.isfunction(value) or getattr(value, "__module__", "") == "lmmlib.priors":
             yield name, None, value
-    for kind in (lmmlib.Fit, lmmlib.PoissonFit, lmmlib.Draws, lmmlib.Cloned, lmmlib.blup.Blups):
+    for kind in (lmmlib.Fit, lmmlib.PoissonFit, lmmlib.Draws, lmmlib.Cloned, lmmlib.prediction.blups.Blups):
         for name, value in vars(kind).items():
             if inspect.isfunction(value) and name[0] != "_":
                 yield f"{kind.__name__}.{name}", kind.__name__, value

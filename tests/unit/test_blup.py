@@ -9,10 +9,11 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import blup, dense
-from lmmlib.blup import blups
+from lmmlib import dense
 from lmmlib.equations.blup import conditional_covariance, estimation_error, random_effects
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.prediction import blups as prediction_blups
+from lmmlib.prediction.blups import blups
 
 # Two exact ways to the same numbers on 24 rows: rounding only.
 EXACT = {"rtol": 1e-10, "atol": 1e-11}
@@ -262,7 +263,7 @@ def test_what_is_known_without_the_corrected_error(monkeypatch):
     fitted = lmmlib.fit("y ~ 1 + (1 | g)", frame)
     with monkeypatch.context() as patch:
         no_inverse = DesignError("the data do not identify D and sigma2")
-        patch.setattr(blup, "estimation_error", Mock(side_effect=no_inverse))
+        patch.setattr(prediction_blups, "estimation_error", Mock(side_effect=no_inverse))
         b = fitted.blups()
     table = b.frame()
     assert table["se_corrected"].isna().all() and table.drop(columns="se_corrected").notna().all().all()

@@ -12,13 +12,15 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import clone_prediction, eb, prediction_errors, random_effects
+from lmmlib import clone_prediction, random_effects
 from lmmlib.design import basis, minque
 from lmmlib.design.basis import Basis, Sums, triangle
 from lmmlib.design.responses import Responses
 from lmmlib.equations import pieces
 from lmmlib.fitting import batch
 from lmmlib.inference import bootstrap, boundary
+from lmmlib.prediction import empirical_bayes
+from lmmlib.prediction import errors as prediction_errors
 from tests import modules
 
 FORMULA = "lead ~ week + (week | child)"
@@ -67,7 +69,7 @@ def effects(many):
 
 
 def mixture(many):
-    return {"b": eb.laird_louis(lmmlib.fit(FORMULA, many), 11, rng()).b.to_numpy()}
+    return {"b": empirical_bayes.laird_louis(lmmlib.fit(FORMULA, many), 11, rng()).b.to_numpy()}
 
 
 def clone_mixture(many):
@@ -177,7 +179,7 @@ def counted(monkeypatch, key):
         "pieces": (pieces, "_of"),
         "minque": (minque.np, "swapaxes"),
         "random_effects": (random_effects, "inverse_lower"),
-        "eb": (eb, "batched_effects"),
+        "eb": (empirical_bayes, "batched_effects"),
         "clone_prediction": (clone_prediction, "batched_effects"),
         "bootstrap": (bootstrap, "fit_many"),
         "boundary": (boundary, "_suprema"),

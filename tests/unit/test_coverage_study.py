@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib import eb
 from lmmlib.design.design import Design
 from lmmlib.fit import fit_design
 from lmmlib.fitting.batch import fit_many
+from lmmlib.prediction import empirical_bayes
 from studies import coverage
 from studies.coverage import METHODS, Sample, coverage_cell
 
@@ -40,11 +40,11 @@ def test_closed_form_estimates_are_reml(sample):
 @pytest.mark.parametrize(
     "name, posterior",
     [
-        ("known", eb.plug_in),
-        ("pev", lambda fit: eb.plug_in(fit, "pev")),
-        ("corrected", lambda fit: eb.plug_in(fit, "corrected")),
-        ("kass-steffey", eb.kass_steffey),
-        ("bayes", eb.quadrature),
+        ("known", empirical_bayes.plug_in),
+        ("pev", lambda fit: empirical_bayes.plug_in(fit, "pev")),
+        ("corrected", lambda fit: empirical_bayes.plug_in(fit, "corrected")),
+        ("kass-steffey", empirical_bayes.kass_steffey),
+        ("bayes", empirical_bayes.quadrature),
     ],
 )
 def test_limits_are_those_of_lmmlib(sample, name, posterior):
@@ -59,7 +59,9 @@ def test_bootstrap_limits_are_those_of_lmmlib():
     """Two bootstraps of one data set, with random numbers of their own: equal within the error of 20,000 refits."""
     sample = Sample.draw(6, 0.5, 1, seed=8, refits=20_000)
     lower, upper = METHODS["laird-louis"](sample)
-    theirs = eb.laird_louis(fit_design(design_of(sample.y[0])), 20_000, np.random.default_rng(3)).interval()
+    theirs = empirical_bayes.laird_louis(
+        fit_design(design_of(sample.y[0])), 20_000, np.random.default_rng(3)
+    ).interval()
     assert_allclose(np.column_stack([lower[0], upper[0]]), theirs, atol=0.04)
     # The control: a wrong law of the refits is seen at this tolerance.
     wrong = Sample(sample.tau2, sample.b, sample.y, sample.chi_between * 1.2, sample.chi_within, sample.z)

@@ -9,10 +9,10 @@ from numpy.testing import assert_allclose
 from scipy.special import ndtr
 
 import lmmlib
-from lmmlib import eb
 from lmmlib.equations.blup import conditional_covariance, random_effects
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.mixture import total_moments
+from lmmlib.prediction import empirical_bayes
+from lmmlib.prediction.mixture import total_moments
 
 SLOPES, INTERCEPTS = "lead ~ week + drug + (week | child)", "lead ~ week + drug + (1 | child)"
 
@@ -29,12 +29,12 @@ def intercepts(many):
 
 @pytest.mark.parametrize("error", ["known", "pev", "corrected"])
 def test_plug_in_is_the_blup_with_one_of_its_errors(slopes, error):
-    posterior, blups = eb.plug_in(slopes, error), slopes.blups()
+    posterior, blups = empirical_bayes.plug_in(slopes, error), slopes.blups()
     assert posterior.b is not None and posterior.b.equals(blups.b)
     assert_allclose(posterior.frame(0.9)[["b", "se", "lower", "upper"]],
                     blups.frame(error, 0.9)[["b", f"se_{error}", "lower", "upper"]])  # fmt: skip
     with pytest.raises(ParameterError, match="'wald'"):
-        eb.plug_in(slopes, "wald")
+        empirical_bayes.plug_in(slopes, "wald")
 
 
 def predictions(fit, alpha):
@@ -52,7 +52,7 @@ def test_prediction_derivatives_by_differences(model, request):
     fit = request.getfixturevalue(model)
     D = fit.D.to_numpy()
     alpha = np.append(D[:, 0] if len(D) == 1 else [D[0, 0], D[1, 0], D[1, 1]], fit.sigma2)
-    slopes = eb.prediction_derivatives(fit)
+    slopes = empirical_bayes.prediction_derivatives(fit)
     for r in range(len(alpha)):
         h = 1e-5 * alpha[-1] * np.eye(len(alpha))[r]
         numeric = (predictions(fit, alpha + h) - predictions(fit, alpha - h)) / (2 * h[r])
@@ -68,7 +68,7 @@ def test_derivatives_of_other_designs(many, formula):
     fit = lmmlib.fit(formula, many)
     D, diagonal = fit.D.to_numpy(), fit.design.diagonal
     cells = [(a, b) for b in range(len(D)) for a in range(b, len(D)) if a == b or not diagonal]
-    slopes = eb.prediction_derivatives(fit)
+    slopes = empirical_bayes.prediction_derivatives(fit)
     assert slopes.shape == (len(cells) + 1, 20, len(D))
     for r, (a, b) in enumerate(cells):
         E = np.zeros_like(D)
@@ -85,9 +85,9 @@ def test_derivatives_of_other_designs(many, formula):
 def test_kass_steffey_adds_the_delta_term_in_either_basis(model, request):
     fit = request.getfixturevalue(model)
     W = np.linalg.inv(lmmlib.information_variance(fit.cross, fit.D, fit.sigma2, kind="observed"))
-    slopes = eb.prediction_derivatives(fit)
+    slopes = empirical_bayes.prediction_derivatives(fit)
     added = np.einsum("rs,rga,sgb->gab", W, slopes, slopes)
-    posterior = eb.kass_steffey(fit)
+    posterior = empirical_bayes.kass_steffey(fit)
     assert_allclose(posterior.cov - fit.blups().pev, added, atol=1e-7 * added.max())
     assert added[:, 0, 0].min() > 0
 
@@ -102,23 +102,27 @@ def test_balanced_one_way_closed_forms(method):
     w, d = 1 - sigma2 / c, y.mean(axis=1) - y.mean()
     pev = w * sigma2 / m + w**2 * c / (m * n)
     var_w = (sigma2 / c) ** 2 * (2 / (n * (m - 1)) + 2 / (n - 1))
-    assert_allclose(eb.kass_steffey(fit).b.iloc[:, 0], w * d, rtol=1e-9)
+    assert_allclose(empirical_bayes.kass_steffey(fit).b.iloc[:, 0], w * d, rtol=1e-9)
     # Observed and expected information are the same at the REML optimum, which is found to about 1e-8.
-    assert_allclose(eb.kass_steffey(fit).cov[:, 0, 0], pev + var_w * d**2, rtol=1e-6)
-    assert_allclose(eb.plug_in(fit, "corrected").cov[:, 0, 0], pev + 2 * var_w * c / m, rtol=1e-8)
+    assert_allclose(empirical_bayes.kass_steffey(fit).cov[:, 0, 0], pev + var_w * d**2, rtol=1e-6)
+    assert_allclose(empirical_bayes.plug_in(fit, "corrected").cov[:, 0, 0], pev + 2 * var_w * c / m, rtol=1e-8)
 
 
 def test_kass_steffey_of_ml_takes_the_expected_information(many):
     fit = lmmlib.fit(SLOPES, many, method="ML")
     W = np.linalg.inv(lmmlib.information_variance(fit.cross, fit.D, fit.sigma2))
-    slopes = eb.prediction_derivatives(fit)
+    slopes = empirical_bayes.prediction_derivatives(fit)
     added = np.einsum("rs,rga,sgb->gab", W, slopes, slopes)
-    assert_allclose(eb.kass_steffey(fit).cov - fit.blups().pev, added, atol=1e-7 * added.max())
+    assert_allclose(empirical_bayes.kass_steffey(fit).cov - fit.blups().pev, added, atol=1e-7 * added.max())
 
 
 def test_groups_without_random_effects(many):
     fit = lmmlib.fit("lead ~ week + (0 | child)", many)
-    for posterior in (eb.plug_in(fit), eb.kass_steffey(fit), eb.laird_louis(fit, 3, np.random.default_rng(1))):
+    for posterior in (
+        empirical_bayes.plug_in(fit),
+        empirical_bayes.kass_steffey(fit),
+        empirical_bayes.laird_louis(fit, 3, np.random.default_rng(1)),
+    ):
         assert posterior.b.shape == (20, 0) and len(posterior.frame()) == 0
 
 
@@ -126,14 +130,14 @@ def test_kass_steffey_where_D_is_singular(many):
     flat = many.assign(lead=many["lead"] - many.groupby("child")["lead"].transform("mean"))
     fit = lmmlib.fit("lead ~ week + (1 | child)", flat)
     assert fit.is_singular
-    posterior = eb.kass_steffey(fit)
+    posterior = empirical_bayes.kass_steffey(fit)
     assert (posterior.b.to_numpy() == 0).all() and (posterior.cov > 0).all()
-    assert (eb.plug_in(fit).cov == 0).all()
+    assert (empirical_bayes.plug_in(fit).cov == 0).all()
 
 
 def test_laird_louis_is_the_posterior_of_the_original_data_averaged_over_refits(intercepts):
     size, fit = 30, intercepts
-    posterior = eb.laird_louis(fit, size, np.random.default_rng(4))
+    posterior = empirical_bayes.laird_louis(fit, size, np.random.default_rng(4))
     fits = lmmlib.fit_many(fit.design, fit.simulate(np.random.default_rng(4), size))
     means, variances = [], []
     for s in range(size):  # dense, group by group
@@ -152,7 +156,7 @@ def test_laird_louis_is_the_posterior_of_the_original_data_averaged_over_refits(
 
 
 def test_laird_louis_with_slopes(slopes):
-    posterior = eb.laird_louis(slopes, 50, np.random.default_rng(5))
+    posterior = empirical_bayes.laird_louis(slopes, 50, np.random.default_rng(5))
     assert posterior.b.shape == (20, 2) and posterior.cov.shape == (20, 2, 2)
     fits = lmmlib.fit_many(slopes.design, slopes.simulate(np.random.default_rng(5), 50))
     stars = list(zip(fits.beta, fits.D, fits.sigma2, strict=True))
@@ -161,12 +165,12 @@ def test_laird_louis_with_slopes(slopes):
     mean, cov = total_moments(means, covariances)
     assert_allclose(posterior.b, mean, rtol=1e-9, atol=1e-10)
     assert_allclose(posterior.cov, cov, rtol=1e-9, atol=1e-10)
-    naive = eb.plug_in(slopes).cov
+    naive = empirical_bayes.plug_in(slopes).cov
     assert (posterior.cov[:, [0, 1], [0, 1]].mean(axis=0) > naive[:, [0, 1], [0, 1]].mean(axis=0)).all()
 
 
 def test_laird_louis_leaves_failed_refits_out_and_says_so(intercepts, monkeypatch):
-    plain = eb.parametric_bootstrap
+    plain = empirical_bayes.parametric_bootstrap
 
     def spoiled(share):
         def bootstrap(fit, size, rng):
@@ -175,30 +179,33 @@ def test_laird_louis_leaves_failed_refits_out_and_says_so(intercepts, monkeypatc
 
         return bootstrap
 
-    monkeypatch.setattr(eb, "parametric_bootstrap", spoiled(0.25))
-    posterior = eb.laird_louis(intercepts, 20, np.random.default_rng(4))
+    monkeypatch.setattr(empirical_bayes, "parametric_bootstrap", spoiled(0.25))
+    posterior = empirical_bayes.laird_louis(intercepts, 20, np.random.default_rng(4))
     assert posterior.n_failed == 5 and "5 refits failed and are left out" in repr(posterior)
     assert len(posterior.mixture.means) == 15
-    monkeypatch.setattr(eb, "parametric_bootstrap", spoiled(1.0))
+    monkeypatch.setattr(empirical_bayes, "parametric_bootstrap", spoiled(1.0))
     with pytest.raises(DesignError, match="none of 20 refits found an optimum: no luck"):
-        eb.laird_louis(intercepts, 20, np.random.default_rng(4))
+        empirical_bayes.laird_louis(intercepts, 20, np.random.default_rng(4))
 
 
 @pytest.mark.parametrize("arguments, words", [((0, 1), "size must be"), ((10, None), "rng must be a generator")])
 def test_laird_louis_errors(intercepts, arguments, words):
     size, seed = arguments
     with pytest.raises(ParameterError, match=words):
-        eb.laird_louis(intercepts, size, seed and np.random.default_rng(seed))
+        empirical_bayes.laird_louis(intercepts, size, seed and np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("prior", ["1/tau^2", "1/tau2", "inverse-gamma"])
 def test_improper_priors_are_refused_with_the_reason(intercepts, prior):
     with pytest.raises(ParameterError, match="improper posterior: the likelihood does not vanish at tau = 0"):
-        eb.quadrature(intercepts, prior=prior)
+        empirical_bayes.quadrature(intercepts, prior=prior)
 
 
 def test_posteriors_show_themselves(intercepts):
-    assert repr(eb.plug_in(intercepts)) == "Posterior of 20 groups, 1 random effect each: plug-in, error known (normal)"
-    assert "t(" in repr(eb.quadrature(intercepts))
+    assert (
+        repr(empirical_bayes.plug_in(intercepts))
+        == "Posterior of 20 groups, 1 random effect each: plug-in, error known (normal)"
+    )
+    assert "t(" in repr(empirical_bayes.quadrature(intercepts))
     with pytest.raises(ParameterError, match="level"):
-        eb.plug_in(intercepts).interval(1.2)
+        empirical_bayes.plug_in(intercepts).interval(1.2)

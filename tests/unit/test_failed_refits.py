@@ -9,8 +9,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import eb, poisson_dispersion, prediction_errors
+from lmmlib import poisson_dispersion
 from lmmlib.inference import bootstrap
+from lmmlib.prediction import empirical_bayes, errors
 from tests import modules
 
 SIZE, BAD = 24, 5  # every fifth of 24 fails: numbers 0, 5, 10, 15 and 20
@@ -64,14 +65,14 @@ def spoil_refits(patch):
 
 
 def spoil_predictions(patch):
-    plain = prediction_errors._simulated
+    plain = errors._simulated
 
     def simulated(fit, size, generator):
         for b, Y in plain(fit, SIZE, generator):
             out = bad(SIZE)
             yield (b, np.where(out, np.nan, Y)) if size == SIZE else (b[~out], Y[:, ~out])
 
-    patch.setattr(prediction_errors, "_simulated", simulated)
+    patch.setattr(errors, "_simulated", simulated)
 
 
 def compared(size, null, fit):
@@ -92,7 +93,7 @@ def components(size, fit):
 
 
 def laird_louis(size, fit):
-    posterior = eb.laird_louis(fit, size, rng())
+    posterior = empirical_bayes.laird_louis(fit, size, rng())
     assert_allclose(posterior.mixture.weights.sum(), 1, rtol=1e-12)
     return posterior.n_failed, np.concatenate([posterior.b, posterior.cov[:, 0], posterior.interval(0.9)], axis=1)
 

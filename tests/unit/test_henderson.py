@@ -8,9 +8,9 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import dense
-from lmmlib.blup import blups
 from lmmlib.equations.mixed_model_equations import henderson
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.prediction.blups import blups
 
 # Two exact ways to the same numbers on 24 rows: rounding only.
 EXACT = {"rtol": 1e-10, "atol": 1e-11}

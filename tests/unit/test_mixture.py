@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import norm, t
 
 from lmmlib.errors import ParameterError
-from lmmlib.mixture import Mixture, total_moments
+from lmmlib.prediction.mixture import Mixture, total_moments
 
 
 def test_total_moments_are_those_of_the_mixture():

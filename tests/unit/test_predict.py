@@ -15,7 +15,7 @@ from lmmlib.design.new_rows import new_rows
 from lmmlib.design.responses import Responses
 from lmmlib.equations.blup import estimation_error
 from lmmlib.errors import DataError, ParameterError
-from lmmlib.prediction_errors import batched_effects, error_variance
+from lmmlib.prediction.errors import batched_effects, error_variance
 
 FORMULA = "lead ~ week * drug + (week | child)"
 COLUMNS = ["mean", "se", "lower", "upper", "known_group"]

@@ -8,12 +8,12 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import prediction_errors
 from lmmlib.design.new_rows import NewRows
 from lmmlib.design.responses import Responses
 from lmmlib.errors import DesignError
 from lmmlib.fitting.batch import fit_many
-from lmmlib.prediction_errors import batched_effects, bootstrap_errors
+from lmmlib.prediction import errors as prediction_errors
+from lmmlib.prediction.errors import batched_effects, bootstrap_errors
 
 COLUMNS = ["mean", "se", "lower", "upper", "known_group"]
 

@@ -8,11 +8,11 @@ from scipy.special import ndtr
 from scipy.stats import multivariate_normal
 
 import lmmlib
-from lmmlib import eb, ratio
 from lmmlib.design.responses import Responses
 from lmmlib.errors import DesignError
 from lmmlib.fitting.deviance import theta_coordinates
-from lmmlib.ratio import _Split, ratio_posterior
+from lmmlib.prediction import empirical_bayes, ratio
+from lmmlib.prediction.ratio import _Split, ratio_posterior
 
 INTERCEPTS = "lead ~ week + drug + (1 | child)"
 
@@ -53,7 +53,7 @@ def brute(design, taus, sigmas, x):
 def test_quadrature_against_a_grid_of_tau_and_sigma(many, formula):
     data = many[many["child"] < 9]
     fit = lmmlib.fit(formula, data)
-    posterior = eb.quadrature(fit)
+    posterior = empirical_bayes.quadrature(fit)
     limits = posterior.interval(0.9)
     s, u = np.linspace(0, 9, 220), np.linspace(-1.6, 2.6, 150)
     taus = np.sinh(s) * 0.5, np.cosh(s) * np.where(s == 0, 0.5, 1)
@@ -85,7 +85,7 @@ def test_quadrature_of_unbalanced_designs(name):
     z = data["x"] if "+ x |" in formula else data["late"] if "late" in formula else 1.0
     data["y"] = 3 + data["x"] + tau * rng.normal(size=8)[g] * z + rng.normal(size=22)
     fit = lmmlib.fit(formula, data)
-    posterior, s, u = eb.quadrature(fit), np.linspace(0, 11, 180), np.linspace(-2.2, 3.2, 110)
+    posterior, s, u = empirical_bayes.quadrature(fit), np.linspace(0, 11, 180), np.linspace(-2.2, 3.2, 110)
     unit = max(0.3, np.sqrt(fit.D.iloc[0, 0]) / 3)
     taus = np.sinh(s) * unit, np.cosh(s) * np.where(s == 0, 0.5, 1)
     sigmas = np.exp(u) * np.sqrt(fit.sigma2) * 0.8, np.ones(len(u))
@@ -120,7 +120,7 @@ def test_quadrature_against_a_grid_of_all_three_parameters():
         b = shrink * (y[0].mean() - mu)
         total += w.sum(), w @ b, w @ (b**2 + tau**2 * (1 - shrink))
     mean = total[1] / total[0]
-    posterior = eb.quadrature(fit)
+    posterior = empirical_bayes.quadrature(fit)
     assert_allclose(posterior.b.iloc[0, 0], mean, rtol=1e-4)
     assert_allclose(posterior.cov[0, 0, 0], total[2] / total[0] - mean**2, rtol=1e-3)
 
@@ -142,7 +142,7 @@ def test_quadrature_of_many_responses_is_that_of_each(intercepts):
     found = ratio_posterior(intercepts.cross, Responses.of_columns(intercepts.cross, intercepts.design, Y))
     mean, variance = found.moments()
     for d in range(6):
-        one = eb.quadrature(lmmlib.fit_design(intercepts.design.with_response(Y[:, d])))
+        one = empirical_bayes.quadrature(lmmlib.fit_design(intercepts.design.with_response(Y[:, d])))
         assert_allclose(mean[d], one.b.iloc[:, 0], atol=1e-7)
         assert_allclose(variance[d], one.cov[:, 0, 0], rtol=1e-6)
     assert found.beta.shape == (*found.ratio.shape, 3)
@@ -162,9 +162,9 @@ def test_posterior_of_beta_and_sigma2_of_quadrature(intercepts):
 
 
 def test_quadrature_does_not_depend_on_units_or_origin(many):
-    one = eb.quadrature(lmmlib.fit(INTERCEPTS, many))
+    one = empirical_bayes.quadrature(lmmlib.fit(INTERCEPTS, many))
     moved = many.assign(lead=1000 * many["lead"] + 5e4, week=many["week"] + 2000)
-    other = eb.quadrature(lmmlib.fit(INTERCEPTS, moved))
+    other = empirical_bayes.quadrature(lmmlib.fit(INTERCEPTS, moved))
     assert_allclose(other.interval() / 1000, one.interval(), rtol=1e-6)
 
 
@@ -193,15 +193,15 @@ def toy(n_groups, m=3, seed=1):
 
 def test_propriety_needs_three_groups():
     with pytest.raises(DesignError, match="improper.*here it is 1, in 2 groups"):
-        eb.quadrature(lmmlib.fit("y ~ 1 + (1 | g)", toy(2)))
+        empirical_bayes.quadrature(lmmlib.fit("y ~ 1 + (1 | g)", toy(2)))
     with pytest.raises(DesignError, match="here it is 1, in 3 groups"):
-        eb.quadrature(lmmlib.fit("y ~ x + (1 | g)", toy(3)))
-    assert np.isfinite(eb.quadrature(lmmlib.fit("y ~ 1 + (1 | g)", toy(3))).interval()).all(axis=None)
+        empirical_bayes.quadrature(lmmlib.fit("y ~ x + (1 | g)", toy(3)))
+    assert np.isfinite(empirical_bayes.quadrature(lmmlib.fit("y ~ 1 + (1 | g)", toy(3))).interval()).all(axis=None)
 
 
 @pytest.mark.parametrize("n_groups, finite", [(4, False), (5, True)])
 def test_variance_needs_five_groups(n_groups, finite):
-    posterior = eb.quadrature(lmmlib.fit("y ~ 1 + (1 | g)", toy(n_groups)))
+    posterior = empirical_bayes.quadrature(lmmlib.fit("y ~ 1 + (1 | g)", toy(n_groups)))
     assert np.isfinite(posterior.cov).all() == finite
     assert np.isfinite(posterior.interval()).all(axis=None)
 
@@ -209,9 +209,9 @@ def test_variance_needs_five_groups(n_groups, finite):
 def test_only_fixed_effects_between_groups_cost_a_variance():
     """Without them nothing of lambda's tail reaches b: three groups are enough, and x within groups costs nothing."""
     data = toy(3).assign(x=np.tile([-1.0, 0.0, 1.0], 3))
-    assert np.isfinite(eb.quadrature(lmmlib.fit("y ~ 0 + (1 | g)", data)).cov).all()
-    assert np.isfinite(eb.quadrature(lmmlib.fit("y ~ 0 + x + (1 | g)", data)).cov).all()
-    assert np.isinf(eb.quadrature(lmmlib.fit("y ~ 1 + x + (1 | g)", data)).cov).all()
+    assert np.isfinite(empirical_bayes.quadrature(lmmlib.fit("y ~ 0 + (1 | g)", data)).cov).all()
+    assert np.isfinite(empirical_bayes.quadrature(lmmlib.fit("y ~ 0 + x + (1 | g)", data)).cov).all()
+    assert np.isinf(empirical_bayes.quadrature(lmmlib.fit("y ~ 1 + x + (1 | g)", data)).cov).all()
 
 
 def test_rows_within_groups_are_needed():
@@ -226,7 +226,7 @@ def test_rows_within_groups_are_needed():
 
 def test_two_random_columns_need_a_sampler(many):
     with pytest.raises(DesignError, match="one random column, not 2"):
-        eb.quadrature(lmmlib.fit("lead ~ week + (week | child)", many))
+        empirical_bayes.quadrature(lmmlib.fit("lead ~ week + (week | child)", many))
 
 
 def test_a_grid_that_is_too_coarse_is_refused(intercepts, monkeypatch):

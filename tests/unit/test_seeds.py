@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import clone_prediction, eb, gibbs, poisson_dispersion, poisson_estimate, predict
+from lmmlib import clone_prediction, gibbs, poisson_dispersion, poisson_estimate
 from lmmlib.cloning import clone_design
 from lmmlib.inference import bootstrap, boundary, components, intervals
+from lmmlib.prediction import empirical_bayes, predict
 from tests import modules
 
 RANDOM = {"rng", "seed", "random_state"}
@@ -76,7 +77,7 @@ KINDS = {
     "cloning_pymc.clone_pymc": lambda s: by_pymc(s),
     "compare.compare": lambda s, null, fit: lmmlib.compare(null, fit, "bootstrap", 6, rng(s)).draws,
     "components.variance_components": lambda s, fit: components.variance_components(fit, **WALD, rng=rng(s))["upper"],
-    "eb.laird_louis": lambda s, fit: eb.laird_louis(fit, 6, rng(s)).b,
+    "eb.laird_louis": lambda s, fit: empirical_bayes.laird_louis(fit, 6, rng(s)).b,
     "fit.Fit.confint": lambda s, fit: fit.confint(**WALD, rng=rng(s))["upper"],
     "gaussian_clones.GaussianClones.data_twice": lambda s, cloned: cloned.data_twice(6, rng(s)).b,
     "gaussian_clones.GaussianClones.posterior_of_b": lambda s, cloned: cloned.posterior_of_b(6, rng(s)).b,

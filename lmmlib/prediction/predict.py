@@ -20,7 +20,7 @@ from lmmlib.design.new_rows import NewRows, new_rows
 from lmmlib.equations.blup import random_effects
 from lmmlib.errors import ParameterError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.prediction_errors import bootstrap_interval, error_variance
+from lmmlib.prediction.errors import bootstrap_interval, error_variance
 
 OPTIONS = {
     "level": ("conditional", "population"),
@@ -51,7 +51,7 @@ def predict(
     Equation :eq:`prediction-variance` of the book, which is :math:`x'\Phi x + z'\operatorname{PEV}_iz` plus twice the
     covariance of the errors of :math:`x'\hat\beta` and :math:`z'\hat b_i`. For a group of which nothing is known b is
     predicted by zero, and the variance is :math:`x'\Phi x + z'Dz`, equation :eq:`new-group-variance`. At the level of
-    the population the target is :math:`x'\beta`, with variance :math:`x'\Phi x`. :mod:`lmmlib.prediction_errors` has
+    the population the target is :math:`x'\beta`, with variance :math:`x'\Phi x`. :mod:`lmmlib.prediction.errors` has
     the errors of the other methods.
 
     Parameters

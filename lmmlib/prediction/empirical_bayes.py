@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from lmmlib.blup import blups
 from lmmlib.common.arguments import checked_choice, checked_level, checked_made, shown, standard_deviations
 from lmmlib.design.basis import chunks
 from lmmlib.design.responses import Responses
@@ -23,9 +22,10 @@ from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.bootstrap import CHUNK, parametric_bootstrap
-from lmmlib.mixture import Mixture, total_moments
-from lmmlib.prediction_errors import batched_effects
-from lmmlib.ratio import ratio_posterior
+from lmmlib.prediction.blups import blups
+from lmmlib.prediction.errors import batched_effects
+from lmmlib.prediction.mixture import Mixture, total_moments
+from lmmlib.prediction.ratio import ratio_posterior
 
 __all__ = [
     "Posterior",
@@ -103,7 +103,7 @@ def plug_in(fit: Fitted, error: str = "known") -> Posterior:
         N\big(\hat b_i,\; \operatorname{Var}(b_i \mid y;\, \hat\beta, \hat D, \hat\sigma^2)\big)
 
     Equation :eq:`plug-in` of the book; its intervals are too short, and points where D is estimated by zero. The other
-    errors of :func:`lmmlib.blup.blups` may take the place of the variance; only "corrected" is above zero there.
+    errors of :func:`lmmlib.prediction.blups.blups` may take the place of the variance; only "corrected" is above zero there.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def quadrature(fit: Fitted, prior: str = "uniform") -> Posterior:
     .. math:: p(b_i \mid y) = \int p(b_i \mid y, \lambda)\, p(\lambda \mid y)\, d\lambda, \qquad
         p(\beta, \sigma^2, \tau) \propto \frac1{\sigma^2}, \quad \lambda = \tau/\sigma
 
-    Equation :eq:`bayes-quadrature` of the book; :func:`lmmlib.ratio.ratio_posterior` does it, and says how. The data
+    Equation :eq:`bayes-quadrature` of the book; :func:`lmmlib.prediction.ratio.ratio_posterior` does it, and says how. The data
     alone are used, not the estimates of the fit. The posterior is proper if n_groups less the number of fixed effects
     that are constant within groups is at least 2. If there are such effects and it is below 4, the standard errors are
     infinite; the limits are finite always.

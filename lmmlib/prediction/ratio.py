@@ -19,7 +19,7 @@ from scipy.linalg import solve_triangular
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 from lmmlib.errors import DesignError
-from lmmlib.mixture import Mixture, total_moments
+from lmmlib.prediction.mixture import Mixture, total_moments
 
 # Nodes of the first grid, and the most of them.
 NODES, MAX_NODES = 65, 10_000

@@ -1,0 +1,1 @@
+"""Questions about groups and new rows: random effects, predictions, and their errors."""
