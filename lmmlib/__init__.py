@@ -21,10 +21,10 @@ from lmmlib.equations.likelihood import loglik, profile_loglik, restricted_logli
 from lmmlib.equations.moments import icc
 from lmmlib.equations.ordinary_least_squares import ols, ols_covariance, sandwich
 from lmmlib.equations.wald_tests import wald
-from lmmlib.fit import Fit, fit, fit_design
 from lmmlib.fitting.batch import Fits, fit_many
 from lmmlib.gibbs import sample
 from lmmlib.inference.compare import Comparison, aic_table, compare
+from lmmlib.lmm.fit import Fit, fit, fit_design
 from lmmlib.poisson_fit import PoissonFit, fit_poisson
 from lmmlib.posterior import Draws
 from lmmlib.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Reciprocal, Zellner

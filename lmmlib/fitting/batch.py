@@ -118,7 +118,7 @@ def fit_many(design: Design, Y, method: str = "REML") -> Fits:
     design : Design
         Its own response is not used.
     Y : (n_obs, B) array
-        One response a column, such as :meth:`lmmlib.fit.Fit.simulate` returns.
+        One response a column, such as :meth:`lmmlib.lmm.fit.Fit.simulate` returns.
     method : {"REML", "ML"}
 
     Returns

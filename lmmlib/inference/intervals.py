@@ -46,7 +46,7 @@ def confint(fit: Fitted, method="profile", level: float = 0.95, parameters=None,
     Equation :eq:`profile-interval` of the book, for ``method="profile"``. A side on which zeta is never so large ends
     at the edge of the parameter space: 0 for a standard deviation, -1 or 1 for a correlation; a correlation that does
     not exist has these limits on both sides. ``"wald"`` has estimates plus and minus standard errors: for fixed effects
-    as :meth:`lmmlib.fit.Fit.coefficients`, for standard deviations on the logarithmic scale, for correlations on
+    as :meth:`lmmlib.lmm.fit.Fit.coefficients`, for standard deviations on the logarithmic scale, for correlations on
     Fisher's, from the observed information on D and sigma2; where D is singular they have none, and the limits are NaN.
     ``"bootstrap"`` has the quantiles of what refits of simulated responses find.
 

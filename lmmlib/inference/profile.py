@@ -96,7 +96,7 @@ def profile(fit: Fitted, parameter: str, values=None) -> pd.DataFrame:
     ----------
     fit : Fit
     parameter : str
-        A name that :meth:`lmmlib.fit.Fit.parameters` lists.
+        A name that :meth:`lmmlib.lmm.fit.Fit.parameters` lists.
     values : sequence of float, optional
         Where to hold it; by default 15 steps on each side of the estimate, out to a signed root of 3 or to the edge of
         the parameter space.

@@ -69,7 +69,7 @@ def predict(
     method : {"plugin", "corrected", "bootstrap"}
         Errors for known D and sigma2; corrected for their estimation, by REML's information also for ML fits; or from
         ``size`` simulated data sets. The limits of the first two are normal quantiles, so for x'beta with few groups
-        :meth:`lmmlib.fit.Fit.contrast`, which has t quantiles, is the better choice. Where D is estimated by zero the
+        :meth:`lmmlib.lmm.fit.Fit.contrast`, which has t quantiles, is the better choice. Where D is estimated by zero the
         first and the last take groups to be alike, the first with certainty; "corrected" does not.
     coverage : float
         Of each interval by itself, between 0 and 1.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib.fit import fit_design
+from lmmlib.lmm.fit import fit_design
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib.fit import fit_design
+from lmmlib.lmm.fit import fit_design
 
 
 @pytest.fixture

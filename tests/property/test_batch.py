@@ -14,8 +14,8 @@ from numpy.testing import assert_allclose
 import lmmlib
 from lmmlib import dense
 from lmmlib.errors import DesignError
-from lmmlib.fit import fit_design
 from lmmlib.fitting.deviance import deviance, theta_coordinates
+from lmmlib.lmm.fit import fit_design
 
 
 @st.composite

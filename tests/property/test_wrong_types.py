@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import chunked, simulate
+from lmmlib import simulate
 from lmmlib.design import coding
 from lmmlib.equations import mixed_model_equations, moments
 from lmmlib.errors import LmmError
+from lmmlib.lmm import chunked
 from lmmlib.prediction import empirical_bayes
 
 FORMULA = "y ~ x + (1 | g)"

@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose
 import lmmlib
 from lmmlib.equations import pieces
 from lmmlib.errors import DataError, DesignError, ParameterError
-from lmmlib.fit import fit_design
 from lmmlib.fitting import batch
+from lmmlib.lmm.fit import fit_design
 
 SIZES = [4, 1, 5, 3, 6, 2, 5, 4, 7, 3, 4, 5]
 

@@ -8,9 +8,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import chunked
 from lmmlib.design import coding as design_coding
 from lmmlib.errors import DataError, DesignError, FormulaError, ParameterError
+from lmmlib.lmm import chunked
 
 FORMULA = "lead ~ week * treatment + (week | id)"
 LEVELS = {"treatment": ["placebo", "succimer"]}

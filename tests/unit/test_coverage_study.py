@@ -8,8 +8,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib.design.design import Design
-from lmmlib.fit import fit_design
 from lmmlib.fitting.batch import fit_many
+from lmmlib.lmm.fit import fit_design
 from lmmlib.prediction import empirical_bayes
 from studies import coverage
 from studies.coverage import METHODS, Sample, coverage_cell

@@ -16,7 +16,7 @@ from lmmlib.design.basis import Basis, divide
 from lmmlib.design.coding import Coding
 from lmmlib.design.cross import CrossProducts
 from lmmlib.errors import DesignError
-from lmmlib.fit import Fit, fit_cross
+from lmmlib.lmm.fit import Fit, fit_cross
 
 
 def _orthonormal(cross: CrossProducts) -> CrossProducts:

@@ -15,9 +15,9 @@ from lmmlib.equations.wald_tests import Wald
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference import anova_table, components, contrasts, intervals, profile
+from lmmlib.lmm.summary import summary
 from lmmlib.prediction import blups, predict
 from lmmlib.prediction.blups import Blups
-from lmmlib.summary import summary
 
 
 class Fit(Fitted):
