@@ -17,9 +17,9 @@ import pandas as pd
 
 import lmmlib
 from benchmarks.measure import Target, Times, duration, main
-from lmmlib.chains import Plan, advance, model_of, start
-from lmmlib.gibbs import sample
-from lmmlib.priors import HalfCauchy, Priors
+from lmmlib.bayes.chains import Plan, advance, model_of, start
+from lmmlib.bayes.priors import HalfCauchy, Priors
+from lmmlib.bayes.sample import sample
 
 REFERENCE = Path(__file__).parent.parent / "tests" / "reference"
 HEADS = {"speed": ["sampler", "data", "draws", "smallest ESS", "seconds", "ESS per second"]}

@@ -5,6 +5,20 @@ Data flow one way: ``load`` or your own frame, ``build_design``, ``cross_product
 """
 
 from lmmlib import cloning_plots, errors, laplace, plots, report, simulate
+from lmmlib.bayes.draws import Draws
+from lmmlib.bayes.priors import (
+    Flat,
+    HalfCauchy,
+    HuangWand,
+    InverseGamma,
+    InverseWishart,
+    Normal,
+    Priors,
+    Reciprocal,
+    Zellner,
+)
+from lmmlib.bayes.sample import sample
+from lmmlib.bayes.unit_priors import unit_information
 from lmmlib.cloned import Cloned
 from lmmlib.cloning import clone
 from lmmlib.cloning_pymc import clone_pymc
@@ -22,13 +36,9 @@ from lmmlib.equations.moments import icc
 from lmmlib.equations.ordinary_least_squares import ols, ols_covariance, sandwich
 from lmmlib.equations.wald_tests import wald
 from lmmlib.fitting.batch import Fits, fit_many
-from lmmlib.gibbs import sample
 from lmmlib.inference.compare import Comparison, aic_table, compare
 from lmmlib.lmm.fit import Fit, fit, fit_design
 from lmmlib.poisson_fit import PoissonFit, fit_poisson
-from lmmlib.posterior import Draws
-from lmmlib.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Reciprocal, Zellner
-from lmmlib.unit_priors import unit_information
 
 __version__ = "0.1.0"
 

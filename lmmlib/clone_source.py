@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lmmlib.bayes.draws import Draws
+from lmmlib.bayes.priors import Priors
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.design import Design
-from lmmlib.posterior import Draws
-from lmmlib.priors import Priors
 from lmmlib.ridge import Ridge
 
 

@@ -12,10 +12,10 @@ import pandas as pd
 from scipy.stats import norm
 
 from lmmlib import estimability
+from lmmlib.bayes.diagnostics import diagnostics
 from lmmlib.common.arguments import checked_count, checked_level, require_known
 from lmmlib.design.dependent import require_kept
 from lmmlib.design.design import Design
-from lmmlib.diagnostics import diagnostics
 from lmmlib.errors import ParameterError
 from lmmlib.prediction.empirical_bayes import Posterior
 

@@ -8,7 +8,7 @@ closes on the estimate by maximum likelihood as K grows, and its covariance time
 equations :eq:`cloned-posterior` and :eq:`cloned-limit` of the book; Lele, Dennis and Lutscher (2007). Given the
 parameters the K copies of :math:`b_i` are independent with one covariance C. The sweeps need no more of them than their
 average, which has the covariance C/K, and their scatter, a Wishart matrix with K - 1 degrees of freedom: equations
-:eq:`cloned-mean` and :eq:`cloned-scatter`, see :mod:`lmmlib.rotation`.
+:eq:`cloned-mean` and :eq:`cloned-scatter`, see :mod:`lmmlib.bayes.rotation`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lmmlib.chains import MAX_MEMORY, Plan, advance, memory, model_of, require_memory, start
+from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, memory, model_of, require_memory, start
+from lmmlib.bayes.conditionals import Model, State
+from lmmlib.bayes.diagnostics import readable
+from lmmlib.bayes.draws import Draws
+from lmmlib.bayes.noncentred import redraw_D
+from lmmlib.bayes.priors import Priors
+from lmmlib.bayes.sample import generator
 from lmmlib.cloned import Cloned
 from lmmlib.common.arguments import checked_count
 from lmmlib.common.progress import progress_bar
-from lmmlib.conditionals import Model, State
 from lmmlib.design.cross import cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design
 from lmmlib.design.identify import require_allowed
-from lmmlib.diagnostics import readable
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gaussian_clones import Gaussian, improper_clones, result
-from lmmlib.gibbs import generator
-from lmmlib.noncentred import redraw_D
-from lmmlib.posterior import Draws
-from lmmlib.priors import Priors
 from lmmlib.ridge import Ridge, ridges, slide
 
 PLAN = Plan(centred=False, blocked=True)
@@ -155,7 +155,7 @@ def clone_design(
 def run(rng, model: Model, state: State, flat: list[Ridge], warmup: int, sweeps: int, thin: int = 1, update=None):
     """Kept beta (T, p, C), F (T, q, q, C) and sigma2 (T, C) of all chains.
 
-    A sweep is one of :func:`lmmlib.chains.sweep`; every other one is followed by a move of D to where it may be near
+    A sweep is one of :func:`lmmlib.bayes.chains.sweep`; every other one is followed by a move of D to where it may be near
     zero, all of them by moves along the directions in which the likelihood is flat.
     """
 

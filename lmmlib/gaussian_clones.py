@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 
 from lmmlib import clone_prediction, estimability
+from lmmlib.bayes.draws import Draws
+from lmmlib.bayes.priors import Priors
+from lmmlib.bayes.propriety import require_proper
 from lmmlib.clone_prediction import ClonePrediction
 from lmmlib.clone_source import Gaussian
 from lmmlib.cloned import Cloned
@@ -21,9 +24,6 @@ from lmmlib.design.design import Design
 from lmmlib.equations.information import directions
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import ParameterError
-from lmmlib.posterior import Draws
-from lmmlib.priors import Priors
-from lmmlib.propriety import require_proper
 from lmmlib.ridge import Ridge
 
 # Groups of the clones that are formed to see whether their posterior is proper.

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmmlib.conditionals import Model, State
+from lmmlib.bayes.conditionals import Model, State
+from lmmlib.bayes.noncentred import draw_rates_D, entries_of, log_prior, lower
+from lmmlib.bayes.scales import Scale
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.identify import unseen
-from lmmlib.noncentred import draw_rates_D, entries_of, log_prior, lower
-from lmmlib.scales import Scale
 
 
 @dataclass(frozen=True, eq=False)

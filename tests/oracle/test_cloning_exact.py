@@ -12,9 +12,9 @@ import pytest
 from scipy import stats
 
 import lmmlib
-from lmmlib.chains import model_of, sweep
+from lmmlib.bayes.chains import model_of, sweep
+from lmmlib.bayes.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors
 from lmmlib.cloning import PLAN, clone, clone_design
-from lmmlib.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors
 from tests.unit.joint import Case, Chains, draw_priors, groups
 
 FORMULA = "y ~ 1 + (1 | i)"

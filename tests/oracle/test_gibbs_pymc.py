@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import lmmlib
-from lmmlib.gibbs import sample
-from lmmlib.priors import HalfCauchy, HuangWand, InverseGamma, Normal, Priors
-from lmmlib.unit_priors import unit_information
+from lmmlib.bayes.priors import HalfCauchy, HuangWand, InverseGamma, Normal, Priors
+from lmmlib.bayes.sample import sample
+from lmmlib.bayes.unit_priors import unit_information
 
 DENTAL = "distance ~ age + (age | Subject)"
 DRAWS = 500

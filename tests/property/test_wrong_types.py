@@ -68,7 +68,7 @@ def public():
                 yield f"{module.__name__[7:]}.{name}", None, value
     for name in lmmlib.__all__:
         value = getattr(lmmlib, name)
-        if inspect.isfunction(value) or getattr(value, "__module__", "") == "lmmlib.priors":
+        if inspect.isfunction(value) or getattr(value, "__module__", "") == "lmmlib.bayes.priors":
             yield name, None, value
     for kind in (lmmlib.Fit, lmmlib.PoissonFit, lmmlib.Draws, lmmlib.Cloned, lmmlib.prediction.blups.Blups):
         for name, value in vars(kind).items():

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lmmlib.chains import Plan, advance, model_of, start, sweep
-from lmmlib.conditionals import Model, State
+from lmmlib.bayes.chains import Plan, advance, model_of, start, sweep
+from lmmlib.bayes.conditionals import Model, State
+from lmmlib.bayes.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Zellner
 from lmmlib.design.cross import cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.responses import Responses
-from lmmlib.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Zellner
 
 STANDARD, ALTERNATING, CENTRED = Plan(False, True), Plan(False, False), Plan(True, False)
 INTERWOVEN = Plan(False, True, True)

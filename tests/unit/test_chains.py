@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lmmlib.chains import Plan, advance, model_of, start, sweep
+from lmmlib.bayes.chains import Plan, advance, model_of, start, sweep
+from lmmlib.bayes.priors import Priors
 from lmmlib.errors import ParameterError
-from lmmlib.priors import Priors
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import clone_prediction, random_effects
+from lmmlib import clone_prediction
+from lmmlib.bayes import random_effects
 from lmmlib.design import basis, minque
 from lmmlib.design.basis import Basis, Sums, triangle
 from lmmlib.design.responses import Responses

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
+from lmmlib.bayes.diagnostics import diagnostics
 from lmmlib.cloned import Cloned
-from lmmlib.diagnostics import diagnostics
 from lmmlib.errors import ParameterError
 
 CHAINS, DRAWS = 4, 1000

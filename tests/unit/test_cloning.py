@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import chains
-from lmmlib.chains import model_of, start
+from lmmlib.bayes import chains
+from lmmlib.bayes.chains import model_of, start
+from lmmlib.bayes.conditionals import State
+from lmmlib.bayes.draws import Draws
+from lmmlib.bayes.priors import Flat, InverseWishart, Priors
 from lmmlib.cloning import clone, run
-from lmmlib.conditionals import State
 from lmmlib.errors import DataError, DesignError, FormulaError, ParameterError
-from lmmlib.posterior import Draws
-from lmmlib.priors import Flat, InverseWishart, Priors
 from lmmlib.ridge import ridges
 
 FORMULA = "lead ~ week + (1 | child)"
@@ -205,7 +205,7 @@ def test_bad_formulas(frame, formula, error):
 
 
 def test_chains_that_leave_all_range_say_so(frame):
-    from lmmlib.priors import InverseGamma
+    from lmmlib.bayes.priors import InverseGamma
 
     lost = Priors(sigma=InverseGamma(1e-3, 1e-300), D=InverseGamma(1e3, 1e290))
     with pytest.raises(ParameterError, match="range of floating-point numbers"), np.errstate(all="ignore"):

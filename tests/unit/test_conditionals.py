@@ -5,10 +5,20 @@ import pytest
 from scipy import stats
 
 import lmmlib
-from lmmlib import conditionals
-from lmmlib.conditionals import Effects, Model, State, half
-from lmmlib.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Reciprocal, Zellner
-from lmmlib.rotation import rotate
+from lmmlib.bayes import conditionals
+from lmmlib.bayes.conditionals import Effects, Model, State, half
+from lmmlib.bayes.priors import (
+    Flat,
+    HalfCauchy,
+    HuangWand,
+    InverseGamma,
+    InverseWishart,
+    Normal,
+    Priors,
+    Reciprocal,
+    Zellner,
+)
+from lmmlib.bayes.rotation import rotate
 
 BETAS = {"flat": Flat(), "normal": Normal([1.0, -2.0], [[2.0, 0.3], [0.3, 0.5]]), "zellner": Zellner(0.3, [1.0, -2.0])}
 

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 import lmmlib
+from lmmlib.bayes.priors import Flat, InverseGamma, Normal, Priors, Reciprocal
 from lmmlib.cloning import clone, clone_design
 from lmmlib.design.design import Design
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.gaussian_clones import copies, improper_clones
-from lmmlib.priors import Flat, InverseGamma, Normal, Priors, Reciprocal
 
 
 def stacked(design, K):

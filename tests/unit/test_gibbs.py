@@ -15,11 +15,22 @@ import pytest
 from scipy import stats
 
 import lmmlib
-from lmmlib import chains, gibbs
-from lmmlib.diagnostics import diagnostics
+from lmmlib.bayes import chains
+from lmmlib.bayes import sample as bayes_sample
+from lmmlib.bayes.diagnostics import diagnostics
+from lmmlib.bayes.priors import (
+    Flat,
+    HalfCauchy,
+    HuangWand,
+    InverseGamma,
+    InverseWishart,
+    Normal,
+    Priors,
+    Reciprocal,
+    Zellner,
+)
+from lmmlib.bayes.sample import sample
 from lmmlib.errors import DataError, DesignError, FormulaError, ParameterError
-from lmmlib.gibbs import sample
-from lmmlib.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Reciprocal, Zellner
 
 # Unidentified models are refused unless they are asked for.
 ALLOW = {"unidentified": "allow"}
@@ -199,7 +210,8 @@ def test_one_group_and_a_slope():
     priors = Priors(D=InverseWishart(4.0, np.eye(2)))
     design = lmmlib.build_design("y ~ x + (x | g)", frame)
     woven, plain = (
-        gibbs.sample_design(design, priors, 2000, 20, seed=2, interweave=i, **ALLOW).summary() for i in (True, False)
+        bayes_sample.sample_design(design, priors, 2000, 20, seed=2, interweave=i, **ALLOW).summary()
+        for i in (True, False)
     )
     z = (woven["mean"] - plain["mean"]) / np.hypot(woven["mcse"], plain["mcse"])
     assert z[["x", "sigma", "corr (Intercept), x"]].abs().max() < 4.5
@@ -273,7 +285,7 @@ def test_calendar_years(years):
 def test_groups_without_rows_have_the_prior(design):
     """A group that lost all its rows changes nothing, and its b is N(0, D)."""
     kept = design.take(np.flatnonzero(design.group != 2))
-    drawn = gibbs.sample_design(kept, draws=2000, chains=8, seed=12)
+    drawn = bayes_sample.sample_design(kept, draws=2000, chains=8, seed=12)
     b = drawn.b()[:, :, 2]
     white = np.linalg.solve(np.linalg.cholesky(drawn.D), b[..., None])[..., 0]
     assert stats.kstest(white[:, ::4, 0].ravel(), stats.norm.cdf).pvalue > 1e-4
@@ -281,7 +293,7 @@ def test_groups_without_rows_have_the_prior(design):
 
 
 def rotate_count(drawn):
-    from lmmlib.rotation import rotate
+    from lmmlib.bayes.rotation import rotate
 
     return rotate(drawn.cross).n_groups
 
@@ -353,7 +365,7 @@ def test_memory_is_what_a_run_takes(n, chains_, draws):
     cross = lmmlib.cross_products(design)
     said = chains.memory(chains.model_of(cross, Priors().resolved(cross)), chains_, draws)
     tracemalloc.start()
-    gibbs.sample_design(design, draws=draws, chains=chains_, warmup=0, seed=1)
+    bayes_sample.sample_design(design, draws=draws, chains=chains_, warmup=0, seed=1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 0.5 < peak / said < 2
@@ -367,7 +379,7 @@ def test_the_bar_counts_sweeps_and_says_how_much_memory(frame, monkeypatch):
         seen.extend([total, what, show])
         yield seen.append
 
-    monkeypatch.setattr(gibbs, "progress_bar", bar)
+    monkeypatch.setattr(bayes_sample, "progress_bar", bar)
     sample("lead ~ week + (1 | child)", frame, draws=60, warmup=30, thin=2, seed=1, progress=True)
     assert seen[:3] == [150, "sampling, 16.4 kB", True] and sum(seen[3:]) == 150
 

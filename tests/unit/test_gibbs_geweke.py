@@ -7,7 +7,7 @@ conditionals are such as are easily written by mistake; they give 5.6 to 170.
 import numpy as np
 import pytest
 
-from lmmlib import chains, conditionals, noncentred
+from lmmlib.bayes import chains, conditionals, noncentred
 from tests.unit.joint import ALTERNATING, CASES, CENTRED, INTERWOVEN, RUNS, STANDARD, calibration, geweke
 
 right_sigma2, right_D, right_beta = conditionals.sigma2_given_rest, conditionals.D_given_b, chains.beta_given_data

@@ -8,11 +8,11 @@ import pytest
 from scipy import stats
 
 import lmmlib
-from lmmlib import noncentred
-from lmmlib.chains import model_of, start
-from lmmlib.conditionals import half
-from lmmlib.noncentred import entries_of, lambda_basis, lambda_given_u, log_prior, lower, redraw_D
-from lmmlib.priors import HuangWand, InverseWishart, Priors
+from lmmlib.bayes import noncentred
+from lmmlib.bayes.chains import model_of, start
+from lmmlib.bayes.conditionals import half
+from lmmlib.bayes.noncentred import entries_of, lambda_basis, lambda_given_u, log_prior, lower, redraw_D
+from lmmlib.bayes.priors import HuangWand, InverseWishart, Priors
 from tests.unit.joint import CASES, Chains, draw_data, draw_priors, uniforms
 
 

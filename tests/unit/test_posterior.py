@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from lmmlib import clone
-from lmmlib.diagnostics import arviz, diagnostics, readable
+from lmmlib.bayes.diagnostics import arviz, diagnostics, readable
+from lmmlib.bayes.sample import sample
 from lmmlib.errors import ParameterError
-from lmmlib.gibbs import sample
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ import pytest
 from scipy import stats
 
 import lmmlib
-from lmmlib.errors import ParameterError
-from lmmlib.priors import (
+from lmmlib.bayes.priors import (
     REACH,
     Flat,
     HalfCauchy,
@@ -19,6 +18,7 @@ from lmmlib.priors import (
     Zellner,
     residual_sd,
 )
+from lmmlib.errors import ParameterError
 
 SIZE = 20_000
 

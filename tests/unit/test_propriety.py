@@ -6,9 +6,9 @@ import pytest
 from scipy.integrate import quad
 
 import lmmlib
+from lmmlib.bayes.priors import Flat, HalfCauchy, InverseGamma, Normal, Priors, Reciprocal
+from lmmlib.bayes.propriety import require_proper
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.priors import Flat, HalfCauchy, InverseGamma, Normal, Priors, Reciprocal
-from lmmlib.propriety import require_proper
 
 
 def cross_of(formula, frame):

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import random_effects
+from lmmlib.bayes import random_effects
+from lmmlib.bayes.sample import sample
 from lmmlib.errors import ParameterError
-from lmmlib.gibbs import sample
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_other_seeds_give_other_draws(frame):
 
 
 def test_a_diagonal_D_and_a_tiny_one(frame):
-    priors = lmmlib.priors.Priors(D=lmmlib.priors.InverseWishart(1e6, 1e-12 * np.eye(2)))
+    priors = lmmlib.bayes.priors.Priors(D=lmmlib.bayes.priors.InverseWishart(1e6, 1e-12 * np.eye(2)))
     for formula in ("lead ~ week + (week || child)", "lead ~ week + (week | child)"):
         drawn = sample(formula, frame, priors, draws=20, seed=1)
         assert np.isfinite(drawn.b()).all() and np.abs(drawn.b()).max() < 1e-6

@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from lmmlib import ridge
-from lmmlib.chains import model_of, start
-from lmmlib.conditionals import half
+from lmmlib.bayes.chains import model_of, start
+from lmmlib.bayes.conditionals import half
+from lmmlib.bayes.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Zellner
 from lmmlib.design.cross import cross_products
 from lmmlib.design.design import Design
-from lmmlib.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Zellner
 from lmmlib.ridge import ridges, slide
 from tests.unit.joint import Case, Chains, draw_data, draw_priors, groups
 from tests.unit.test_noncentred import invariance

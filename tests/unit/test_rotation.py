@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import lmmlib
+from lmmlib.bayes.rotation import rotate
 from lmmlib.design.responses import Responses
 from lmmlib.errors import ParameterError
-from lmmlib.rotation import rotate
 
 
 @pytest.fixture

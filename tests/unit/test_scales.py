@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lmmlib.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart, Reciprocal
-from lmmlib.scales import Scale
+from lmmlib.bayes.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart, Reciprocal
+from lmmlib.bayes.scales import Scale
 
 SIZE = 20_000
 

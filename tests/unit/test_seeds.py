@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import clone_prediction, gibbs, poisson_dispersion, poisson_estimate
+from lmmlib import clone_prediction, poisson_dispersion, poisson_estimate
+from lmmlib.bayes import sample
 from lmmlib.cloning import clone_design
 from lmmlib.inference import bootstrap, boundary, components, intervals
 from lmmlib.prediction import empirical_bayes, predict
@@ -84,8 +85,8 @@ KINDS = {
     "fit.Fit.predict": lambda s, fit: fit.predict(NEW, **WALD, rng=rng(s))["se"],
     "fit.Fit.simulate": lambda s, fit: fit.simulate(rng(s)),
     "fit.Fit.variance_components": lambda s, fit: fit.variance_components(**WALD, rng=rng(s))["upper"],
-    "gibbs.sample": lambda s, dyestuff: gibbs.sample(FORMULA, dyestuff, seed=s, **BRIEF).frame(),
-    "gibbs.sample_design": lambda s, fit: gibbs.sample_design(fit.design, seed=s, **BRIEF).b(),
+    "gibbs.sample": lambda s, dyestuff: sample.sample(FORMULA, dyestuff, seed=s, **BRIEF).frame(),
+    "gibbs.sample_design": lambda s, fit: sample.sample_design(fit.design, seed=s, **BRIEF).b(),
     "intervals.confint": lambda s, fit: intervals.confint(fit, **WALD, rng=rng(s))["upper"],
     "poisson_dispersion.overdispersion": lambda s, poisson: poisson_dispersion.overdispersion(poisson, 6, rng(s)).z,
     "poisson_estimate.simulate": lambda s, poisson: poisson_estimate.simulate(poisson, rng(s), 4),

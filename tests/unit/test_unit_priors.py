@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import lmmlib
+from lmmlib.bayes.unit_priors import unit_information
 from lmmlib.errors import DesignError
-from lmmlib.unit_priors import unit_information
 
 
 def test_unit_information_of_the_planting_data():

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import lmmlib
+from lmmlib.bayes.priors import InverseGamma, InverseWishart, Normal, Priors
 from lmmlib.gaussian_clones import distance
-from lmmlib.priors import InverseGamma, InverseWishart, Normal, Priors
 
 # Unidentified models are refused unless they are asked for.
 ALLOW = {"unidentified": "allow"}

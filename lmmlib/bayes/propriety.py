@@ -17,9 +17,9 @@ from itertools import combinations
 
 import numpy as np
 
+from lmmlib.bayes.priors import Flat, InverseGamma, Normal, Priors, Reciprocal
 from lmmlib.design.cross import CrossProducts
 from lmmlib.errors import ParameterError
-from lmmlib.priors import Flat, InverseGamma, Normal, Priors, Reciprocal
 
 RANK = 1e-10
 # A residual that is rounding alone: its square over that of the response, and over a sum that it is the rest of.

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import solve_triangular
 
-from lmmlib.chains import MAX_MEMORY, Plan, advance, model_of, require_memory
+from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, model_of, require_memory
+from lmmlib.bayes.conditionals import State
+from lmmlib.bayes.diagnostics import R_HAT, arviz, diagnostics, readable
+from lmmlib.bayes.priors import Priors
+from lmmlib.bayes.random_effects import draws_of_b, moments_of_b
 from lmmlib.common.arguments import checked_choice, checked_count, checked_level, checked_made, require_known
 from lmmlib.common.progress import progress_bar
-from lmmlib.conditionals import State
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.dependent import left_out, require_kept
 from lmmlib.design.design import Design
-from lmmlib.diagnostics import R_HAT, arviz, diagnostics, readable
 from lmmlib.equations.names import derived, parameter_names
-from lmmlib.priors import Priors
-from lmmlib.random_effects import draws_of_b, moments_of_b
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +187,7 @@ class Draws:
         return arviz().from_dict(posterior=posterior, coords=coords, dims={k: dims[k] for k in posterior if k in dims})
 
     def b(self, groups=None, thin: int = 1, max_memory: float = MAX_MEMORY) -> np.ndarray:
-        """:func:`lmmlib.random_effects.draws_of_b`: draws of the random effects, (chains, draws, groups, q).
+        """:func:`lmmlib.bayes.random_effects.draws_of_b`: draws of the random effects, (chains, draws, groups, q).
 
         The same call gives the same draws.
 
@@ -205,7 +205,7 @@ class Draws:
         return draws_of_b(self.cross, beta, D, sigma2, rng, groups, max_memory)
 
     def random_effects(self) -> pd.DataFrame:
-        """:func:`lmmlib.random_effects.moments_of_b`: ``mean`` and ``sd`` for every group and random effect."""
+        """:func:`lmmlib.bayes.random_effects.moments_of_b`: ``mean`` and ``sd`` for every group and random effect."""
         mean, sd = moments_of_b(self.cross, self.beta, self.D, self.sigma2)
         names = [self.design.grouping, "term"]
         index = pd.MultiIndex.from_product([self.cross.group_names, self.cross.z_names], names=names)

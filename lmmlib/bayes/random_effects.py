@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lmmlib.bayes.diagnostics import readable
 from lmmlib.common.arguments import checked_limit, shown
 from lmmlib.common.small import cholesky, inverse_lower, product, semidefinite_cholesky, transposed
 from lmmlib.design.cross import CrossProducts
-from lmmlib.diagnostics import readable
 from lmmlib.errors import ParameterError
 
 # Numbers in the largest array that is formed at a time.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from lmmlib.bayes.priors import InverseGamma, InverseWishart, Normal, Priors
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.formula import build_design
 from lmmlib.errors import DesignError
-from lmmlib.priors import InverseGamma, InverseWishart, Normal, Priors
 
 
 def unit_information(formula: str, data, missing: str = "error") -> Priors:

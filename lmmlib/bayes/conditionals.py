@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lmmlib.bayes.priors import Flat, HuangWand, Normal, Priors, Zellner
+from lmmlib.bayes.rotation import Rotated
+from lmmlib.bayes.scales import Scale
 from lmmlib.common.small import (
     bartlett,
     cholesky,
@@ -22,9 +25,6 @@ from lmmlib.common.small import (
     transposed,
 )
 from lmmlib.design.cross import CrossProducts
-from lmmlib.priors import Flat, HuangWand, Normal, Priors, Zellner
-from lmmlib.rotation import Rotated
-from lmmlib.scales import Scale
 
 
 @dataclass(frozen=True, eq=False)

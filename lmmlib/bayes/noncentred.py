@@ -14,8 +14,8 @@ from functools import cache
 
 import numpy as np
 
+from lmmlib.bayes.conditionals import Model, State, at_beta, draw_normal, product_groups
 from lmmlib.common.small import bartlett, cholesky, inverse_lower, product, square, transposed
-from lmmlib.conditionals import Model, State, at_beta, draw_normal, product_groups
 
 # Curvature that is added to a proposal, and taken back when it is accepted, as a share of what it has; the groups,
 # clones counted, from which there is nothing to mend, while what is taken back would hold chains where they start.

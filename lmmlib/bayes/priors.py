@@ -32,7 +32,7 @@ def _positive(name: str, value: float) -> float:
 @dataclass(frozen=True)
 class Flat:
     """A constant density: of beta; of sigma; of the standard deviation of a random effect, when there is one or D is
-    diagonal. Improper, so that not every data set has a posterior: see :func:`lmmlib.propriety.require_proper`.
+    diagonal. Improper, so that not every data set has a posterior: see :func:`lmmlib.bayes.propriety.require_proper`.
     """
 
 

@@ -1,6 +1,6 @@
 r"""Markov chains of the Gibbs sampler: one sweep of all chains, where they start, and how they go on.
 
-The blocks are :mod:`lmmlib.conditionals`; here is their order.
+The blocks are :mod:`lmmlib.bayes.conditionals`; here is their order.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmmlib.common.arguments import checked_choice, checked_limit
-from lmmlib.conditionals import (
+from lmmlib.bayes.conditionals import (
     Effects,
     Model,
     State,
@@ -26,13 +25,14 @@ from lmmlib.conditionals import (
     half,
     residual_squares,
 )
+from lmmlib.bayes.diagnostics import readable
+from lmmlib.bayes.noncentred import redraw_D
+from lmmlib.bayes.priors import Priors
+from lmmlib.bayes.rotation import rotate
+from lmmlib.common.arguments import checked_choice, checked_limit
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
-from lmmlib.diagnostics import readable
 from lmmlib.errors import ParameterError
-from lmmlib.noncentred import redraw_D
-from lmmlib.priors import Priors
-from lmmlib.rotation import rotate
 
 SCHEMES = ("standard", "centred")
 # Bytes of draws above which a run is refused before it starts.

@@ -4,9 +4,9 @@ r"""The Gibbs sampler of the Bayesian mixed model: many chains at once, from cro
     p(\beta, \sigma^2, D)
 
 A sweep draws beta and b jointly given D and sigma2 (beta first, with b integrated out), then sigma2, then D. Of b the
-other conditionals need sums over groups only, and these are drawn (:mod:`lmmlib.rotation`); b itself can be drawn
-afterwards, see :meth:`lmmlib.posterior.Draws.b`. Last, D is drawn once more in another way
-(:mod:`lmmlib.noncentred`), so that chains do not stay where it is small.
+other conditionals need sums over groups only, and these are drawn (:mod:`lmmlib.bayes.rotation`); b itself can be drawn
+afterwards, see :meth:`lmmlib.bayes.draws.Draws.b`. Last, D is drawn once more in another way
+(:mod:`lmmlib.bayes.noncentred`), so that chains do not stay where it is small.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import copy
 import numpy as np
 import pandas as pd
 
-from lmmlib.chains import MAX_MEMORY, Plan, advance, memory, model_of, require_memory, start
+from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, memory, model_of, require_memory, start
+from lmmlib.bayes.diagnostics import readable
+from lmmlib.bayes.draws import Draws, Run
+from lmmlib.bayes.priors import Priors
+from lmmlib.bayes.propriety import require_proper
+from lmmlib.bayes.rotation import Rotated
 from lmmlib.common.arguments import checked_count, shown
 from lmmlib.common.progress import progress_bar
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design
 from lmmlib.design.identify import require_allowed
-from lmmlib.diagnostics import readable
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.posterior import Draws, Run
-from lmmlib.priors import Priors
-from lmmlib.propriety import require_proper
-from lmmlib.rotation import Rotated
 
 
 def sample(
@@ -83,7 +83,7 @@ def sample(
         Bytes that the run may take.
 
     interweave : bool
-        Draw D a second time, given the standardised effects (:func:`lmmlib.noncentred.redraw_D`), in each sweep; in
+        Draw D a second time, given the standardised effects (:func:`lmmlib.bayes.noncentred.redraw_D`), in each sweep; in
         half of them with several random columns. Chains then pass through a D near zero or near singular. False is the
         textbook's sampler.
     unidentified : {"error", "allow"}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmmlib.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart
+from lmmlib.bayes.priors import Flat, HalfCauchy, HuangWand, InverseGamma, InverseWishart
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""The Gibbs sampler: priors, full conditionals, chains, draws."""
