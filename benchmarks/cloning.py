@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.gibbs import REFERENCE, pairs, slopes
 from benchmarks.measure import Target, Times, duration, main
-from lmmlib.cloning import clone
+from lmmlib.cloning.clone import clone
 
 FORMULA, SLOPES = "y ~ 1 + (1 | i)", "y ~ x + (x | g)"
 HEADS = ["program", "K", "draws", "seconds", "mu (SE)", "sigma2 (SE)", "tau2 (SE)", "smallest ESS"]

@@ -19,9 +19,9 @@ from lmmlib.bayes.priors import (
 )
 from lmmlib.bayes.sample import sample
 from lmmlib.bayes.unit_priors import unit_information
-from lmmlib.cloned import Cloned
-from lmmlib.cloning import clone
-from lmmlib.cloning_pymc import clone_pymc
+from lmmlib.cloning.clone import clone
+from lmmlib.cloning.cloned import Cloned
+from lmmlib.cloning.with_pymc import clone_pymc
 from lmmlib.datasets import load
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design

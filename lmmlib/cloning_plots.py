@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from lmmlib.cloned import Cloned
+from lmmlib.cloning.cloned import Cloned
 from lmmlib.common.arguments import checked_choice, require_known
 from lmmlib.plots import COLOURS, MARKERS
 
@@ -95,7 +95,7 @@ def diagnostics(ax: Axes, cloned: Cloned, what: str = "standardised", colour: st
     ax : Axes
     cloned : Cloned
     what : str
-        A column of :meth:`lmmlib.cloned.Cloned.diagnostics`.
+        A column of :meth:`lmmlib.cloning.cloned.Cloned.diagnostics`.
     colour : str
     label : str, optional
         For a legend.

@@ -14,7 +14,7 @@ from scipy import stats
 import lmmlib
 from lmmlib.bayes.chains import model_of, sweep
 from lmmlib.bayes.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors
-from lmmlib.cloning import PLAN, clone, clone_design
+from lmmlib.cloning.clone import PLAN, clone, clone_design
 from tests.unit.joint import Case, Chains, draw_priors, groups
 
 FORMULA = "y ~ 1 + (1 | i)"

@@ -12,8 +12,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import clone_prediction
 from lmmlib.bayes import random_effects
+from lmmlib.cloning import prediction
 from lmmlib.design import basis, minque
 from lmmlib.design.basis import Basis, Sums, triangle
 from lmmlib.design.responses import Responses
@@ -181,7 +181,7 @@ def counted(monkeypatch, key):
         "minque": (minque.np, "swapaxes"),
         "random_effects": (random_effects, "inverse_lower"),
         "eb": (empirical_bayes, "batched_effects"),
-        "clone_prediction": (clone_prediction, "batched_effects"),
+        "clone_prediction": (prediction, "batched_effects"),
         "bootstrap": (bootstrap, "fit_many"),
         "boundary": (boundary, "_suprema"),
         "prediction_errors": (prediction_errors, "batched_effects"),

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import clone_prediction
-from lmmlib.clone_prediction import DataTwiceWarning, _unbounded, _values, free_names
-from lmmlib.cloning import clone
+from lmmlib.cloning import prediction
+from lmmlib.cloning.clone import clone
+from lmmlib.cloning.prediction import DataTwiceWarning, _unbounded, _values, free_names
 from lmmlib.errors import ParameterError
 
 FORMULA = "y ~ 1 + (1 | group)"
@@ -124,7 +124,7 @@ def test_scales_without_bounds_are_one_to_one(sleep, diagonal):
 
 def test_weights_are_those_of_the_second_use(pairs, monkeypatch):
     """With a likelihood that says nothing the second use changes nothing."""
-    monkeypatch.setattr(clone_prediction, "loglik", lambda *at: 0.0)
+    monkeypatch.setattr(prediction, "loglik", lambda *at: 0.0)
     with pytest.warns(DataTwiceWarning):
         found = pairs.data_twice(20_000, rng())
     center, cov = pairs.normal_law()
@@ -157,7 +157,7 @@ def test_what_cannot_be_predicted():
     ("size", "generator", "says"),
     [(0, rng(), "size must be"), (2.5, rng(), "size must be"), (10, None, "rng must be"), (10, 3, "rng must be")],
 )
-@pytest.mark.filterwarnings("ignore::lmmlib.clone_prediction.DataTwiceWarning")
+@pytest.mark.filterwarnings("ignore::lmmlib.cloning.prediction.DataTwiceWarning")
 @pytest.mark.parametrize("method", ["posterior_of_b", "data_twice"])
 def test_bad_input(pairs, method, size, generator, says):
     with pytest.raises(ParameterError, match=says):

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import norm
 
 from lmmlib.bayes.diagnostics import diagnostics
-from lmmlib.cloned import Cloned
+from lmmlib.cloning.cloned import Cloned
 from lmmlib.errors import ParameterError
 
 CHAINS, DRAWS = 4, 1000

@@ -1,4 +1,4 @@
-"""`lmmlib.cloning.clone`: any number of clones, the same cost, reproducible, and bad input.
+"""`lmmlib.cloning.clone.clone`: any number of clones, the same cost, reproducible, and bad input.
 
 Its estimates are held against maximum likelihood in tests/oracle/test_cloning_exact.py.
 """
@@ -15,9 +15,9 @@ from lmmlib.bayes.chains import model_of, start
 from lmmlib.bayes.conditionals import State
 from lmmlib.bayes.draws import Draws
 from lmmlib.bayes.priors import Flat, InverseWishart, Priors
-from lmmlib.cloning import clone, run
+from lmmlib.cloning.clone import clone, run
+from lmmlib.cloning.ridge import ridges
 from lmmlib.errors import DataError, DesignError, FormulaError, ParameterError
-from lmmlib.ridge import ridges
 
 FORMULA = "lead ~ week + (1 | child)"
 FAST = {"draws": 20, "chains": 4, "warmup": 5}
@@ -115,7 +115,7 @@ def test_chains_stuck_on_a_ridge_have_not_converged(monkeypatch):
     known = clone("y ~ 1 + (1 | group)", frame, (1, 10), seed=6, unidentified="allow")
     assert known.verdicts().loc["sigma2", "verdict"] == "not estimable"
     monkeypatch.setattr("lmmlib.cloning.ridges", lambda cross: [])
-    monkeypatch.setattr("lmmlib.cloning.EVERY", 10**9)
+    monkeypatch.setattr("lmmlib.cloning.clone.EVERY", 10**9)
     short = {"draws": 200, "chains": 3, "warmup": 50, "seed": 6}
     stuck = clone("y ~ 1 + (1 | group)", frame, (1, 10), **short, unidentified="allow")
     verdicts = stuck.verdicts()

@@ -13,7 +13,7 @@ from scipy.special import gammaln, logsumexp
 from scipy.stats import norm
 
 import lmmlib
-from lmmlib.cloning_pymc import as_frame, chosen_parameters, clone_pymc, cloned_data
+from lmmlib.cloning.with_pymc import as_frame, chosen_parameters, clone_pymc, cloned_data
 from lmmlib.errors import ParameterError
 
 with warnings.catch_warnings():

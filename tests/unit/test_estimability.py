@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lmmlib.errors import ParameterError
-from lmmlib.estimability import (
+from lmmlib.cloning.estimability import (
     BOUNDARY,
     ESTIMABLE,
     NOT_CONVERGED,
@@ -25,6 +24,7 @@ from lmmlib.estimability import (
     verdict,
     wide_directions,
 )
+from lmmlib.errors import ParameterError
 
 RNG = np.random.default_rng
 

@@ -6,10 +6,10 @@ import pytest
 
 import lmmlib
 from lmmlib.bayes.priors import Flat, InverseGamma, Normal, Priors, Reciprocal
-from lmmlib.cloning import clone, clone_design
+from lmmlib.cloning.clone import clone, clone_design
+from lmmlib.cloning.gaussian import copies, improper_clones
 from lmmlib.design.design import Design
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.gaussian_clones import copies, improper_clones
 
 
 def stacked(design, K):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lmmlib import ridge
 from lmmlib.bayes.chains import model_of, start
 from lmmlib.bayes.conditionals import half
 from lmmlib.bayes.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors, Zellner
+from lmmlib.cloning import ridge
+from lmmlib.cloning.ridge import ridges, slide
 from lmmlib.design.cross import cross_products
 from lmmlib.design.design import Design
-from lmmlib.ridge import ridges, slide
 from tests.unit.joint import Case, Chains, draw_data, draw_priors, groups
 from tests.unit.test_noncentred import invariance
 

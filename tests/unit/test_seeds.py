@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import clone_prediction, poisson_dispersion, poisson_estimate
+from lmmlib import poisson_dispersion, poisson_estimate
 from lmmlib.bayes import sample
-from lmmlib.cloning import clone_design
+from lmmlib.cloning import prediction
+from lmmlib.cloning.clone import clone_design
 from lmmlib.inference import bootstrap, boundary, components, intervals
 from lmmlib.prediction import empirical_bayes, predict
 from tests import modules
@@ -71,8 +72,8 @@ WALD = {"method": "bootstrap", "size": 6}
 KINDS = {
     "bootstrap.parametric_bootstrap": lambda s, fit: bootstrap.parametric_bootstrap(fit, 6, rng(s)).loglik,
     "boundary.exact_null": lambda s, fit: boundary.exact_null(fit.cross, "ML", 40, rng(s)),
-    "clone_prediction.data_twice": lambda s, cloned: clone_prediction.data_twice(*known(cloned), 6, rng(s)).b,
-    "clone_prediction.posterior_of_b": lambda s, cloned: clone_prediction.posterior_of_b(*known(cloned), 6, rng(s)).b,
+    "clone_prediction.data_twice": lambda s, cloned: prediction.data_twice(*known(cloned), 6, rng(s)).b,
+    "clone_prediction.posterior_of_b": lambda s, cloned: prediction.posterior_of_b(*known(cloned), 6, rng(s)).b,
     "cloning.clone": lambda s, dyestuff: lmmlib.clone(FORMULA, dyestuff, (1, 5), seed=s, **BRIEF).draws(),
     "cloning.clone_design": lambda s, fit: clone_design(fit.design, (1, 5), seed=s, **BRIEF).draws(),
     "cloning_pymc.clone_pymc": lambda s: by_pymc(s),
@@ -148,7 +149,7 @@ def test_every_function_that_takes_a_seed_is_here():
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.filterwarnings("ignore::lmmlib.clone_prediction.DataTwiceWarning")
+@pytest.mark.filterwarnings("ignore::lmmlib.cloning.prediction.DataTwiceWarning")
 def test_a_seed_fixes_the_draws_and_another_gives_others(name, request):
     draw = KINDS[name]
     inputs = {k: request.getfixturevalue(k) for k in list(inspect.signature(draw).parameters)[1:]}

@@ -9,7 +9,7 @@ import pytest
 
 import lmmlib
 from lmmlib.bayes.priors import InverseGamma, InverseWishart, Normal, Priors
-from lmmlib.gaussian_clones import distance
+from lmmlib.cloning.gaussian import distance
 
 # Unidentified models are refused unless they are asked for.
 ALLOW = {"unidentified": "allow"}

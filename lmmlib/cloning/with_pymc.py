@@ -1,6 +1,6 @@
 r"""Data cloning of any model that PyMC can express: K copies along a leading axis, sampled by NUTS.
 
-The cost grows with K here; for Gaussian models :func:`lmmlib.cloning.clone` has no such cost.
+The cost grows with K here; for Gaussian models :func:`lmmlib.cloning.clone.clone` has no such cost.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from lmmlib.cloned import Cloned
-from lmmlib.cloning import checked_clones, checked_run
+from lmmlib.cloning.clone import checked_clones, checked_run
+from lmmlib.cloning.cloned import Cloned
 from lmmlib.common.arguments import checked_count, require_known
 from lmmlib.common.progress import progress_bar
 from lmmlib.errors import ParameterError

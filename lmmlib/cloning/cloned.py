@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from lmmlib import estimability
 from lmmlib.bayes.diagnostics import diagnostics
+from lmmlib.cloning import estimability
 from lmmlib.common.arguments import checked_count, checked_level, require_known
 from lmmlib.design.dependent import require_kept
 from lmmlib.design.design import Design
@@ -200,9 +200,9 @@ class Cloned:
         Returns
         -------
         DataFrame
-            ``lambda_max`` (:func:`lmmlib.estimability.lambda_max`), ``standardised`` (over its value at the first K),
+            ``lambda_max`` (:func:`lmmlib.cloning.estimability.lambda_max`), ``standardised`` (over its value at the first K),
             ``expected`` (the first K over this K), ``ms_error`` and ``r_squared``
-            (:func:`lmmlib.estimability.chi_square_fit`), ``r_hat`` (the largest of the parameters),
+            (:func:`lmmlib.cloning.estimability.chi_square_fit`), ``r_hat`` (the largest of the parameters),
             ``r_hat_multivariate``, ``ess`` (the smallest).
         """
         rows, first = {}, self.n_clones[0]
@@ -233,7 +233,7 @@ class Cloned:
         DataFrame
             ``estimate``, ``se``; ``r_hat`` and ``ess``, the worse of the two K that are compared; ``rate``, the power
             of 1/K by which the spread fell, 1 in theory; ``skewness``, by quantiles; and ``verdict``, as
-            :func:`lmmlib.estimability.verdict`. Where the score of the model says that the prior still rules, there are
+            :func:`lmmlib.cloning.estimability.verdict`. Where the score of the model says that the prior still rules, there are
             too few clones for all parameters; where D tends to a singular matrix, all its entries are at a boundary.
         """
         last, before = self.n_clones[-1], estimability.reference(self.n_clones)
@@ -300,7 +300,7 @@ class Cloned:
         return estimability.wide_directions(self.draws(before), self.draws(last), last / before)
 
     def posterior_of_b(self, size: int, rng: np.random.Generator) -> Posterior:
-        """Random effects; :class:`lmmlib.gaussian_clones.GaussianClones` alone knows them."""
+        """Random effects; :class:`lmmlib.cloning.gaussian.GaussianClones` alone knows them."""
         raise ParameterError(f"predictions are for what lmmlib.clone returns; got {self.title}, another model")
 
     def __repr__(self) -> str:

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from lmmlib.clone_source import Gaussian
+from lmmlib.cloning.estimability import ESTIMABLE
+from lmmlib.cloning.source import Gaussian
 from lmmlib.common.arguments import checked_count, checked_rng, standard_deviations
 from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 from lmmlib.equations.likelihood import loglik
 from lmmlib.errors import ParameterError
-from lmmlib.estimability import ESTIMABLE
 from lmmlib.inference.bootstrap import CHUNK
 from lmmlib.prediction.empirical_bayes import Posterior
 from lmmlib.prediction.errors import batched_effects
@@ -65,7 +65,7 @@ def normal_law(source: Gaussian, verdicts: pd.DataFrame) -> tuple[pd.Series, pd.
     ----------
     source : Gaussian
     verdicts : DataFrame
-        :meth:`lmmlib.cloned.Cloned.verdicts` of all parameters.
+        :meth:`lmmlib.cloning.cloned.Cloned.verdicts` of all parameters.
 
     Returns
     -------

@@ -23,7 +23,9 @@ from lmmlib.bayes.draws import Draws
 from lmmlib.bayes.noncentred import redraw_D
 from lmmlib.bayes.priors import Priors
 from lmmlib.bayes.sample import generator
-from lmmlib.cloned import Cloned
+from lmmlib.cloning.cloned import Cloned
+from lmmlib.cloning.gaussian import Gaussian, improper_clones, result
+from lmmlib.cloning.ridge import Ridge, ridges, slide
 from lmmlib.common.arguments import checked_count
 from lmmlib.common.progress import progress_bar
 from lmmlib.design.cross import cross_products
@@ -31,8 +33,6 @@ from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design
 from lmmlib.design.identify import require_allowed
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.gaussian_clones import Gaussian, improper_clones, result
-from lmmlib.ridge import Ridge, ridges, slide
 
 PLAN = Plan(centred=False, blocked=True)
 # Sweeps for each move that brings chains to a D near zero or near singular.
@@ -93,7 +93,7 @@ def clone(
     Returns
     -------
     Cloned
-        About the fixed effects, the entries of D and sigma2; :meth:`lmmlib.cloned.Cloned.on` chooses others.
+        About the fixed effects, the entries of D and sigma2; :meth:`lmmlib.cloning.cloned.Cloned.on` chooses others.
 
     Raises
     ------

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from lmmlib import clone_prediction, estimability
 from lmmlib.bayes.draws import Draws
 from lmmlib.bayes.priors import Priors
 from lmmlib.bayes.propriety import require_proper
-from lmmlib.clone_prediction import ClonePrediction
-from lmmlib.clone_source import Gaussian
-from lmmlib.cloned import Cloned
+from lmmlib.cloning import estimability, prediction
+from lmmlib.cloning.cloned import Cloned
+from lmmlib.cloning.prediction import ClonePrediction
+from lmmlib.cloning.ridge import Ridge
+from lmmlib.cloning.source import Gaussian
 from lmmlib.design.basis import Sums
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.dependent import left_out
@@ -24,7 +25,6 @@ from lmmlib.design.design import Design
 from lmmlib.equations.information import directions
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import ParameterError
-from lmmlib.ridge import Ridge
 
 # Groups of the clones that are formed to see whether their posterior is proper.
 MANY = 20_000
@@ -34,7 +34,7 @@ FLAT = 1e-10
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GaussianClones(Cloned):
-    """Clones of a Gaussian model; what :class:`lmmlib.cloned.Cloned` holds, and the random effects.
+    """Clones of a Gaussian model; what :class:`lmmlib.cloning.cloned.Cloned` holds, and the random effects.
 
     Attributes
     ----------
@@ -50,16 +50,16 @@ class GaussianClones(Cloned):
         return self.source.design
 
     def normal_law(self) -> tuple[pd.Series, pd.DataFrame]:
-        """:func:`lmmlib.clone_prediction.normal_law`: what cloning knows of the parameters."""
-        return clone_prediction.normal_law(self.source, self._of_all())
+        """:func:`lmmlib.cloning.prediction.normal_law`: what cloning knows of the parameters."""
+        return prediction.normal_law(self.source, self._of_all())
 
     def posterior_of_b(self, size: int, rng: np.random.Generator) -> ClonePrediction:
-        """:func:`lmmlib.clone_prediction.posterior_of_b`: random effects, with the error of the estimates in them."""
-        return clone_prediction.posterior_of_b(self.source, self._of_all(), size, rng)
+        """:func:`lmmlib.cloning.prediction.posterior_of_b`: random effects, with the error of the estimates in them."""
+        return prediction.posterior_of_b(self.source, self._of_all(), size, rng)
 
     def data_twice(self, size: int, rng: np.random.Generator) -> ClonePrediction:
-        """:func:`lmmlib.clone_prediction.data_twice`: the same, wrong on request."""
-        return clone_prediction.data_twice(self.source, self._of_all(), size, rng)
+        """:func:`lmmlib.cloning.prediction.data_twice`: the same, wrong on request."""
+        return prediction.data_twice(self.source, self._of_all(), size, rng)
 
     def _of_all(self) -> pd.DataFrame:
         """Verdicts of fixed effects, entries of D and sigma2, whatever this result is about."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from lmmlib.bayes.draws import Draws
 from lmmlib.bayes.priors import Priors
+from lmmlib.cloning.ridge import Ridge
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.design import Design
-from lmmlib.ridge import Ridge
 
 
 @dataclass(frozen=True, eq=False)
