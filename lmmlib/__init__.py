@@ -4,7 +4,7 @@ Data flow one way: ``load`` or your own frame, ``build_design``, ``cross_product
 (``gls``), likelihoods and inference; ``fit`` does it all for REML and ML. ``dense`` holds the same formulas as printed.
 """
 
-from lmmlib import cloning_plots, errors, laplace, plots, report, simulate
+from lmmlib import cloning_plots, errors, plots, report, simulate
 from lmmlib.bayes.draws import Draws
 from lmmlib.bayes.priors import (
     Flat,
@@ -37,6 +37,7 @@ from lmmlib.equations.ordinary_least_squares import ols, ols_covariance, sandwic
 from lmmlib.equations.wald_tests import wald
 from lmmlib.fitting.batch import Fits, fit_many
 from lmmlib.inference.compare import Comparison, aic_table, compare
+from lmmlib.laplace import likelihood
 from lmmlib.lmm.fit import Fit, fit, fit_design
 from lmmlib.poisson_fit import PoissonFit, fit_poisson
 

@@ -14,7 +14,7 @@ from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.design.design import Design
 from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.fitting.batch import ZERO
-from lmmlib.laplace_curvature import FLAT, ROUGH, covariance
+from lmmlib.laplace.curvature import FLAT, ROUGH, covariance
 from lmmlib.poisson import Counts
 from lmmlib.poisson_checks import checked_counts, checked_offset, notes, require_bounded, require_estimable
 from lmmlib.poisson_fitted import FittedGlmm

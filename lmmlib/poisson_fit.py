@@ -11,7 +11,7 @@ from lmmlib import aghq, poisson_dispersion, poisson_estimate, poisson_intervals
 from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design
 from lmmlib.errors import DataError
-from lmmlib.laplace_modes import Modes
+from lmmlib.laplace.modes import Modes
 from lmmlib.poisson_checks import offset_of
 from lmmlib.poisson_dispersion import Dispersion
 from lmmlib.poisson_estimate import checked_method, estimate

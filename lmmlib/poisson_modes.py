@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lmmlib.laplace_modes import Modes
+from lmmlib.laplace.modes import Modes
 from lmmlib.poisson_fitted import FittedGlmm
 
 

@@ -15,8 +15,8 @@ from lmmlib.common.small import product, transposed
 from lmmlib.fitting.batch import SINGULAR
 from lmmlib.fitting.newton import Optimum, Step, newton
 from lmmlib.fitting.search import LEAST_START
-from lmmlib.laplace_curvature import whitening
-from lmmlib.laplace_point import Point
+from lmmlib.laplace.curvature import whitening
+from lmmlib.laplace.point import Point
 from lmmlib.poisson import Conditional, Counts, Inner, modes
 from lmmlib.poisson_checks import LARGEST_LOGARITHM
 from lmmlib.poisson_laplace import Slopes

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 
-from lmmlib.laplace_curvature import covariance, whitening, without_curvature
+from lmmlib.laplace.curvature import covariance, whitening, without_curvature
 from lmmlib.poisson_fit import fit_poisson_design
 from tests.unit.counts import design, differences
 

@@ -21,10 +21,10 @@ from lmmlib.common.arguments import checked_count, checked_finite, numbers, requ
 from lmmlib.common.text import brief, fixed
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.newton import newton
-from lmmlib.laplace_curvature import ROUGH, covariance, whitening, without_curvature
-from lmmlib.laplace_graph import Compiled, compile_joint
-from lmmlib.laplace_modes import Modes
-from lmmlib.laplace_point import CLOSE, Point
+from lmmlib.laplace.curvature import ROUGH, covariance, whitening, without_curvature
+from lmmlib.laplace.graph import Compiled, compile_joint
+from lmmlib.laplace.modes import Modes
+from lmmlib.laplace.point import CLOSE, Point
 
 MAX_STEPS = 200
 # Step of the central differences of the gradient, in a working basis in which parameters are of order one; a column of

@@ -1,0 +1,1 @@
+"""Laplace's approximation for any model with random effects."""
