@@ -15,7 +15,7 @@ import pandas as pd
 
 from benchmarks.measure import Target, Times, duration, main, ratio, run
 from benchmarks.peers import lme4, lme4_version
-from lmmlib.poisson_fit import fit_poisson
+from lmmlib.glmm.fit import fit_poisson
 
 REFERENCE = Path(__file__).parent.parent / "tests" / "reference" / "poisson"
 FORMULA = "count ~ 1 + (1 | site)"

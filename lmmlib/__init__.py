@@ -36,10 +36,10 @@ from lmmlib.equations.moments import icc
 from lmmlib.equations.ordinary_least_squares import ols, ols_covariance, sandwich
 from lmmlib.equations.wald_tests import wald
 from lmmlib.fitting.batch import Fits, fit_many
+from lmmlib.glmm.fit import PoissonFit, fit_poisson
 from lmmlib.inference.compare import Comparison, aic_table, compare
 from lmmlib.laplace import likelihood
 from lmmlib.lmm.fit import Fit, fit, fit_design
-from lmmlib.poisson_fit import PoissonFit, fit_poisson
 
 __version__ = "0.1.0"
 

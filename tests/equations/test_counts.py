@@ -8,7 +8,7 @@ from scipy.special import gammaln, logsumexp
 from scipy.stats import multinomial, poisson
 
 import lmmlib
-from lmmlib.poisson_fit import fit_poisson_design
+from lmmlib.glmm.fit import fit_poisson_design
 from tests.equations.models import cells, derivative, second_derivative
 
 

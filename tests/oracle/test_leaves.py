@@ -15,9 +15,9 @@ from benchmarks import data as simulated
 from benchmarks.cloning import theirs as line_of_dclone
 from benchmarks.measure import duration
 from lmmlib.equations.moments import correlation
+from lmmlib.glmm.fit import fit_poisson
 from lmmlib.inference.intervals import confint
 from lmmlib.lmm.fit import fit_design
-from lmmlib.poisson_fit import fit_poisson
 from tests import tolerances as tol
 from tests.oracle.conftest import NAMES, REFERENCE, case, read
 from tests.oracle.leaves import WORDS, Near, agree, covariance, relative, scaled, table

@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import poisson
 
-from lmmlib.poisson_fit import fit_poisson
+from lmmlib.glmm.fit import fit_poisson
 
 FOLDER = Path(__file__).parents[1] / "reference" / "poisson"
 NAMES = ["pois_4x2", "pois_50x10", "pois_50x10_low"]

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib import aghq
 from lmmlib.errors import ParameterError
-from lmmlib.poisson import Counts
-from lmmlib.poisson_search import Objective
+from lmmlib.glmm import quadrature
+from lmmlib.glmm.rows import Counts
+from lmmlib.glmm.search import Objective
 from tests.unit.counts import design, differences, integral, offsets
 
 
 @pytest.mark.parametrize("q", [1, 2])
 def test_the_rule_has_the_moments_of_the_normal(q):
-    r = aghq.rule(7, q)
+    r = quadrature.rule(7, q)
     assert r.nodes.shape == (7**q, q)
     for power, moment in ((0, 1), (1, 0), (2, 1), (4, 3), (12, 10395)):
         assert_allclose(r.weights @ r.nodes[:, -1] ** power, moment, rtol=1e-12, atol=1e-9)
@@ -22,12 +22,12 @@ def test_the_rule_has_the_moments_of_the_normal(q):
 @pytest.mark.parametrize("n", [0, -1, 2.5, True, 201, "9"])
 def test_a_wrong_number_of_nodes_is_named(n):
     with pytest.raises(ParameterError, match="n_quadrature must be a whole number"):
-        aghq.rule(n, 1)
+        quadrature.rule(n, 1)
 
 
 def test_three_random_effects_are_too_many():
     with pytest.raises(ParameterError, match="laplace"):
-        aghq.rule(5, 3)
+        quadrature.rule(5, 3)
 
 
 @pytest.mark.parametrize(("q", "diagonal"), [(1, False), (2, False), (2, True)])

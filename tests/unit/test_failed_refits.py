@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import poisson_dispersion
+from lmmlib.glmm import dispersion as glmm_dispersion
 from lmmlib.inference import bootstrap
 from lmmlib.prediction import empirical_bayes, errors
 from tests import modules
@@ -115,7 +115,7 @@ USES = {
     "components": (components, spoil_refits),
     "eb": (laird_louis, spoil_refits),
     "prediction_errors": (predicted, spoil_predictions),
-    "poisson_dispersion": (dispersion, lambda patch: spoil(patch, poisson_dispersion, 0)),
+    "poisson_dispersion": (dispersion, lambda patch: spoil(patch, glmm_dispersion, 0)),
 }
 
 

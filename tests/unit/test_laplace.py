@@ -11,7 +11,7 @@ from scipy.stats import binom, norm
 import lmmlib
 from lmmlib import laplace
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.poisson_fit import fit_poisson_design
+from lmmlib.glmm.fit import fit_poisson_design
 from tests.unit.counts import design, differences
 
 pt = pytest.importorskip("pytensor.tensor")

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib.errors import DataError, DesignError, FormulaError
-from lmmlib.poisson_checks import checked_offset, offset_of
-from lmmlib.poisson_fit import fit_poisson, fit_poisson_design
+from lmmlib.glmm.checks import checked_offset, offset_of
+from lmmlib.glmm.fit import fit_poisson, fit_poisson_design
 from tests.unit.counts import design
 
 
@@ -72,8 +72,8 @@ def test_separation_by_a_number(frame):
 
 def test_separation_is_what_the_fit_would_run_away_from(frame):
     """Negative control: the likelihood does rise along the direction that is named."""
-    from lmmlib.poisson import Counts
-    from lmmlib.poisson_search import Objective
+    from lmmlib.glmm.rows import Counts
+    from lmmlib.glmm.search import Objective
 
     zero = frame.assign(y=np.where(frame.kind == "b", 0, frame.y))
     d = lmmlib.build_design("y ~ kind + (1 | g)", zero)

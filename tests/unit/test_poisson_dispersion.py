@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib import poisson_dispersion
 from lmmlib.errors import ParameterError
-from lmmlib.poisson_dispersion import Dispersion, effective_parameters
-from lmmlib.poisson_fit import fit_poisson, fit_poisson_design
+from lmmlib.glmm import dispersion
+from lmmlib.glmm.dispersion import Dispersion, effective_parameters
+from lmmlib.glmm.fit import fit_poisson, fit_poisson_design
 from tests.unit.counts import design
 
 
@@ -65,10 +65,10 @@ def test_simulated_z_and_p_by_hand(monkeypatch):
     """The sample standard deviation of the simulated ratios, and the data's own ratio counted in p."""
     own, simulated = 1.05, [1.0, 0.8, 1.1]
     ratios = iter([own, *simulated])
-    monkeypatch.setattr(poisson_dispersion, "_pearson", lambda fit: Dispersion(1.0, 1.0, next(ratios), 0.0, 0.0))
-    monkeypatch.setattr(poisson_dispersion, "simulate", lambda fit, rng, size: np.zeros((2, size)))
-    monkeypatch.setattr(poisson_dispersion, "refit", lambda fit, y: None)
-    d = poisson_dispersion.overdispersion(None, 3, np.random.default_rng(1))
+    monkeypatch.setattr(dispersion, "_pearson", lambda fit: Dispersion(1.0, 1.0, next(ratios), 0.0, 0.0))
+    monkeypatch.setattr(dispersion, "simulate", lambda fit, rng, size: np.zeros((2, size)))
+    monkeypatch.setattr(dispersion, "refit", lambda fit, y: None)
+    d = dispersion.overdispersion(None, 3, np.random.default_rng(1))
     assert_allclose([d.ratio, d.p], [own, (1 + 1) / (1 + 3)], rtol=1e-14)
     assert_allclose(d.z, (own - np.mean(simulated)) / np.std(simulated, ddof=1), rtol=1e-12)
 

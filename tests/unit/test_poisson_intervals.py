@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 
+from lmmlib.glmm.fit import fit_poisson_design
 from lmmlib.laplace.curvature import covariance, whitening, without_curvature
-from lmmlib.poisson_fit import fit_poisson_design
 from tests.unit.counts import design, differences
 
 
@@ -81,8 +81,8 @@ def test_covariance_is_minus_the_inverse():
 
 def test_intervals_cover():
     """Wald limits of the slope hold the truth in 95 % of 400 samples, and those of half the width do not."""
-    from lmmlib.poisson import Counts
-    from lmmlib.poisson_search import maximise
+    from lmmlib.glmm.rows import Counts
+    from lmmlib.glmm.search import maximise
 
     d, rng = design(q=1, n=40, level=1.0), np.random.default_rng(6)
     truth = fit_poisson_design(d)

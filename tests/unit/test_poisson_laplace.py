@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib import poisson_laplace
-from lmmlib.poisson import Counts, modes
-from lmmlib.poisson_search import Objective
+from lmmlib.glmm import laplace
+from lmmlib.glmm.rows import Counts, modes
+from lmmlib.glmm.search import Objective
 from tests.unit.counts import design, differences, integral, offsets
 
 CASES = [(1, 2, False), (1, 0, False), (2, 2, False), (2, 1, True), (2, 3, False), (3, 2, False)]
@@ -55,8 +55,8 @@ def test_without_the_moving_mode_the_gradient_is_wrong():
     for k, B in enumerate(o.counts.coordinates):
         side = np.einsum("acn,cd->adn", LtM, B)
         still[:, :, 2 + k] = side + side.swapaxes(0, 1)
-    partial = poisson_laplace.gradient(inner, replace(s, dS=still))
-    assert_allclose(poisson_laplace.gradient(inner, s), right, rtol=1e-6, atol=1e-6)
+    partial = laplace.gradient(inner, replace(s, dS=still))
+    assert_allclose(laplace.gradient(inner, s), right, rtol=1e-6, atol=1e-6)
     assert np.abs(partial - right).max() > 0.01
 
 

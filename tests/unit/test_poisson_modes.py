@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib.errors import ParameterError
-from lmmlib.poisson_fit import fit_poisson_design
+from lmmlib.glmm.fit import fit_poisson_design
 from tests.unit.counts import design, offsets
 
 

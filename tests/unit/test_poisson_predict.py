@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib.errors import DataError, ParameterError
-from lmmlib.poisson_fit import fit_poisson
+from lmmlib.glmm.fit import fit_poisson
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_the_variance_is_the_sum_of_its_parts(fit, frame):
 
 
 def test_the_error_in_the_parameters_is_that_of_moving_them(fit, frame):
-    from lmmlib.poisson import modes
+    from lmmlib.glmm.rows import modes
 
     def link(psi):
         inner = modes(fit.counts, *fit.counts.split(psi))

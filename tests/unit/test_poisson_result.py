@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib.poisson_fit import fit_poisson_design
+from lmmlib.glmm.fit import fit_poisson_design
 from tests.unit.counts import design, offsets
 
 

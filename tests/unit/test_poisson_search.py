@@ -6,10 +6,10 @@ import statsmodels.api as sm
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import poisson_search
 from lmmlib.fitting.newton import newton
-from lmmlib.poisson import Counts
-from lmmlib.poisson_search import Objective, glm, is_singular, maximise, start
+from lmmlib.glmm import search
+from lmmlib.glmm.rows import Counts
+from lmmlib.glmm.search import Objective, glm, is_singular, maximise, start
 from tests.unit.counts import design, offsets
 
 
@@ -83,7 +83,7 @@ def test_a_singular_optimum_is_tried_again(monkeypatch):
     """Five groups, for which the first search ends at a singular optimum 2.3 below the maximum."""
     c = Counts.of(design(240, q=2, n=5, level=1.5))
     high = maximise(c)
-    monkeypatch.setattr(poisson_search, "_second", lambda objective, first: first)
+    monkeypatch.setattr(search, "_second", lambda objective, first: first)
     low = maximise(c)
     assert low.converged and high.converged and high.loglik > low.loglik + 1
 

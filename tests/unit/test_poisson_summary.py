@@ -3,7 +3,7 @@
 import numpy as np
 
 from lmmlib.common.text import fixed, significant
-from lmmlib.poisson_fit import fit_poisson_design
+from lmmlib.glmm.fit import fit_poisson_design
 from tests.unit.counts import design
 
 

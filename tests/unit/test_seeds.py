@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import poisson_dispersion, poisson_estimate
 from lmmlib.bayes import sample
 from lmmlib.cloning import prediction
 from lmmlib.cloning.clone import clone_design
+from lmmlib.glmm import dispersion, estimate
 from lmmlib.inference import bootstrap, boundary, components, intervals
 from lmmlib.prediction import empirical_bayes, predict
 from tests import modules
@@ -89,8 +89,8 @@ KINDS = {
     "gibbs.sample": lambda s, dyestuff: sample.sample(FORMULA, dyestuff, seed=s, **BRIEF).frame(),
     "gibbs.sample_design": lambda s, fit: sample.sample_design(fit.design, seed=s, **BRIEF).b(),
     "intervals.confint": lambda s, fit: intervals.confint(fit, **WALD, rng=rng(s))["upper"],
-    "poisson_dispersion.overdispersion": lambda s, poisson: poisson_dispersion.overdispersion(poisson, 6, rng(s)).z,
-    "poisson_estimate.simulate": lambda s, poisson: poisson_estimate.simulate(poisson, rng(s), 4),
+    "poisson_dispersion.overdispersion": lambda s, poisson: dispersion.overdispersion(poisson, 6, rng(s)).z,
+    "poisson_estimate.simulate": lambda s, poisson: estimate.simulate(poisson, rng(s), 4),
     "poisson_fit.PoissonFit.overdispersion": lambda s, poisson: poisson.overdispersion(6, rng(s)).z,
     "poisson_fit.PoissonFit.simulate": lambda s, poisson: poisson.simulate(rng(s), 4),
     "predict.predict": lambda s, fit: predict.predict(fit, NEW, **WALD, rng=rng(s))["se"],

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmmlib.common.small import product, transposed
-from lmmlib.poisson import Inner, turn
+from lmmlib.glmm.rows import Inner, turn
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lmmlib.glmm.fitted import FittedGlmm
 from lmmlib.laplace.modes import Modes
-from lmmlib.poisson_fitted import FittedGlmm
 
 
 def modes(fit: FittedGlmm) -> Modes:

@@ -12,9 +12,9 @@ from lmmlib.common.arguments import checked_count
 from lmmlib.common.text import fixed
 from lmmlib.common.text import p as p_value
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.poisson_estimate import refit, simulate
-from lmmlib.poisson_fitted import FittedGlmm
-from lmmlib.poisson_laplace import of_joint, over_groups
+from lmmlib.glmm.estimate import refit, simulate
+from lmmlib.glmm.fitted import FittedGlmm
+from lmmlib.glmm.laplace import of_joint, over_groups
 
 
 @dataclass(frozen=True)

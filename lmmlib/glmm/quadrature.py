@@ -12,13 +12,13 @@ from itertools import product as grid
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
-from lmmlib import poisson_laplace
 from lmmlib.common.arguments import shown
 from lmmlib.common.small import product
 from lmmlib.errors import ParameterError
-from lmmlib.poisson import Inner
-from lmmlib.poisson_fitted import FittedGlmm
-from lmmlib.poisson_laplace import Slopes, both_sides
+from lmmlib.glmm import laplace
+from lmmlib.glmm.fitted import FittedGlmm
+from lmmlib.glmm.laplace import Slopes, both_sides
+from lmmlib.glmm.rows import Inner
 
 # More nodes than this for one random effect change no digit, and their weights underflow.
 MOST = 200
@@ -144,4 +144,4 @@ def laplace_error(fit: FittedGlmm, n_quadrature: int | None = None) -> float:
     """Log-likelihood by Laplace less that by adaptive quadrature, at the estimates: one or two random effects."""
     q = len(fit.D)
     nodes = rule(NODES.get(q, 15) if n_quadrature is None else n_quadrature, q)
-    return poisson_laplace.loglik(fit.inner) - loglik(fit.inner, fit.slopes, nodes)[0]
+    return laplace.loglik(fit.inner) - loglik(fit.inner, fit.slopes, nodes)[0]

@@ -14,8 +14,8 @@ from scipy.stats import norm
 from lmmlib.common.arguments import checked_choice, checked_level
 from lmmlib.design.new_rows import new_rows
 from lmmlib.errors import DataError
-from lmmlib.poisson_checks import checked_offset, offset_of
-from lmmlib.poisson_fitted import FittedGlmm
+from lmmlib.glmm.checks import checked_offset, offset_of
+from lmmlib.glmm.fitted import FittedGlmm
 
 LEVELS = ("conditional", "typical", "population")
 KINDS = ("response", "pearson", "deviance")

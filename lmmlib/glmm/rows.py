@@ -18,8 +18,8 @@ import numpy as np
 from lmmlib.common.small import inverse_cholesky, product, transposed
 from lmmlib.design.basis import Basis, triangle
 from lmmlib.design.design import Design
+from lmmlib.glmm.family import Family, Poisson
 from lmmlib.laplace.point import CLOSE
-from lmmlib.poisson_family import Family, Poisson
 
 # A start with a larger decrement than this is compared with that by least squares.
 NEAR = 1.0

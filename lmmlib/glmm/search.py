@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmmlib import aghq, poisson_laplace
 from lmmlib.common.small import product, transposed
 from lmmlib.fitting.batch import SINGULAR
 from lmmlib.fitting.newton import Optimum, Step, newton
 from lmmlib.fitting.search import LEAST_START
+from lmmlib.glmm import laplace, quadrature
+from lmmlib.glmm.checks import LARGEST_LOGARITHM
+from lmmlib.glmm.laplace import Slopes
+from lmmlib.glmm.rows import Conditional, Counts, Inner, modes
 from lmmlib.laplace.curvature import whitening
 from lmmlib.laplace.point import Point
-from lmmlib.poisson import Conditional, Counts, Inner, modes
-from lmmlib.poisson_checks import LARGEST_LOGARITHM
-from lmmlib.poisson_laplace import Slopes
 
 # Step of the central differences of the gradient, in the working basis where parameters are of order one: the errors by
 # the step and by rounding are then both near 1e-9.
@@ -45,7 +45,7 @@ class Objective:
 
     def __init__(self, counts: Counts, method: str, n_quadrature: int):
         self.counts = counts
-        self.rule = aghq.rule(n_quadrature, len(counts.Z)) if method == "aghq" else None
+        self.rule = quadrature.rule(n_quadrature, len(counts.Z)) if method == "aghq" else None
         self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self.A: np.ndarray | None = None
 
@@ -68,7 +68,7 @@ class Objective:
     def inner(self, psi: np.ndarray) -> tuple[Inner, Slopes]:
         """The groups at their modes, found from the last ones and their slopes."""
         found = modes(self.counts, *self.counts.split(psi), self._guess(psi))
-        s = poisson_laplace.slopes(found)
+        s = laplace.slopes(found)
         if np.isfinite(found.joint).all():
             self.last = psi.copy(), found.u, s.du
         return found, s
@@ -82,14 +82,14 @@ class Objective:
 
     def slope(self, psi: np.ndarray) -> tuple[float, np.ndarray]:
         """The log-likelihood by quadrature and its gradient."""
-        return aghq.loglik(*self.inner(psi), self.rule)
+        return quadrature.loglik(*self.inner(psi), self.rule)
 
     def derivatives(self, psi: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """The log-likelihood, its gradient, and its Hessian."""
         if self.rule is not None:
             return *self.slope(psi), self._differences(psi)
         inner, s = self.inner(psi)
-        return poisson_laplace.loglik(inner), poisson_laplace.gradient(inner, s), poisson_laplace.hessian(inner, s)
+        return laplace.loglik(inner), laplace.gradient(inner, s), laplace.hessian(inner, s)
 
     def _differences(self, psi: np.ndarray) -> np.ndarray:
         """Central differences of the exact gradient, along the parameters of the search."""

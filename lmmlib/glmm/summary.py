@@ -7,7 +7,7 @@ import numpy as np
 from lmmlib.common.text import brief, fixed, p, short
 from lmmlib.design.dependent import left_out
 from lmmlib.equations.moments import correlation
-from lmmlib.poisson_fitted import FittedGlmm
+from lmmlib.glmm.fitted import FittedGlmm
 
 
 def summary(fit: FittedGlmm) -> str:

@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from lmmlib.common.arguments import checked_level, standard_deviations
 from lmmlib.equations.moments import correlation
-from lmmlib.poisson_fitted import FittedGlmm
+from lmmlib.glmm.fitted import FittedGlmm
 
 
 def coefficients(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:

@@ -8,17 +8,17 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
-from lmmlib.aghq import NODES, rule
 from lmmlib.common.arguments import checked_choice, checked_count, checked_rng, numbers, shown
 from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.design.design import Design
 from lmmlib.errors import DataError, DesignError, ParameterError
 from lmmlib.fitting.batch import ZERO
+from lmmlib.glmm.checks import checked_counts, checked_offset, notes, require_bounded, require_estimable
+from lmmlib.glmm.fitted import FittedGlmm
+from lmmlib.glmm.quadrature import NODES, rule
+from lmmlib.glmm.rows import Counts
+from lmmlib.glmm.search import Peak, is_singular, maximise
 from lmmlib.laplace.curvature import FLAT, ROUGH, covariance
-from lmmlib.poisson import Counts
-from lmmlib.poisson_checks import checked_counts, checked_offset, notes, require_bounded, require_estimable
-from lmmlib.poisson_fitted import FittedGlmm
-from lmmlib.poisson_search import Peak, is_singular, maximise
 
 METHODS = ("laplace", "aghq")
 

@@ -7,20 +7,21 @@ from dataclasses import fields, replace
 import numpy as np
 import pandas as pd
 
-from lmmlib import aghq, poisson_dispersion, poisson_estimate, poisson_intervals, poisson_modes, poisson_predict
 from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design
 from lmmlib.errors import DataError
+from lmmlib.glmm import dispersion, intervals, modes, predict, quadrature
+from lmmlib.glmm import estimate as glmm_estimate
+from lmmlib.glmm.checks import offset_of
+from lmmlib.glmm.dispersion import Dispersion
+from lmmlib.glmm.estimate import checked_method, estimate
+from lmmlib.glmm.fitted import FittedGlmm
+from lmmlib.glmm.summary import summary
 from lmmlib.laplace.modes import Modes
-from lmmlib.poisson_checks import offset_of
-from lmmlib.poisson_dispersion import Dispersion
-from lmmlib.poisson_estimate import checked_method, estimate
-from lmmlib.poisson_fitted import FittedGlmm
-from lmmlib.poisson_summary import summary
 
 
 class PoissonFit(FittedGlmm):
-    """A fitted Poisson mixed model: :class:`lmmlib.poisson_fitted.FittedGlmm`, and what can be asked of it."""
+    """A fitted Poisson mixed model: :class:`lmmlib.glmm.fitted.FittedGlmm`, and what can be asked of it."""
 
     @classmethod
     def of(cls, fit: FittedGlmm) -> PoissonFit:
@@ -32,32 +33,32 @@ class PoissonFit(FittedGlmm):
         return summary(self)
 
     def coefficients(self, level: float = 0.95) -> pd.DataFrame:
-        """:func:`lmmlib.poisson_intervals.coefficients`: estimates, standard errors, z, p, limits and rate ratios."""
-        return poisson_intervals.coefficients(self, level)
+        """:func:`lmmlib.glmm.intervals.coefficients`: estimates, standard errors, z, p, limits and rate ratios."""
+        return intervals.coefficients(self, level)
 
     def parameters(self) -> pd.Series:
-        """:func:`lmmlib.poisson_intervals.parameters`: fixed effects, standard deviations, correlations."""
-        return poisson_intervals.parameters(self)
+        """:func:`lmmlib.glmm.intervals.parameters`: fixed effects, standard deviations, correlations."""
+        return intervals.parameters(self)
 
     def cov_parameters(self) -> pd.DataFrame:
-        """:func:`lmmlib.poisson_intervals.cov_parameters`: their covariance, by the delta method."""
-        return poisson_intervals.cov_parameters(self)
+        """:func:`lmmlib.glmm.intervals.cov_parameters`: their covariance, by the delta method."""
+        return intervals.cov_parameters(self)
 
     def confint(self, level: float = 0.95) -> pd.DataFrame:
-        """:func:`lmmlib.poisson_intervals.confint`: Wald limits of all parameters."""
-        return poisson_intervals.confint(self, level)
+        """:func:`lmmlib.glmm.intervals.confint`: Wald limits of all parameters."""
+        return intervals.confint(self, level)
 
     def modes(self) -> Modes:
-        """:func:`lmmlib.poisson_modes.modes`: the most likely random effects, with two errors."""
-        return poisson_modes.modes(self)
+        """:func:`lmmlib.glmm.modes.modes`: the most likely random effects, with two errors."""
+        return modes.modes(self)
 
     def fitted(self, level: str = "conditional") -> np.ndarray:
-        """:func:`lmmlib.poisson_predict.fitted`: means of the groups, of a typical group, of the population."""
-        return poisson_predict.fitted(self, level)
+        """:func:`lmmlib.glmm.predict.fitted`: means of the groups, of a typical group, of the population."""
+        return predict.fitted(self, level)
 
     def residuals(self, level: str = "conditional", kind: str = "pearson") -> np.ndarray:
-        """:func:`lmmlib.poisson_predict.residuals`: "response", "pearson" or "deviance"."""
-        return poisson_predict.residuals(self, level, kind)
+        """:func:`lmmlib.glmm.predict.residuals`: "response", "pearson" or "deviance"."""
+        return predict.residuals(self, level, kind)
 
     def predict(
         self,
@@ -68,24 +69,24 @@ class PoissonFit(FittedGlmm):
         coverage: float = 0.95,
         offset=None,
     ) -> pd.DataFrame:
-        """:func:`lmmlib.poisson_predict.predict`: predicted means of new rows, with limits."""
-        return poisson_predict.predict(self, newdata, level, scale, new_groups, coverage, offset)
+        """:func:`lmmlib.glmm.predict.predict`: predicted means of new rows, with limits."""
+        return predict.predict(self, newdata, level, scale, new_groups, coverage, offset)
 
     def overdispersion(self, size: int | None = None, rng: np.random.Generator | None = None) -> Dispersion:
-        """:func:`lmmlib.poisson_dispersion.overdispersion`: do the counts vary more than Poisson?"""
-        return poisson_dispersion.overdispersion(self, size, rng)
+        """:func:`lmmlib.glmm.dispersion.overdispersion`: do the counts vary more than Poisson?"""
+        return dispersion.overdispersion(self, size, rng)
 
     def laplace_error(self, n_quadrature: int | None = None) -> float:
-        """:func:`lmmlib.aghq.laplace_error`: by how much Laplace's log-likelihood differs from that by quadrature."""
-        return aghq.laplace_error(self, n_quadrature)
+        """:func:`lmmlib.glmm.quadrature.laplace_error`: by how much Laplace's log-likelihood differs from that by quadrature."""
+        return quadrature.laplace_error(self, n_quadrature)
 
     def simulate(self, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
-        """:func:`lmmlib.poisson_estimate.simulate`: new counts from the fitted model, (n_obs,) or (n_obs, size)."""
-        return poisson_estimate.simulate(self, rng, size)
+        """:func:`lmmlib.glmm.estimate.simulate`: new counts from the fitted model, (n_obs,) or (n_obs, size)."""
+        return glmm_estimate.simulate(self, rng, size)
 
     def refit(self, y) -> PoissonFit:
-        """:func:`lmmlib.poisson_estimate.refit`: the same model and method fitted to other counts (n_obs,)."""
-        return PoissonFit.of(poisson_estimate.refit(self, y))
+        """:func:`lmmlib.glmm.estimate.refit`: the same model and method fitted to other counts (n_obs,)."""
+        return PoissonFit.of(glmm_estimate.refit(self, y))
 
     def __repr__(self) -> str:
         return self.summary()

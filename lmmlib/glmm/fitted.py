@@ -11,8 +11,8 @@ import pandas as pd
 from lmmlib.common.arguments import standard_deviations
 from lmmlib.design.design import Design
 from lmmlib.fitting.newton import Step
-from lmmlib.poisson import Counts, Inner, modes
-from lmmlib.poisson_laplace import Slopes, slopes
+from lmmlib.glmm.laplace import Slopes, slopes
+from lmmlib.glmm.rows import Counts, Inner, modes
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""Generalised linear mixed models: counts now, other families next."""
