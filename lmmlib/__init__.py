@@ -4,7 +4,7 @@ Data flow one way: ``load`` or your own frame, ``build_design``, ``cross_product
 (``gls``), likelihoods and inference; ``fit`` does it all for REML and ML. ``dense`` holds the same formulas as printed.
 """
 
-from lmmlib import cloning_plots, errors, plots, report, simulate
+from lmmlib import errors, laplace
 from lmmlib.bayes.draws import Draws
 from lmmlib.bayes.priors import (
     Flat,
@@ -19,10 +19,11 @@ from lmmlib.bayes.priors import (
 )
 from lmmlib.bayes.sample import sample
 from lmmlib.bayes.unit_priors import unit_information
+from lmmlib.book import cloning_plots, plots, report, simulate
+from lmmlib.book.datasets import load
 from lmmlib.cloning.clone import clone
 from lmmlib.cloning.cloned import Cloned
 from lmmlib.cloning.with_pymc import clone_pymc
-from lmmlib.datasets import load
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design, fixed_matrix
@@ -38,7 +39,6 @@ from lmmlib.equations.wald_tests import wald
 from lmmlib.fitting.batch import Fits, fit_many
 from lmmlib.glmm.fit import PoissonFit, fit_poisson
 from lmmlib.inference.compare import Comparison, aic_table, compare
-from lmmlib.laplace import likelihood
 from lmmlib.lmm.fit import Fit, fit, fit_design
 
 __version__ = "0.1.0"

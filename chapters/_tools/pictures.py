@@ -1,6 +1,6 @@
 """The lock of the figures: chapters/figures.csv beside every figure of the book.
 
-A figure carries its contents as text (:mod:`lmmlib.figure_text`), which nbval compares when a chapter is executed.
+A figure carries its contents as text (:mod:`lmmlib.book.figure_text`), which nbval compares when a chapter is executed.
 Who executes a changed chapter stores a changed text, though; and a caption may come to contradict its figure. So a line
 holds checksums of what the figure shows and of what its caption and alternative text say, and differs until
 somebody has looked at both and run ``make lock-figure FIGURE=...``.

@@ -155,7 +155,7 @@ def test_foreign_metadata_is_removed(good, execute):
 
 def output_of_reproduction(capsys):
     """What lmmlib.report itself prints for the first two rows of the ledger that have a plain value."""
-    from lmmlib import datasets
+    from lmmlib.book import datasets
 
     rows = datasets.published()
     rows = rows[rows["kind"] == "exact"].head(2)

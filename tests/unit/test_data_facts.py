@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import datasets
+from lmmlib.book import datasets
 
 ROOT = Path(__file__).parents[2]
 
@@ -210,7 +210,7 @@ def test_a_changed_file_is_named_before_anything_is_computed(tmp_path, monkeypat
     (tmp_path / "data").mkdir()
     text = (ROOT / "data/seizures.csv").read_text()
     (tmp_path / "data/seizures.csv").write_text(text.replace("59,progabide", "59,placebo"))
-    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "lmmlib" / "datasets.py"))
+    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "lmmlib" / "book" / "datasets.py"))
     with pytest.raises(lmmlib.errors.DatasetError, match=r"^The data file .*seizures\.csv has been altered"):
         lmmlib.fit_poisson("seizures ~ treatment + (1 | patient)", lmmlib.load("seizures"))
 

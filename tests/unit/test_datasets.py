@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmmlib import datasets
+from lmmlib.book import datasets
 from lmmlib.errors import DatasetError
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def folder(tmp_path, monkeypatch):
     for file in (ROOT / "data").glob("*.csv"):
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / file.name).write_bytes(file.read_bytes())
-    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "lmmlib" / "datasets.py"))
+    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "lmmlib" / "book" / "datasets.py"))
     return tmp_path / "data"
 
 

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from lmmlib.figure_text import describe
+from lmmlib.book.figure_text import describe
 
 NAMES = {"#0072B2": "blue", "#D55E00": "vermillion"}
 

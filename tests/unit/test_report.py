@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from hypothesis import strategies as st
 
-from lmmlib import datasets, ledger, report
+from lmmlib import report
+from lmmlib.book import datasets, ledger
 from lmmlib.errors import ParameterError, ReproductionError
 
 LEDGER = datasets.published()

@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import dense, ledger
+from lmmlib import dense
+from lmmlib.book import ledger
 from lmmlib.errors import ParameterError
 
 FORMULAS = [

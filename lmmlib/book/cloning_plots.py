@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
+from lmmlib.book.plots import COLOURS, MARKERS
 from lmmlib.cloning.cloned import Cloned
 from lmmlib.common.arguments import checked_choice, require_known
-from lmmlib.plots import COLOURS, MARKERS
 
 DIAGNOSTICS = {
     "lambda_max": "largest eigenvalue of the covariance",

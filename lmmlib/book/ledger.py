@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 
-from lmmlib import datasets
+from lmmlib.book import datasets
 from lmmlib.common.text import rounded, significant
 from lmmlib.errors import ParameterError
 

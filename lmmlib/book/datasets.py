@@ -109,8 +109,9 @@ def published() -> pd.DataFrame:
 
 def _folder() -> Path:
     """The data folder: inside the package when installed, next to it in a clone."""
-    inside = Path(__file__).parent / "data"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "data"
+    package = Path(__file__).parents[1]
+    inside = package / "data"
+    return inside if inside.is_dir() else package.parent / "data"
 
 
 def _verified(name: str) -> bytes:

@@ -21,6 +21,7 @@ from lmmlib.common.arguments import (
     numbers,
     require_known,
 )
+from lmmlib.equations.drawing import lmm as lmm  # new responses of any design: for a reader they belong here
 from lmmlib.equations.drawing import responses
 
 

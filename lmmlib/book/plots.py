@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from scipy.stats import norm
 
+from lmmlib.book.figure_text import show_as_text
 from lmmlib.common.text import fixed
 from lmmlib.errors import DataError
-from lmmlib.figure_text import show_as_text
 
 #: Okabe and Ito's palette, by name; black first, yellow last (too light for a thin line on white).
 COLOURS = {
@@ -56,7 +56,7 @@ LEVELS = {
 def use_style() -> None:
     """Set the book's figure style; call it in the first cell of a chapter.
 
-    In a notebook every figure then carries its contents as text too, :func:`lmmlib.figure_text.describe`.
+    In a notebook every figure then carries its contents as text too, :func:`lmmlib.book.figure_text.describe`.
     """
     show_as_text({code: name for name, code in COLOURS.items()})
     mpl.rc("figure", figsize=(7.0, 4.0), dpi=130, facecolor="white")

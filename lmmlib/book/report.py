@@ -11,7 +11,7 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 
-from lmmlib import ledger
+from lmmlib.book import ledger
 from lmmlib.common.text import fixed, p, significant
 from lmmlib.errors import ParameterError, ReproductionError
 
@@ -147,7 +147,7 @@ def check(label: str, one, other, tol: float = 1e-8, digits: int = 6) -> None:
 
 
 def reproduces(id: str, value: float, mcse: float | None = None) -> None:
-    """Print our number next to the one that a source document prints; see :func:`lmmlib.ledger.compare`.
+    """Print our number next to the one that a source document prints; see :func:`lmmlib.book.ledger.compare`.
 
     Raises
     ------

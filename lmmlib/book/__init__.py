@@ -1,0 +1,1 @@
+"""What serves the book and not the method: data, the ledger, reports, plots, recipes."""
