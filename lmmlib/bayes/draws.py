@@ -130,7 +130,7 @@ class Draws:
         """
         many = self.chains * self.draws
         beta, D, sigma2 = self.beta.reshape(many, -1), self.D.reshape(many, *self.D.shape[2:]), self.sigma2.ravel()
-        columns, z = dict(derived(parameter_names(self), beta, D, sigma2)), self.cross.z_names
+        columns, z = dict(derived(parameter_names(self.design), beta, D, sigma2)), self.cross.z_names
         for b, second in enumerate(z):
             for a in range(b, b + 1 if self.cross.diagonal else len(z)):
                 columns[f"D[{z[a]}, {second}]"] = D[:, a, b]
@@ -218,7 +218,7 @@ class Draws:
             f"  {self.chains} chains of {self.draws} draws, {self.parametrisation}, {readable(self.nbytes)}; "
             f"{self.cross.n_obs} observations in {self.cross.n_groups} groups",
         ]
-        shown = frame[list(parameter_names(self))]
+        shown = frame[list(parameter_names(self.design))]
         rows = pd.DataFrame({"mean": shown.mean(), "sd": shown.std()})
         lines += ["  " + line for line in rows.to_string(float_format=lambda v: f"{v:.4g}").splitlines()]
         lines += [f"  {line}" for line in left_out(self.design)]

@@ -83,9 +83,9 @@ def sample(
         Bytes that the run may take.
 
     interweave : bool
-        Draw D a second time, given the standardised effects (:func:`lmmlib.bayes.noncentred.redraw_D`), in each sweep; in
-        half of them with several random columns. Chains then pass through a D near zero or near singular. False is the
-        textbook's sampler.
+        Draw D a second time, given the standardised effects (:func:`lmmlib.bayes.noncentred.redraw_D`), in each sweep;
+        in half of them with several random columns. Chains then pass through a D near zero or near singular. False is
+        the textbook's sampler.
     unidentified : {"error", "allow"}
         Whether to go on when the data do not tell D and sigma2 apart, so that the priors alone decide.
     drop : {"dependent"}, optional

@@ -198,8 +198,8 @@ def caterpillar(
     """Predictions of the random effects `term` with their intervals, one row per group, the largest on top.
 
     `frame` has the columns group, term, b, lower and upper, as :meth:`lmmlib.prediction.blups.Blups.frame` and
-    :meth:`lmmlib.prediction.empirical_bayes.Posterior.frame` return them; `term` may be left out if there is one only. The dashed
-    line at zero is the population.
+    :meth:`lmmlib.prediction.empirical_bayes.Posterior.frame` return them; `term` may be left out if there is one only.
+    The dashed line at zero is the population.
     """
     _need(frame, "group", "term", "b", "lower", "upper")
     terms = list(pd.unique(frame["term"]))

@@ -155,8 +155,8 @@ def clone_design(
 def run(rng, model: Model, state: State, flat: list[Ridge], warmup: int, sweeps: int, thin: int = 1, update=None):
     """Kept beta (T, p, C), F (T, q, q, C) and sigma2 (T, C) of all chains.
 
-    A sweep is one of :func:`lmmlib.bayes.chains.sweep`; every other one is followed by a move of D to where it may be near
-    zero, all of them by moves along the directions in which the likelihood is flat.
+    A sweep is one of :func:`lmmlib.bayes.chains.sweep`; every other one is followed by a move of D to where it may be
+    near zero, all of them by moves along the directions in which the likelihood is flat.
     """
 
     def moves(state: State, k: int) -> State:

@@ -200,8 +200,8 @@ class Cloned:
         Returns
         -------
         DataFrame
-            ``lambda_max`` (:func:`lmmlib.cloning.estimability.lambda_max`), ``standardised`` (over its value at the first K),
-            ``expected`` (the first K over this K), ``ms_error`` and ``r_squared``
+            ``lambda_max`` (:func:`lmmlib.cloning.estimability.lambda_max`), ``standardised`` (over its value at the
+            first K), ``expected`` (the first K over this K), ``ms_error`` and ``r_squared``
             (:func:`lmmlib.cloning.estimability.chi_square_fit`), ``r_hat`` (the largest of the parameters),
             ``r_hat_multivariate``, ``ess`` (the smallest).
         """
@@ -233,8 +233,9 @@ class Cloned:
         DataFrame
             ``estimate``, ``se``; ``r_hat`` and ``ess``, the worse of the two K that are compared; ``rate``, the power
             of 1/K by which the spread fell, 1 in theory; ``skewness``, by quantiles; and ``verdict``, as
-            :func:`lmmlib.cloning.estimability.verdict`. Where the score of the model says that the prior still rules, there are
-            too few clones for all parameters; where D tends to a singular matrix, all its entries are at a boundary.
+            :func:`lmmlib.cloning.estimability.verdict`. Where the score of the model says that the prior still rules,
+            there are too few clones for all parameters; where D tends to a singular matrix, all its entries are at a
+            boundary.
         """
         last, before = self.n_clones[-1], estimability.reference(self.n_clones)
         compared = [self._summaries[K] for K in (before, last) if K is not None]

@@ -83,7 +83,8 @@ def normal_law(source: Gaussian, verdicts: pd.DataFrame) -> tuple[pd.Series, pd.
     if len(bad):
         raise ParameterError(
             f"N(theta_hat, I^-1) does not hold for {bad[0]}: {verdicts.loc[bad[0], 'verdict']}. Predictions need "
-            "estimates of all parameters in the interior; at a boundary use lmmlib.prediction.empirical_bayes.laird_louis"
+            "estimates of all parameters in the interior; at a boundary use "
+            "lmmlib.prediction.empirical_bayes.laird_louis"
         )
     K = max(source.draws)
     drawn, many = source.draws[K], source.draws[K].sigma2.size

@@ -1,4 +1,4 @@
-"""Sums of rows that come in chunks: how rows become columns is fixed once, chunks are summed anywhere, sums are merged."""
+"""Sums of rows that come in chunks: how they become columns is fixed once, chunks are summed anywhere and merged."""
 
 from __future__ import annotations
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lmmlib.design.design import Design
 from lmmlib.design.formula import fixed_matrix, random_matrix
 from lmmlib.errors import DataError
-from lmmlib.fitting.fitted import Fitted
 
 
-def new_rows(fit: Fitted, newdata: pd.DataFrame, level: str, new_groups: str) -> NewRows:
+def new_rows(design: Design, newdata: pd.DataFrame, level: str, new_groups: str) -> NewRows:
     """New data as rows of X and Z with their groups; without a grouping column, at population level, all are new."""
-    X, Z = fixed_matrix(fit.design, newdata), random_matrix(fit.design, newdata)
-    grouping = fit.design.grouping
+    X, Z = fixed_matrix(design, newdata), random_matrix(design, newdata)
+    grouping = design.grouping
     if grouping in newdata.columns:
-        group = _positions(fit, newdata[grouping], strict=level == "conditional")
+        group = _positions(design, newdata[grouping], strict=level == "conditional")
     elif level == "population":
         group = np.full(len(X), -1)
     else:
@@ -35,13 +35,13 @@ def new_rows(fit: Fitted, newdata: pd.DataFrame, level: str, new_groups: str) ->
     return NewRows(X, Z, group)
 
 
-def _positions(fit: Fitted, labels: pd.Series, strict: bool) -> np.ndarray:
+def _positions(design: Design, labels: pd.Series, strict: bool) -> np.ndarray:
     """Each row's place among the groups of the fit, -1 for none; strict: every label must make sense."""
     try:
         codes, unique = pd.factorize(labels)
     except TypeError as error:
         raise DataError(f"group labels in {labels.name!r} must be numbers, texts or the like: {error}") from None
-    names, unique = fit.design.group_names, list(unique)
+    names, unique = design.group_names, list(unique)
     place = {name: i for i, name in enumerate(names)}
     found = np.array([place.get(label, -1) for label in unique] + [-1])  # a missing label has the code -1
     if strict and (codes < 0).any():

@@ -13,7 +13,7 @@ from lmmlib.equations.weighted import Weighted, weigh
 
 @dataclass(frozen=True, eq=False)
 class _Factors:
-    """``half`` as in :class:`lmmlib.equations.weighted.Weighted`, and ``half_b`` the same with the formula's D at its end."""
+    """``half`` as in :class:`lmmlib.equations.weighted.Weighted`; ``half_b`` has the formula's D at its end."""
 
     w: Weighted
     half: np.ndarray

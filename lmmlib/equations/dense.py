@@ -151,9 +151,7 @@ def henderson(design: Design, D, sigma2: float) -> tuple[np.ndarray, np.ndarray,
     X, Z, p, D = root[:, None] * design.X, root[:, None] * big_Z(design), design.X.shape[1], np.asarray(D, float)
     sd = np.sqrt(np.diag(D))
     if not (sd > 0).all() or np.linalg.matrix_rank(D / np.outer(sd, sd), tol=1e-10) < len(D):
-        raise DesignError(
-            "D is singular, and these equations hold its inverse; lmmlib.equations.mixed_model_equations.henderson needs none"
-        )
+        raise DesignError("D is singular, and these equations hold its inverse; lmmlib.equations.henderson needs none")
     y = root * design.centred(design.y)
     precision = sigma2 * np.kron(np.eye(design.n_groups), np.linalg.inv(D))
     C = np.block([[X.T @ X, X.T @ Z], [Z.T @ X, Z.T @ Z + precision]])

@@ -7,22 +7,22 @@ import pandas as pd
 
 from lmmlib.common.arguments import shown
 from lmmlib.design.dependent import require_kept
+from lmmlib.design.design import Design
 from lmmlib.errors import ParameterError
-from lmmlib.fitting.fitted import Fitted
 
 
-def parameter_names(fit: Fitted) -> dict[str, tuple]:
-    """Every parameter of a fit by name: ``("effect", j)``, ``("sd", a)``, ``("corr", a, b)`` or ``("sigma",)``.
+def parameter_names(design: Design) -> dict[str, tuple]:
+    """Every parameter of a model by name: ``("effect", j)``, ``("sd", a)``, ``("corr", a, b)`` or ``("sigma",)``.
 
     Raises
     ------
     ParameterError
         If a column has a name that makes two parameters the same.
     """
-    x, z = fit.cross.x_names, fit.cross.z_names
+    x, z = design.x_names, design.z_names
     named = [(name, ("effect", j)) for j, name in enumerate(x)]
     named += [(f"sd {name}", ("sd", a)) for a, name in enumerate(z)]
-    if not fit.cross.diagonal:
+    if not design.diagonal:
         named += [(f"corr {z[a]}, {z[b]}", ("corr", a, b)) for a in range(len(z)) for b in range(a + 1, len(z))]
     named.append(("sigma", ("sigma",)))
     names = dict(named)
@@ -32,7 +32,7 @@ def parameter_names(fit: Fitted) -> dict[str, tuple]:
     return names
 
 
-def chosen(fit: Fitted, parameters=None) -> dict[str, tuple]:
+def chosen(design: Design, parameters=None) -> dict[str, tuple]:
     """The named parameters, all by default, in the order of :func:`parameter_names`.
 
     Raises
@@ -40,13 +40,13 @@ def chosen(fit: Fitted, parameters=None) -> dict[str, tuple]:
     ParameterError
         If there is no parameter of a name.
     """
-    names = parameter_names(fit)
+    names = parameter_names(design)
     if parameters is None:
         return names
     wanted = [parameters] if isinstance(parameters, str) or not np.iterable(parameters) else list(parameters)
     for name in wanted:
         if isinstance(name, str):
-            require_kept(fit.design, name)
+            require_kept(design, name)
         if not isinstance(name, str) or name not in names:
             raise ParameterError(f"{shown(name)} is no parameter of this fit; they are {'; '.join(names)}")
     return {name: kind for name, kind in names.items() if name in wanted}

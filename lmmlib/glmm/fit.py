@@ -77,7 +77,7 @@ class PoissonFit(FittedGlmm):
         return dispersion.overdispersion(self, size, rng)
 
     def laplace_error(self, n_quadrature: int | None = None) -> float:
-        """:func:`lmmlib.glmm.quadrature.laplace_error`: by how much Laplace's log-likelihood differs from that by quadrature."""
+        """:func:`lmmlib.glmm.quadrature.laplace_error`: Laplace's log-likelihood less that by quadrature."""
         return quadrature.laplace_error(self, n_quadrature)
 
     def simulate(self, rng: np.random.Generator, size: int | None = None) -> np.ndarray:

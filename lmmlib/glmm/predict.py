@@ -131,7 +131,7 @@ def predict(
     coverage = checked_level(coverage)
     conditional = level == "conditional"
     kind = "conditional" if conditional else "population"
-    rows = new_rows(fit, newdata, kind, new_groups)
+    rows = new_rows(fit.design, newdata, kind, new_groups)
     basis, B = fit.counts.basis, fit.counts.coordinates
     X, Z = basis.x_work(rows.X), basis.z_work(rows.Z)
     known = rows.group >= 0

@@ -46,7 +46,8 @@ class Term:
 def anova(fit: Fitted, type: int = 3, df=None) -> pd.DataFrame:
     r"""F tests of the terms of the fixed effects.
 
-    Each is the test :eq:`wald-f` of the rows of :func:`hypotheses`, as :func:`lmmlib.inference.contrasts.contrast` makes it.
+    Each is the test :eq:`wald-f` of the rows of :func:`hypotheses`, as :func:`lmmlib.inference.contrasts.contrast`
+    makes it.
 
     Parameters
     ----------

@@ -27,8 +27,9 @@ def variance_components(
 ) -> pd.DataFrame:
     r"""The random part of a fit, with confidence intervals.
 
-    Those of standard deviations and correlations are by :func:`lmmlib.inference.intervals.confint`, those of a variance are their
-    squares. The intraclass correlation :math:`\rho = r^2 / (1 + r^2)`, equation :eq:`icc` of the book, rises with
+    Those of standard deviations and correlations are by :func:`lmmlib.inference.intervals.confint`, those of a variance
+    are their squares. The intraclass correlation :math:`\rho = r^2 / (1 + r^2)`, equation :eq:`icc` of the book, rises
+    with
     :math:`r = \tau/\sigma`: its profile limits are those of r, equation :eq:`profile-interval`; by "wald" they are
     those of logit :math:`\rho`.
 
@@ -56,7 +57,7 @@ def variance_components(
         If the method or the level is unknown, or the bootstrap has no generator.
     """
     checked_interval_method(method)
-    level, names = checked_level(level), parameter_names(fit)
+    level, names = checked_level(level), parameter_names(fit.design)
     kinds = {name: kind for name, kind in names.items() if kind[0] != "effect"}
     draws = None
     if method == "bootstrap":

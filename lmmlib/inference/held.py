@@ -1,8 +1,8 @@
 r"""Mixed models with one parameter held at a value: what a profile minimises over.
 
 With :math:`D = \sigma^2\Lambda\Lambda'` and :math:`L = R_z\Lambda` in the working basis, every parameter is held by a
-choice of coordinates, :math:`L = \sum_k\theta_kB_k`, and the derivatives of :func:`lmmlib.fitting.deviance.surface` serve for
-any such choice.
+choice of coordinates, :math:`L = \sum_k\theta_kB_k`, and the derivatives of :func:`lmmlib.fitting.deviance.surface`
+serve for any such choice.
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ def parameters(fit: Fitted) -> pd.Series:
     Series
         A correlation with a standard deviation of zero does not exist: NaN.
     """
-    values = derived(parameter_names(fit), fit.beta.to_numpy()[None], fit.D.to_numpy()[None], np.array([fit.sigma2]))
+    values = derived(
+        parameter_names(fit.design), fit.beta.to_numpy()[None], fit.D.to_numpy()[None], np.array([fit.sigma2])
+    )
     return values.iloc[0].rename(None)
 
 
@@ -78,7 +80,7 @@ def confint(fit: Fitted, method="profile", level: float = 0.95, parameters=None,
         If the optimum to profile from has not been found.
     """
     checked_interval_method(method)
-    level, kinds = checked_level(level), chosen(fit, parameters)
+    level, kinds = checked_level(level), chosen(fit.design, parameters)
     if method == "profile":
         return _profile_limits(fit, kinds, level)
     if method == "wald":

@@ -116,7 +116,7 @@ def profile(fit: Fitted, parameter: str, values=None) -> pd.DataFrame:
     """
     if not isinstance(parameter, str):
         raise ParameterError(f"parameter must be one name; got {parameter!r}")
-    model = held(fit, chosen(fit, parameter)[parameter])
+    model = held(fit, chosen(fit.design, parameter)[parameter])
     values = _grid(model) if values is None else _checked(values, model, parameter)
     # Neighbours start from one another, whatever the order.
     order = np.argsort(np.abs(values - np.nan_to_num(model.estimate)), kind="stable")

@@ -72,7 +72,7 @@ class Fit(Fitted):
         return intervals.confint(self, method, level, parameters, size, rng)
 
     def variance_components(self, level: float = 0.95, method: str = "profile", size=1000, rng=None) -> pd.DataFrame:
-        """:func:`lmmlib.inference.components.variance_components`: variances, SDs, correlations and ICC with intervals."""
+        """:func:`lmmlib.inference.components.variance_components`: the random part, with intervals."""
         return components.variance_components(self, level, method, size, rng)
 
     def profile(self, parameter: str, values=None) -> pd.DataFrame:
@@ -92,7 +92,7 @@ class Fit(Fitted):
         weights=None,
         offset=None,
     ) -> pd.DataFrame:
-        """:func:`lmmlib.prediction.predict.predict`: predictions for new rows, with confidence or prediction intervals."""
+        """:func:`lmmlib.prediction.predict.predict`: predictions for new rows, with intervals."""
         return predict.predict(self, newdata, level, new_groups, interval, method, coverage, size, rng, weights, offset)
 
     def __repr__(self) -> str:

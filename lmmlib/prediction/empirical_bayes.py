@@ -103,7 +103,8 @@ def plug_in(fit: Fitted, error: str = "known") -> Posterior:
         N\big(\hat b_i,\; \operatorname{Var}(b_i \mid y;\, \hat\beta, \hat D, \hat\sigma^2)\big)
 
     Equation :eq:`plug-in` of the book; its intervals are too short, and points where D is estimated by zero. The other
-    errors of :func:`lmmlib.prediction.blups.blups` may take the place of the variance; only "corrected" is above zero there.
+    errors of :func:`lmmlib.prediction.blups.blups` may take the place of the variance; only "corrected" is above zero
+    there.
 
     Parameters
     ----------
@@ -244,10 +245,10 @@ def quadrature(fit: Fitted, prior: str = "uniform") -> Posterior:
     .. math:: p(b_i \mid y) = \int p(b_i \mid y, \lambda)\, p(\lambda \mid y)\, d\lambda, \qquad
         p(\beta, \sigma^2, \tau) \propto \frac1{\sigma^2}, \quad \lambda = \tau/\sigma
 
-    Equation :eq:`bayes-quadrature` of the book; :func:`lmmlib.prediction.ratio.ratio_posterior` does it, and says how. The data
-    alone are used, not the estimates of the fit. The posterior is proper if n_groups less the number of fixed effects
-    that are constant within groups is at least 2. If there are such effects and it is below 4, the standard errors are
-    infinite; the limits are finite always.
+    Equation :eq:`bayes-quadrature` of the book; :func:`lmmlib.prediction.ratio.ratio_posterior` does it, and says how.
+    The data alone are used, not the estimates of the fit. The posterior is proper if n_groups less the number of fixed
+    effects that are constant within groups is at least 2. If there are such effects and it is below 4, the standard
+    errors are infinite; the limits are finite always.
 
     Parameters
     ----------

@@ -199,8 +199,8 @@ def batched_effects(cross: CrossProducts, data: Responses, fits: Fits, good) -> 
     Returns
     -------
     tuple of (S, n_groups, q) array, (S, n_patterns, q, q) array
-        As :func:`lmmlib.equations.blup.random_effects` and :func:`lmmlib.equations.blup.conditional_covariance` of each fit, the latter for
-        each distinct Z_i'Z_i.
+        As :func:`lmmlib.equations.blup.random_effects` and :func:`lmmlib.equations.blup.conditional_covariance` of each
+        fit, the latter for each distinct Z_i'Z_i.
     """
     D, sigma2, q, Rz = fits.D[good], fits.sigma2[good], len(cross.z_names), cross.basis.Rz
     ZtZ, index = cross.patterns

@@ -69,8 +69,8 @@ def predict(
     method : {"plugin", "corrected", "bootstrap"}
         Errors for known D and sigma2; corrected for their estimation, by REML's information also for ML fits; or from
         ``size`` simulated data sets. The limits of the first two are normal quantiles, so for x'beta with few groups
-        :meth:`lmmlib.lmm.fit.Fit.contrast`, which has t quantiles, is the better choice. Where D is estimated by zero the
-        first and the last take groups to be alike, the first with certainty; "corrected" does not.
+        :meth:`lmmlib.lmm.fit.Fit.contrast`, which has t quantiles, is the better choice. Where D is estimated by zero
+        the first and the last take groups to be alike, the first with certainty; "corrected" does not.
     coverage : float
         Of each interval by itself, between 0 and 1.
     size : int
@@ -102,7 +102,7 @@ def predict(
     for name, value in (("level", level), ("new_groups", new_groups), ("interval", interval), ("method", method)):
         checked_choice(name, value, OPTIONS[name])
     coverage = _checked_coverage(coverage)
-    rows = new_rows(fit, newdata, level, new_groups)
+    rows = new_rows(fit.design, newdata, level, new_groups)
     seen = rows.group >= 0
     if level == "population":
         rows = NewRows(rows.X, rows.Z, np.full(len(rows.X), -1))

@@ -193,7 +193,7 @@ def test_the_correction_is_what_estimating_the_variances_costs():
     x, w = rng.uniform(0, 4, len(group)), rng.normal(size=n)
     data = pd.DataFrame({"y": rng.normal(size=len(x)), "x": x, "w": w[group], "g": group})
     fit = moved_to(lmmlib.fit("y ~ x + w + (1 | g)", data), np.eye(1), 1.0)
-    at = new_rows(fit, pd.DataFrame({"x": np.linspace(0, 6, n), "w": w, "g": range(n)}), "conditional", "error")
+    at = new_rows(fit.design, pd.DataFrame({"x": np.linspace(0, 6, n), "w": w, "g": range(n)}), "conditional", "error")
     Y = 2 + rng.normal(size=(n, many))[group] + rng.normal(size=(len(x), many))
     fits = lmmlib.fit_many(fit.design, Y)
     data = Responses.of_columns(fit.cross, fit.design, Y)
@@ -393,7 +393,7 @@ def coverage_of(seed=7, n_groups=10, many=300):
     x = np.tile([0.0, 1.0, 2.0, 3.0], n_groups)
     start = lmmlib.fit("y ~ x + (1 | g)", pd.DataFrame({"y": rng.normal(size=len(x)), "x": x, "g": group}))
     ahead = new_rows(
-        start, pd.DataFrame({"x": np.full(n_groups, 4.0), "g": np.arange(n_groups)}), "conditional", "error"
+        start.design, pd.DataFrame({"x": np.full(n_groups, 4.0), "g": np.arange(n_groups)}), "conditional", "error"
     )
     for _ in range(many):
         b = rng.normal(size=n_groups)

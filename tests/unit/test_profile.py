@@ -34,23 +34,23 @@ def no_variance():
 
 def test_names_in_their_order(sleep):
     names = ["(Intercept)", "Days", "sd (Intercept)", "sd Days", "corr (Intercept), Days", "sigma"]
-    assert list(parameter_names(sleep)) == names
-    assert list(chosen(sleep, ["sigma", "Days"])) == ["Days", "sigma"]
-    assert list(chosen(sleep, "sigma")) == ["sigma"]
+    assert list(parameter_names(sleep.design)) == names
+    assert list(chosen(sleep.design, ["sigma", "Days"])) == ["Days", "sigma"]
+    assert list(chosen(sleep.design, "sigma")) == ["sigma"]
     uncorrelated = lmmlib.fit("Reaction ~ Days + (Days || Subject)", lmmlib.load("sleep"))
-    assert "corr (Intercept), Days" not in parameter_names(uncorrelated)
+    assert "corr (Intercept), Days" not in parameter_names(uncorrelated.design)
 
 
 def test_names_of_three_columns_and_of_none():
     curve = "density + I(density**2)"
     planting = lmmlib.fit(f"yield ~ {curve} + ({curve} | block)", lmmlib.load("planting"))
-    assert list(parameter_names(planting))[6:9] == [
+    assert list(parameter_names(planting.design))[6:9] == [
         "corr (Intercept), density",
         "corr (Intercept), I(density ** 2)",
         "corr density, I(density ** 2)",
     ]
     nothing = lmmlib.fit("Reaction ~ Days + (0 | Subject)", lmmlib.load("sleep"))
-    assert list(parameter_names(nothing)) == ["(Intercept)", "Days", "sigma"]
+    assert list(parameter_names(nothing.design)) == ["(Intercept)", "Days", "sigma"]
 
 
 def test_names_that_are_wrong_or_twice(sleep):
@@ -112,7 +112,7 @@ def test_values_outside_the_parameter_space(sleep):
 
 def test_reach_inverts_zeta(sleep):
     peak = sleep
-    for name, kind in parameter_names(sleep).items():
+    for name, kind in parameter_names(sleep.design).items():
         for root in (-2.5, -0.3, 0.3, 2.5):
             model = held(peak, kind)
             assert_allclose(zeta(held(peak, kind), reach(model, root)), root, rtol=1e-7, err_msg=name)
@@ -142,7 +142,7 @@ def test_the_work_is_bounded(sleep, monkeypatch):
     newton = held_module.newton
     monkeypatch.setattr(held_module, "newton", counted)
     peak = sleep
-    for kind in parameter_names(sleep).values():
+    for kind in parameter_names(sleep.design).values():
         model = held(peak, kind)
         reach(model, -1.96), reach(model, 1.96)
     assert len(calls) < 1200  # about 600
