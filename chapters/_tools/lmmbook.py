@@ -5,7 +5,7 @@
 - ``{ledger}`` lists every number that the source documents print (ledger_page.py).
 - Equations lead to the functions that compute them (equation_links.py).
 - ``{book-index}`` is the index (book_index.py).
-- ``lmmlib.gls``, a name of the package itself, leads to the module's function in the reference.
+- ``lmmlib.equations.gls``, a name of the package itself, leads to the module's function in the reference.
 - A wide table gets a frame that scrolls on its own, so that the page itself never does.
 """
 
@@ -59,7 +59,9 @@ def resolve_package_name(app, env, node, contnode):
     """A reference to ``lmmlib.x`` or ``x`` means what the package exports under this name."""
     if node.get("refdomain") != "py":
         return None
-    thing = getattr(lmmlib, node["reftarget"].removeprefix("lmmlib."), None)
+    thing = lmmlib
+    for name in node["reftarget"].removeprefix("lmmlib.").split("."):
+        thing = getattr(thing, name, None)
     target = f"{getattr(thing, '__module__', '')}.{getattr(thing, '__name__', '')}"
     domain = env.get_domain("py")
     if target not in domain.objects:

@@ -63,7 +63,7 @@ def sample(
         lme4 syntax with one grouping factor; see :func:`lmmlib.build_design`.
     data : DataFrame
     priors : Priors, optional
-        By default weakly informative, see :class:`lmmlib.Priors`.
+        By default weakly informative, see :class:`lmmlib.priors.Priors`.
     draws, chains : int
         Draws that are kept of each chain, and chains.
     warmup : int
@@ -150,7 +150,7 @@ def sample_design(
     warmup = checked_count("warmup", warmup, least=0)
     cross = cross_products(design)
     if not isinstance(priors, Priors | None):
-        raise ParameterError(f"priors must be lmmlib.Priors(beta=..., sigma=..., D=...); got {priors!r}")
+        raise ParameterError(f"priors must be lmmlib.priors.Priors(beta=..., sigma=..., D=...); got {priors!r}")
     require_allowed(cross, design.grouping, unidentified)
     priors = (priors or Priors()).resolved(cross)
     require_proper(cross, priors)

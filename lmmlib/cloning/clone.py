@@ -72,7 +72,7 @@ def clone(
     n_clones : int or sequence of int
         The K; two or more, from few to many, show whether the posterior shrinks as it should.
     priors : Priors, optional
-        Their influence vanishes as 1/K. By default weakly informative, see :class:`lmmlib.Priors`.
+        Their influence vanishes as 1/K. By default weakly informative, see :class:`lmmlib.priors.Priors`.
     draws, chains : int
         Draws that are kept of each chain, and chains, for each K; two chains or more.
     warmup : int
@@ -133,7 +133,7 @@ def clone_design(
     draws, chains, thin = checked_run(draws, chains, thin)
     warmup = checked_count("warmup", warmup, least=0)
     if not isinstance(priors, Priors | None):
-        raise ParameterError(f"priors must be lmmlib.Priors(beta=..., sigma=..., D=...); got {priors!r}")
+        raise ParameterError(f"priors must be lmmlib.priors.Priors(beta=..., sigma=..., D=...); got {priors!r}")
     cross = cross_products(design)
     require_allowed(cross, design.grouping, unidentified)
     priors = (priors or Priors()).resolved(cross)

@@ -121,7 +121,7 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
     Parameters
     ----------
     result : Estimate
-        From :func:`lmmlib.gls` or :func:`lmmlib.ols`.
+        From :func:`lmmlib.equations.gls` or :func:`lmmlib.equations.ols`.
     L : (p,) or (rows, p) array
         One contrast, or several tested together; rows that depend on others leave r, their rank, as it is.
     df : float, optional
@@ -138,8 +138,8 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
     """
     if not (hasattr(result, "cov") and hasattr(result, "df")):
         raise ParameterError(
-            f"wald takes what lmmlib.gls or lmmlib.ols returns; got a {type(result).__name__}. Of a fit, hand in "
-            "Estimate(fit.beta.to_numpy(), fit.cov_beta.to_numpy(), tuple(fit.beta.index)) from lmmlib.gls"
+            f"wald takes what gls or ols of lmmlib.equations returns; got a {type(result).__name__}. Of a fit, hand in "
+            "Estimate(fit.beta.to_numpy(), fit.cov_beta.to_numpy(), tuple(fit.beta.index)) from lmmlib.equations.gls"
         )
     L = checked_rows(L, len(result.beta))
     level = checked_level(level)

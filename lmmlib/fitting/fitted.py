@@ -26,7 +26,7 @@ class Fitted:
     beta : Series
         Fixed effects, labelled.
     cov_beta : DataFrame
-        Their covariance for known D and sigma2, :func:`lmmlib.gls` at the estimates.
+        Their covariance for known D and sigma2, :func:`lmmlib.equations.gls` at the estimates.
     D : DataFrame
         Covariance of the random effects, labelled; may be singular.
     sigma2 : float

@@ -12,7 +12,7 @@ CLOSE = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Minus twice a log-likelihood at psi = (beta, theta), and its derivatives, for :func:`lmmlib.fitting.newton.newton`.
+    """Minus twice a log-likelihood at psi = (beta, theta) with derivatives, for :func:`lmmlib.fitting.newton.newton`.
 
     ``theta`` (1, P): psi; ``value`` (1,); ``gradient`` (1, P); ``hessian`` (1, P, P).
     """

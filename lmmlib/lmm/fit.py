@@ -158,8 +158,8 @@ def fit_design(design: Design, method: str = "REML") -> Fit:
     checked_method(method)
     if not design.z_names and design.grouping == "all":
         raise DesignError(
-            "the formula has no random term, such as + (1 | g); ordinary least squares is lmmlib.ols, and (0 | g) "
-            "keeps the groups without random effects"
+            "the formula has no random term, such as + (1 | g); ordinary least squares is lmmlib.equations.ols, and "
+            "(0 | g) keeps the groups without random effects"
         )
     return fit_cross(design, cross_products(design), method)
 

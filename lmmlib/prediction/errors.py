@@ -46,9 +46,10 @@ def estimation_variance(cross: CrossProducts, D, sigma2: float, rows: NewRows) -
         m_r = V\dot S_r'z - \dot V_rV^{-1}X\Phi d, \quad d = x - T_i'z, \quad S = DZ_i'V_i^{-1}
 
     :math:`m_r'Py` is the derivative of :math:`x'\hat\beta + z'\hat b_i` by a variance parameter, through both of its
-    terms, with the projection P of :func:`lmmlib.information_variance`; W is the covariance of the parameters (Kackar
-    and Harville 1984). Without z, twice this is the correction of :eq:`kenward-roger-covariance`; without X it is
-    :func:`lmmlib.equations.blup.estimation_error`.
+    terms, with the projection P of :func:`lmmlib.equations.information_variance`; W is the covariance of the parameters
+    (Kackar and Harville 1984). Without z, twice this is the correction of :eq:`kenward-roger-covariance`; without X it
+    is
+    :func:`lmmlib.equations.estimation_error`.
 
     Parameters
     ----------
@@ -199,7 +200,7 @@ def batched_effects(cross: CrossProducts, data: Responses, fits: Fits, good) -> 
     Returns
     -------
     tuple of (S, n_groups, q) array, (S, n_patterns, q, q) array
-        As :func:`lmmlib.equations.blup.random_effects` and :func:`lmmlib.equations.blup.conditional_covariance` of each
+        As :func:`lmmlib.equations.random_effects` and :func:`lmmlib.equations.conditional_covariance` of each
         fit, the latter for each distinct Z_i'Z_i.
     """
     D, sigma2, q, Rz = fits.D[good], fits.sigma2[good], len(cross.z_names), cross.basis.Rz

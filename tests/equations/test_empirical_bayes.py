@@ -9,6 +9,7 @@ from scipy.integrate import quad
 from scipy.stats import chi, chi2, ncx2, norm, t
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.equations.shrinkage import james_stein
 from lmmlib.prediction import empirical_bayes
 from lmmlib.prediction.mixture import total_moments
@@ -80,7 +81,7 @@ def test_eb_answer(m):
         bhat, C, _ = given_alpha(one, i)
         assert_allclose(bhat, mean[places])
         assert_allclose(C, cov[places, places])
-        assert_allclose(integral, lmmlib.restricted_loglik(one.cross, *one.args))
+        assert_allclose(integral, equations.restricted_loglik(one.cross, *one.args))
     weights = prior * np.exp([integral for *_, integral in posts])
     weights /= weights.sum()
     bhats = np.array([given_alpha(one, i)[0] for one in models])
@@ -301,7 +302,7 @@ def test_bayes_quadrature(rng):
     def integrated(lam):
         """log of the integral of e^{l_R(lambda^2 s, s)} s^{-1/2} over s."""
         s = np.exp(np.linspace(-4, 5, 150))
-        values = [lmmlib.restricted_loglik(m.cross, [[lam**2 * v]], v) + 0.5 * np.log(v) for v in s]
+        values = [equations.restricted_loglik(m.cross, [[lam**2 * v]], v) + 0.5 * np.log(v) for v in s]
         return np.log(np.exp(np.array(values) - max(values)).sum()) + max(values)
 
     gap = [integrated(lam) - ratio_pieces(m, lam, i)[0] for lam in (0.3, 1.0, 2.5)]

@@ -11,6 +11,7 @@ from scipy.special import gammaln, multigammaln
 from scipy.stats import invgamma, invwishart, t
 
 import lmmlib
+from lmmlib import equations
 from tests.equations.models import Model, log_normal
 
 
@@ -98,7 +99,9 @@ def test_zellner(m, rng):
     rows = [-delta * np.sum((m.X @ (b - beta0)) ** 2) / (2 * m.sigma2) for b in (m.beta, 2 * m.beta)]
     assert_allclose(log_prior[0] - log_prior[1], rows[0] - rows[1])
     data = pd.DataFrame(m.X[:, 1:], columns=["x1", "x2"]).assign(y=m.y, g=m.group)
-    priors = lmmlib.Priors(beta=lmmlib.Zellner(1e6, beta0), sigma=lmmlib.InverseGamma(200, 200 * m.sigma2))
+    priors = lmmlib.priors.Priors(
+        beta=lmmlib.priors.Zellner(1e6, beta0), sigma=lmmlib.priors.InverseGamma(200, 200 * m.sigma2)
+    )
     drawn = lmmlib.sample("y ~ x1 + x2 + (1 | g)", data, priors=priors, seed=1, chains=2, draws=200)
     x2 = drawn["x2"].ravel()
     sigma2 = drawn["sigma2"].ravel()
@@ -127,7 +130,7 @@ def test_propriety(rng):
 
     def of_tau2(tau2):
         """beta and sigma2 ~ IG(1, 1) integrated out."""
-        log_f = [lmmlib.restricted_loglik(m.cross, [[tau2]], np.exp(v)) + log_ig(np.exp(v), 1, 1) + v for v in x]
+        log_f = [equations.restricted_loglik(m.cross, [[tau2]], np.exp(v)) + log_ig(np.exp(v), 1, 1) + v for v in x]
         return np.exp(log_f).sum() * (x[1] - x[0])
 
     rss, df = np.sum((m.y - m.X @ np.linalg.lstsq(m.X, m.y, rcond=None)[0]) ** 2), m.N - m.p
@@ -140,7 +143,7 @@ def test_propriety(rng):
     # The integral of 1/tau^2 from eps to 1 grows with log(1/eps), by the same amount for each power of ten.
     with pytest.raises(lmmlib.errors.ParameterError, match="improper"):
         data = pd.DataFrame({"y": m.y, "g": m.group})
-        lmmlib.sample("y ~ 1 + (1 | g)", data, priors=lmmlib.Priors(D=lmmlib.Reciprocal()))
+        lmmlib.sample("y ~ 1 + (1 | g)", data, priors=lmmlib.priors.Priors(D=lmmlib.priors.Reciprocal()))
 
 
 @pytest.fixture
@@ -180,7 +183,7 @@ def test_joint_posterior(m, posterior):
     gaps = []
     for beta, _, D, sigma2 in points:
         prior = log_normal(beta, beta0, np.linalg.inv(P0)) + log_ig(sigma2, a0, b0) + log_iw(D, nu0, S0)
-        gaps.append(integrated(joint, m, beta, D, sigma2) - lmmlib.loglik(m.cross, beta, D, sigma2) - prior)
+        gaps.append(integrated(joint, m, beta, D, sigma2) - equations.loglik(m.cross, beta, D, sigma2) - prior)
     assert_allclose(gaps, 0, atol=1e-8)
 
 

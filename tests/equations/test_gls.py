@@ -4,7 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 from scipy.linalg import block_diag, null_space
 
-import lmmlib
+from lmmlib import equations
 from tests.equations.models import Model, derivative, least_eigenvalue
 
 
@@ -20,7 +20,7 @@ def test_score_beta(m):
     """`score-beta`: the derivative of the log-likelihood, and lmmlib."""
     printed = sum(X.T @ np.linalg.inv(V) @ (y - X @ m.beta) for X, _, y, V in m.groups)
     assert_allclose(printed, derivative(lambda beta: m.loglik(beta, m.V), m.beta), rtol=1e-7)
-    assert_allclose(printed, lmmlib.score_beta(m.cross, m.beta, *m.args))
+    assert_allclose(printed, equations.score_beta(m.cross, m.beta, *m.args))
 
 
 def test_gradients(rng):
@@ -37,7 +37,7 @@ def test_gls_estimator(m):
     printed = np.linalg.inv(G) @ g
     Li = np.linalg.inv(np.linalg.cholesky(m.V))
     assert_allclose(printed, np.linalg.lstsq(Li @ m.X, Li @ m.y, rcond=None)[0])
-    assert_allclose(printed, lmmlib.gls(m.cross, *m.args).beta)
+    assert_allclose(printed, equations.gls(m.cross, *m.args).beta)
 
 
 def test_gls_maximum(m, rng):
@@ -74,7 +74,7 @@ def test_gls_covariance(m):
     G, _ = sums(m)
     K = np.linalg.inv(G) @ np.hstack([X.T @ np.linalg.inv(V) for X, _, _, V in m.groups])
     assert_allclose(np.linalg.inv(G), K @ m.V @ K.T)
-    assert_allclose(np.linalg.inv(G), lmmlib.gls(m.cross, *m.args).cov)
+    assert_allclose(np.linalg.inv(G), equations.gls(m.cross, *m.args).cov)
 
 
 def test_gauss_markov(m, rng):
@@ -136,7 +136,7 @@ def test_information_beta(m):
         return derivative(lambda b: m.loglik(b, m.V), beta, h=0.05)
 
     assert_allclose(G, -derivative(slope, m.beta, h=0.05), rtol=1e-6, atol=1e-6)
-    assert_allclose(G, lmmlib.information_beta(m.cross, *m.args))
+    assert_allclose(G, equations.information_beta(m.cross, *m.args))
 
 
 def test_matrix_derivatives(m):
@@ -174,7 +174,7 @@ def test_information_variance(m):
         return 0.5 * sum(np.trace(W @ a @ W @ b) for W, a, b in parts)
 
     assert_allclose(printed, [[of_groups(r, s) for s in m.Vdot] for r in m.Vdot])
-    assert_allclose(printed, lmmlib.information_variance(m.cross, *m.args, method="ML", kind="expected"))
+    assert_allclose(printed, equations.information_variance(m.cross, *m.args, method="ML", kind="expected"))
 
 
 def test_block_diagonal(m):
@@ -243,7 +243,7 @@ def test_ols_covariance(m):
     printed = bread @ sum(X.T @ V @ X for X, _, _, V in m.groups) @ bread
     H = np.linalg.pinv(m.X)
     assert_allclose(printed, H @ m.V @ H.T)
-    assert_allclose(printed, lmmlib.ols_covariance(m.cross, *m.args))
+    assert_allclose(printed, equations.ols_covariance(m.cross, *m.args))
 
 
 def test_design_effect(rng):
@@ -277,4 +277,4 @@ def test_sandwich(m):
     blocks = np.outer(r, r) * (m.group[:, None] == m.group)
     printed = m.Phi @ meat @ m.Phi
     assert_allclose(printed, m.Phi @ m.X.T @ m.W @ blocks @ m.W @ m.X @ m.Phi)
-    assert_allclose(printed, lmmlib.sandwich(m.design, m.betahat, *m.args))
+    assert_allclose(printed, equations.sandwich(m.design, m.betahat, *m.args))

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from scipy.linalg import block_diag
 from scipy.stats import chi2, t
 
-import lmmlib
+from lmmlib import equations
 from tests.equations.models import Model, derivative
 
 
@@ -53,15 +53,15 @@ def nu_S(m, L):
 
 def test_wald(m, L, rng):
     """`wald-statistic`, `wald-f`, `lem-wald`: lmmlib; whitened rows have covariance I; F does not see M."""
-    result, c, M = lmmlib.gls(m.cross, *m.args), rng.normal(size=2), rng.normal(size=(2, 2))
+    result, c, M = equations.gls(m.cross, *m.args), rng.normal(size=2), rng.normal(size=(2, 2))
     single = (L[0] @ m.betahat - c[0]) / np.sqrt(L[0] @ m.Phi @ L[0])
-    assert_allclose(single, lmmlib.wald(result, L[0], null=c[0]).statistic)
+    assert_allclose(single, equations.wald(result, L[0], null=c[0]).statistic)
 
     def F(L, c):
         gap = L @ m.betahat - c
         return gap @ np.linalg.inv(L @ m.Phi @ L.T) @ gap / 2
 
-    assert_allclose(F(L, c), lmmlib.wald(result, L, null=c).statistic)
+    assert_allclose(F(L, c), equations.wald(result, L, null=c).statistic)
     assert_allclose(F(M @ L, M @ c), F(L, c))
     # (L Phi L')^-1/2 (L betahat - c) is a linear map of y with covariance I, so that its square is chi-square.
     K = np.linalg.solve(np.linalg.cholesky(L @ m.Phi @ L.T), L @ m.Phi @ m.X.T @ m.W)
@@ -71,7 +71,7 @@ def test_wald(m, L, rng):
 
 def test_satterthwaite(m, L):
     """`satterthwaite`: with a numerical derivative; lmmlib with the analytical one."""
-    assert_allclose(nu_S(m, L[0]), lmmlib.satterthwaite(m.cross, L[0], *m.args, kind="expected"), rtol=1e-6)
+    assert_allclose(nu_S(m, L[0]), equations.satterthwaite(m.cross, L[0], *m.args, kind="expected"), rtol=1e-6)
 
 
 def test_satterthwaite_definition(rng):
@@ -91,7 +91,7 @@ def test_fai_cornelius(m, L):
     E_Q = (each / (each - 2)).sum()
     nu = 2 * E_Q / (E_Q - 2)
     assert_allclose(2 * nu / (nu - 2), sum(t(k).var() for k in each))
-    assert_allclose(nu, lmmlib.satterthwaite(m.cross, M, *m.args, kind="expected"), rtol=1e-6)
+    assert_allclose(nu, equations.satterthwaite(m.cross, M, *m.args, kind="expected"), rtol=1e-6)
 
 
 def test_satterthwaite_mean_squares(rng):
@@ -126,7 +126,7 @@ def test_kackar_harville_term(m):
 
 def test_kenward_roger_covariance(m, L):
     """`kenward-roger-covariance`: Phi and twice the extra term, and lmmlib."""
-    assert_allclose(m.Phi + 2 * kackar_harville(m), lmmlib.kenward_roger(m.cross, L, *m.args).cov, rtol=1e-7)
+    assert_allclose(m.Phi + 2 * kackar_harville(m), equations.kenward_roger(m.cross, L, *m.args).cov, rtol=1e-7)
 
 
 def test_kenward_roger_f(m, L, rng):
@@ -145,7 +145,7 @@ def test_kenward_roger_f(m, L, rng):
     lam = nu / (E * (nu - 2))
     gap = L @ m.betahat - c
     F = gap @ np.linalg.inv(L @ (Phi + 2 * kackar_harville(m)) @ L.T) @ gap / ell
-    ours = lmmlib.kenward_roger(m.cross, L, *m.args, null=c)
+    ours = equations.kenward_roger(m.cross, L, *m.args, null=c)
     assert_allclose([ours.df, ours.scale, ours.statistic], [nu, lam, lam * F], rtol=1e-7)
     # nu and lambda give lambda F the mean and variance of an F distribution: E(F) = E*, Var(F) = V*.
     assert_allclose(lam * E, nu / (nu - 2))
@@ -160,7 +160,7 @@ def test_kr_one_row(m, L):
     A1 = sum(W[a, b] * np.trace(T[a]) * np.trace(T[b]) for a in k for b in k)
     A2 = sum(W[a, b] * np.trace(T[a] @ T[b]) for a in k for b in k)
     assert_allclose([A1, A2], 2 / nu_S(m, L[0]), rtol=1e-6)
-    ours = lmmlib.kenward_roger(m.cross, row, *m.args)
+    ours = equations.kenward_roger(m.cross, row, *m.args)
     assert_allclose([ours.df, ours.scale], [nu_S(m, L[0]), 1], rtol=1e-6)
 
 
@@ -188,7 +188,10 @@ def test_mean_band(m, rng):
     """`mean-band`: limits as printed, and lmmlib."""
     x, nu = rng.normal(size=m.p), rng.uniform(5, 20)
     reach = t.ppf(0.975, nu) * np.sqrt(x @ m.Phi @ x)
-    row = lmmlib.predict_mean(lmmlib.gls(m.cross, *m.args), x[None], df=nu).iloc[0]
+    row = equations.predict_mean(equations.gls(m.cross, *m.args), x[None], df=nu).iloc[0]
     assert_allclose([x @ m.betahat - reach, x @ m.betahat + reach], [row["lower"], row["upper"]])
-    row, reach = lmmlib.predict_mean(lmmlib.gls(m.cross, *m.args), x[None]).iloc[0], 1.959963984540054 * row["se"]
+    row, reach = (
+        equations.predict_mean(equations.gls(m.cross, *m.args), x[None]).iloc[0],
+        1.959963984540054 * row["se"],
+    )
     assert_allclose([x @ m.betahat - reach, x @ m.betahat + reach], [row["lower"], row["upper"]])

@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import chi2, f, norm
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.inference.boundary import chi_bar_square_sf, orthant_weights
 from tests.equations.models import (
     Model,
@@ -80,7 +81,7 @@ def test_profiled_deviance(m, theta, rng):
     for _ in range(10):
         other = top + 0.3 * rng.normal(size=len(top))
         assert deviance([*other[:-1], sigma2 * rng.uniform(0.5, 2)]) > d
-    assert_allclose(d, -2 * lmmlib.profile_loglik(m.cross, sigma2 * L @ L.T, sigma2))
+    assert_allclose(d, -2 * equations.profile_loglik(m.cross, sigma2 * L @ L.T, sigma2))
 
 
 def deviance_pieces(m, theta):
@@ -327,7 +328,7 @@ def test_lrt_spectral(rng):
 
         best = -minimize_scalar(lambda x, gain=gain: -gain(x), bounds=(-12, 8), method="bounded").fun
         fitted = lmmlib.fit_design(design, method=method)
-        likelihood = lmmlib.profile_loglik if method == "ML" else lmmlib.restricted_loglik
+        likelihood = equations.profile_loglik if method == "ML" else equations.restricted_loglik
         null = likelihood(fitted.cross, [[0.0]], W / size)
         assert_allclose(max(best, 0), 2 * (fitted.loglik - null), rtol=1e-5, atol=1e-5)
 

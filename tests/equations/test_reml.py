@@ -5,6 +5,7 @@ from numpy.testing import assert_allclose
 from scipy.linalg import block_diag, null_space
 
 import lmmlib
+from lmmlib import equations
 from tests.equations.models import Model, derivative, least_eigenvalue, log_normal
 
 
@@ -30,7 +31,7 @@ def orthonormal(m):
 def test_profile_loglik(m, rng):
     """`profile-loglik`: the log-likelihood at the GLS estimate is the largest; and lmmlib."""
     profile = m.loglik(m.betahat, m.V)
-    assert_allclose(profile, lmmlib.profile_loglik(m.cross, *m.args))
+    assert_allclose(profile, equations.profile_loglik(m.cross, *m.args))
     for _ in range(10):
         assert m.loglik(m.betahat + 0.2 * rng.normal(size=m.p), m.V) < profile
 
@@ -42,7 +43,7 @@ def test_restricted_loglik(m):
     """
     gap = 0.5 * np.linalg.slogdet(m.X.T @ m.X)[1]
     assert_allclose(restricted(m), of_contrasts(m, orthonormal(m)) - gap)
-    assert_allclose(restricted(m), lmmlib.restricted_loglik(m.cross, *m.args))
+    assert_allclose(restricted(m), equations.restricted_loglik(m.cross, *m.args))
 
 
 def test_residual_variance(m):
@@ -104,7 +105,7 @@ def test_reml_integral(rng):
     values = np.array([m.loglik(beta, m.V) for beta in grid])
     integral = np.exp(values - values.max()).sum() * (x[1] - x[0]) ** 2 * np.linalg.det(root)
     assert_allclose(np.log(integral) + values.max(), restricted(m))
-    assert_allclose(np.log(integral) + values.max(), lmmlib.restricted_loglik(m.cross, *m.args))
+    assert_allclose(np.log(integral) + values.max(), equations.restricted_loglik(m.cross, *m.args))
 
 
 def test_reml_factorisation(m):
@@ -112,7 +113,7 @@ def test_reml_factorisation(m):
     assert_allclose(m.loglik(m.beta, m.V), restricted(m) + log_normal(m.betahat, m.beta, m.Phi))
     information = np.linalg.inv(m.Phi)
     printed = m.loglik(m.betahat, m.V) - 0.5 * np.linalg.slogdet(information)[1] + m.p / 2 * np.log(2 * np.pi)
-    assert_allclose(lmmlib.restricted_loglik(m.cross, *m.args), printed)
+    assert_allclose(equations.restricted_loglik(m.cross, *m.args), printed)
 
 
 def expected_criterion(m, which):
@@ -148,7 +149,7 @@ def test_reml_information(m):
     criterion = expected_criterion(m, "restricted")
     numeric = -derivative(lambda a: derivative(criterion, a, h=4e-3), m.alpha, h=4e-3)
     assert_allclose(printed, numeric, rtol=1e-5, atol=1e-5)
-    assert_allclose(printed, lmmlib.information_variance(m.cross, *m.args, method="REML", kind="expected"))
+    assert_allclose(printed, equations.information_variance(m.cross, *m.args, method="REML", kind="expected"))
 
 
 def fitted(m, method="REML"):
@@ -219,7 +220,7 @@ def test_profiled_criterion(m, rng):
     printed = logdet + np.linalg.slogdet(G0)[1] + df * (1 + np.log(2 * np.pi * r2 / df))
     s2 = r2 / df
     assert_allclose(printed, -2 * restricted(m, s2 * L @ L.T, s2))
-    assert_allclose(printed, -2 * lmmlib.restricted_loglik(m.cross, s2 * L @ L.T, s2))
+    assert_allclose(printed, -2 * equations.restricted_loglik(m.cross, s2 * L @ L.T, s2))
     assert printed < min(-2 * restricted(m, k * s2 * L @ L.T, k * s2) for k in (0.8, 1.25))
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.testing import assert_allclose
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.design import coding as design_coding
 
 
@@ -28,8 +29,8 @@ def test_chunk_sums(m, rng):
         own = [part.ZtZ[part.group_names.index(f"g{i}")] for part in parts if f"g{i}" in part.group_names]
         assert_allclose(sum(own), Z[rows].T @ Z[rows])
     once = lmmlib.cross_products(lmmlib.build_design("y ~ x1 + x2 + (x1 | g)", data))
-    for likelihood in (lmmlib.profile_loglik, lmmlib.restricted_loglik):
+    for likelihood in (equations.profile_loglik, equations.restricted_loglik):
         assert_allclose(likelihood(merged, *m.args), likelihood(once, *m.args))
-    one, two = (lmmlib.gls(cross, *m.args) for cross in (merged, once))
+    one, two = (equations.gls(cross, *m.args) for cross in (merged, once))
     assert_allclose(one.beta, two.beta)
     assert_allclose(one.cov, two.cov)

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import multivariate_normal
 
 import lmmlib
-from lmmlib import dense
+from lmmlib import dense, equations
 from tests.tolerances import CLOSED_FORM, LME4, LME4_TAIL, LOGLIK
 
 
@@ -34,12 +34,14 @@ def test_design_is_that_of_lme4(fit):
 
 def test_likelihood_at_the_optimum(fit):
     cross, D, sigma2 = fit.cross, fit.D, fit.sigma2
-    likelihood = lmmlib.profile_loglik if fit.method == "ML" else lmmlib.restricted_loglik
+    likelihood = equations.profile_loglik if fit.method == "ML" else equations.restricted_loglik
     assert_allclose(likelihood(cross, D, sigma2), fit.exact["loglik"], rtol=0, atol=LOGLIK)
     assert_allclose(-2 * likelihood(cross, D, sigma2), fit.exact["criterion"], rtol=0, atol=2 * LOGLIK)
     assert_allclose(likelihood(cross, D, sigma2), fit.lme4["loglik"], rtol=0, atol=1e-10)
     if fit.method == "ML":
-        assert_allclose(lmmlib.loglik(cross, fit.exact["fixef"], D, sigma2), fit.exact["loglik"], rtol=0, atol=LOGLIK)
+        assert_allclose(
+            equations.loglik(cross, fit.exact["fixef"], D, sigma2), fit.exact["loglik"], rtol=0, atol=LOGLIK
+        )
 
 
 def test_dense_likelihood_at_the_optimum(fit):
@@ -55,11 +57,11 @@ def test_likelihood_is_that_of_a_normal_vector(fit):
         total += multivariate_normal(
             X @ beta, lmmlib.equations.moments.marginal_covariance(Z, fit.D, fit.sigma2)
         ).logpdf(y)
-    assert_allclose(lmmlib.loglik(fit.cross, beta, fit.D, fit.sigma2), total, rtol=0, atol=1e-9)
+    assert_allclose(equations.loglik(fit.cross, beta, fit.D, fit.sigma2), total, rtol=0, atol=1e-9)
 
 
 def test_estimates_and_standard_errors(fit):
-    result = lmmlib.gls(fit.cross, fit.D, fit.sigma2)
+    result = equations.gls(fit.cross, fit.D, fit.sigma2)
     assert_allclose(result.beta, fit.exact["fixef"], rtol=CLOSED_FORM)
     assert_allclose(result.se, fit.exact["se"], rtol=CLOSED_FORM)
     # Off-diagonal entries may be small beside the diagonal, so they are compared at its scale.
@@ -69,14 +71,14 @@ def test_estimates_and_standard_errors(fit):
 def test_scores_vanish_at_the_optimum(fit):
     """Each score is compared with 1 / (standard error of its parameter), its natural unit."""
     cross, D, sigma2 = fit.cross, fit.D, fit.sigma2
-    unit = np.sqrt(np.diag(lmmlib.information_variance(cross, D, sigma2, fit.method)))
-    score = lmmlib.score_variance(cross, D, sigma2, fit.method)
+    unit = np.sqrt(np.diag(equations.information_variance(cross, D, sigma2, fit.method)))
+    score = equations.score_variance(cross, D, sigma2, fit.method)
     assert np.abs(score / unit).max() < 1e-10
     # The other criterion has its optimum elsewhere: the test above can fail.
-    other = lmmlib.score_variance(cross, D, sigma2, {"ML": "REML", "REML": "ML"}[fit.method])
+    other = equations.score_variance(cross, D, sigma2, {"ML": "REML", "REML": "ML"}[fit.method])
     assert np.abs(other / unit).max() > 1e-2
     beta, se = np.array(fit.exact["fixef"]), np.array(fit.exact["se"])
-    assert np.abs(lmmlib.score_beta(cross, beta, D, sigma2) * se).max() < 1e-9
+    assert np.abs(equations.score_beta(cross, beta, D, sigma2) * se).max() < 1e-9
 
 
 def jacobian(fit):
@@ -102,7 +104,7 @@ def jacobian(fit):
 def test_observed_information_is_the_hessian(fit):
     """The stored covariance of (theta, sigma) is the inverse Hessian, differentiated there with 60 digits."""
     J = jacobian(fit)
-    information = lmmlib.information_variance(fit.cross, fit.D, fit.sigma2, fit.method, kind="observed")
+    information = equations.information_variance(fit.cross, fit.D, fit.sigma2, fit.method, kind="observed")
     assert len(fit.cross.variance_names) == len(J)
     stored = np.array(fit.exact["vcov_theta_sigma"])
     unit = np.sqrt(np.diag(stored))
@@ -119,7 +121,7 @@ def test_satterthwaite(reml_fit):
         reml_fit.lme4["satterthwaite_df"].values(),
         strict=True,
     ):
-        df = lmmlib.satterthwaite(cross, row, D, sigma2)
+        df = equations.satterthwaite(cross, row, D, sigma2)
         # The inverse of the Hessian costs a few digits; balanced designs have whole numbers here (26, 25, 49).
         assert_allclose(df, exact, rtol=1e-9)
         # lmerTest differentiates numerically.
@@ -129,9 +131,9 @@ def test_satterthwaite(reml_fit):
 def test_kenward_roger(reml_fit):
     cross, D, sigma2 = reml_fit.cross, reml_fit.D, reml_fit.sigma2
     lme4 = reml_fit.lme4["kenward_roger"]
-    beta = lmmlib.gls(cross, D, sigma2).beta
+    beta = equations.gls(cross, D, sigma2).beta
     for j, name in enumerate(cross.x_names):
-        result = lmmlib.kenward_roger(cross, np.eye(len(beta))[j], D, sigma2)
+        result = equations.kenward_roger(cross, np.eye(len(beta))[j], D, sigma2)
         stored = np.array(lme4["vcov_adj"]["values"])
         assert_allclose(result.cov, stored, rtol=LME4, atol=LME4 * np.abs(stored).max() * 1e-2)
         assert_allclose(result.df, lme4["df"][name], rtol=LME4)
@@ -144,17 +146,17 @@ def test_kenward_roger(reml_fit):
 def test_anova_of_the_growth_model(case, stored):
     """lmerTest::anova, type III: age is tested at the mean of the two sexes' slopes."""
     fit = case("orthodont_agesex_reml")
-    estimate = lmmlib.gls(fit.cross, fit.D, fit.sigma2)
+    estimate = equations.gls(fit.cross, fit.D, fit.sigma2)
     contrasts = {"age": [0, 1, 0, 0.5], "Sex": [0, 0, 1, 0], "age:Sex": [0, 0, 0, 1]}
     for label in ("satterthwaite", "kr"):
         table = stored("inference/inference.json")[f"anova_{label}_orthodont_agesex"]
         for term, L in contrasts.items():
             if label == "kr":
-                result = lmmlib.kenward_roger(fit.cross, L, fit.D, fit.sigma2)
+                result = equations.kenward_roger(fit.cross, L, fit.D, fit.sigma2)
                 F, df, p = result.statistic, result.df, result.p
             else:
-                df = lmmlib.satterthwaite(fit.cross, L, fit.D, fit.sigma2)
-                result = lmmlib.wald(estimate, L, df=df)
+                df = equations.satterthwaite(fit.cross, L, fit.D, fit.sigma2)
+                result = equations.wald(estimate, L, df=df)
                 F, p = result.statistic**2, result.p
             assert_allclose(F, table["F value"][term], rtol=LME4)
             assert_allclose(df, table["DenDF"][term], rtol=LME4)

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
+from lmmlib import equations
 
 
 def solve(A, B):
@@ -63,7 +64,7 @@ def design():
 @pytest.mark.parametrize(("ratio", "rtol"), [(0.01, 1e-13), (1.0, 1e-13), (1e2, 1e-11), (1e4, 1e-9), (1e6, 1e-7)])
 def test_gls(design, ratio, rtol):
     D, sigma2 = ratio * np.array([[1.5, 0.25], [0.25, 0.5]]), 1.0
-    result = lmmlib.gls(lmmlib.cross_products(design), D, sigma2)
+    result = equations.gls(lmmlib.cross_products(design), D, sigma2)
     beta, cov = exact_gls(design, D, sigma2)
     assert_allclose(result.beta, beta, rtol=rtol)
     assert_allclose(result.cov, cov, rtol=rtol)
@@ -71,7 +72,7 @@ def test_gls(design, ratio, rtol):
 
 def test_gls_with_a_singular_D(design):
     D = np.array([[4.0, 2.0], [2.0, 1.0]])
-    result = lmmlib.gls(lmmlib.cross_products(design), D, 0.5)
+    result = equations.gls(lmmlib.cross_products(design), D, 0.5)
     beta, cov = exact_gls(design, D, 0.5)
     assert_allclose(result.beta, beta, rtol=1e-13)
     assert_allclose(result.cov, cov, rtol=1e-13)

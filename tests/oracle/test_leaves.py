@@ -14,6 +14,7 @@ import lmmlib
 from benchmarks import data as simulated
 from benchmarks.cloning import theirs as line_of_dclone
 from benchmarks.measure import duration
+from lmmlib import equations
 from lmmlib.equations.moments import correlation
 from lmmlib.glmm.fit import fit_poisson
 from lmmlib.inference.intervals import confint
@@ -50,7 +51,7 @@ def by_name(names, near: Near) -> dict:
 def exact_answer(fit):
     one = case(fit)
     f, stored = fit_design(one.design, one.method), one.exact
-    D, gls = f.D.to_numpy(), lmmlib.gls(one.cross, f.D.to_numpy(), f.sigma2)
+    D, gls = f.D.to_numpy(), equations.gls(one.cross, f.D.to_numpy(), f.sigma2)
     sd, corr = sd_and_corr(D)
     beta = Near(f.beta, tol.OPTIMUM * f.se)
     theta, D_near = scaled(f.theta, tol.HESSIAN), covariance(D, tol.HESSIAN)
@@ -83,13 +84,13 @@ def satterthwaite(f) -> np.ndarray:
     if f.method == "REML":
         return np.array([f.contrast(row, df="satterthwaite").df[0] for row in np.eye(len(f.beta))])
     cross, D, sigma2 = f.cross, f.D.to_numpy(), f.sigma2
-    A = np.linalg.inv(lmmlib.information_variance(cross, D, sigma2, "ML", kind="observed"))
+    A = np.linalg.inv(equations.information_variance(cross, D, sigma2, "ML", kind="observed"))
     slopes, q = [], len(D)
     for a, b in [*[(a, c) for c in range(q) for a in range(c, q)], (None, None)]:
         step, size = np.zeros((q, q)), 1e-4 * (sigma2 if a is None else np.sqrt(D[a, a] * D[b, b]))
         if a is not None:
             step[a, b] = step[b, a] = size
-        ends = [lmmlib.gls(cross, D + k * step, sigma2 + k * size * (a is None)).cov for k in (-1, 1)]
+        ends = [equations.gls(cross, D + k * step, sigma2 + k * size * (a is None)).cov for k in (-1, 1)]
         slopes.append((np.diag(ends[1]) - np.diag(ends[0])) / (2 * size))
     g = np.array(slopes)
     return 2 * f.se.to_numpy() ** 4 / np.einsum("rj,rs,sj->j", g, A, g)
@@ -98,7 +99,7 @@ def satterthwaite(f) -> np.ndarray:
 def theta_covariance(f):
     """Inverse Hessian of minus the criterion in (theta, sigma)."""
     one = case(next(name for name in NAMES if case(name).design is f.design))
-    information = lmmlib.information_variance(one.cross, one.D, one.sigma2, one.method, kind="observed")
+    information = equations.information_variance(one.cross, one.D, one.sigma2, one.method, kind="observed")
     J = jacobian(one)
     return np.linalg.inv(J.T @ information @ J)
 
@@ -116,7 +117,7 @@ def lme4_answer(name):
     f, stored = fit_design(one.design, one.method), one.lme4
     x, z, grouping = list(f.beta.index), list(f.design.z_names), next(iter(stored["ngroups"]))
     D, sigma = f.D.to_numpy(), np.sqrt(f.sigma2)
-    gls = lmmlib.gls(one.cross, D, f.sigma2)
+    gls = equations.gls(one.cross, D, f.sigma2)
     b, levels = f.blups(), [str(level) for level in f.design.group_names]
     stored_levels = stored["ranef"][grouping]["levels"]
     order = [levels.index(level) for level in stored_levels]
@@ -182,7 +183,7 @@ def variances(f, grouping) -> dict:
 
 
 def kenward_roger(f, x) -> dict:
-    kr = [lmmlib.kenward_roger(f.cross, row, f.D.to_numpy(), f.sigma2) for row in np.eye(len(x))]
+    kr = [equations.kenward_roger(f.cross, row, f.D.to_numpy(), f.sigma2) for row in np.eye(len(x))]
     se, signs = np.sqrt(np.diag(kr[0].cov)), np.sign(f.beta)
     return {
         "vcov_adj": table(covariance(kr[0].cov, tol.LME4), x, x),
@@ -213,7 +214,7 @@ def nlme_answer(stored):
     df = [N - f.design.n_groups - sum(within) if w else f.design.n_groups - len(x) + sum(within) for w in inner]
     # By ML its t has a standard error as if N - p were the divisor, and its intervals have not.
     scale = N / (N - len(x)) if one.method == "ML" else 1.0
-    cov = lmmlib.gls(one.cross, f.D.to_numpy(), f.sigma2).cov
+    cov = equations.gls(one.cross, f.D.to_numpy(), f.sigma2).cov
     se, sigma = np.sqrt(np.diag(cov)), np.sqrt(f.sigma2)
     ends = np.column_stack([f.beta - t.ppf(0.975, df) * se, f.beta, f.beta + t.ppf(0.975, df) * se])
     limits = confint(f, "wald").loc["sigma", ["lower", "estimate", "upper"]].astype(float)
@@ -312,7 +313,7 @@ def test_interaction():
     answer = {"nsim": 1000, "test": {"stat_LRT": near, "stat_PBtest": near}}
     agree(pb, answer | {"p": {"LRT": relative(chi2.sf(statistic, 1), 1e-5), "PBtest": Near(24 / 999, 1e-12)}})
     f = lmmlib.fit("distance ~ age * Sex + (age | Subject)", lmmlib.load("dental"))
-    kr = lmmlib.kenward_roger(f.cross, [0, 0, 0, 1], f.D.to_numpy(), f.sigma2)
+    kr = equations.kenward_roger(f.cross, [0, 0, 0, 1], f.D.to_numpy(), f.sigma2)
     # KRmodcomp fitted the model again, with the default stop.
     answer = {"stat": relative(kr.statistic, tol.LME4_DEFAULT), "ndf": 1, "ddf": relative(kr.df, tol.LME4)}
     answer |= {"F.scaling": relative(kr.scale, tol.LME4), "p.value": relative(kr.p, tol.LME4_DEFAULT)}
@@ -326,7 +327,7 @@ def test_anova(kind):
     answer = {k: {} for k in ("Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)")}
     for term, L in contrasts.items():
         if kind == "kr":
-            w = lmmlib.kenward_roger(f.cross, L, f.D.to_numpy(), f.sigma2)
+            w = equations.kenward_roger(f.cross, L, f.D.to_numpy(), f.sigma2)
             F, df, p = w.statistic, w.df, w.p
         else:
             w = f.contrast(L, df="satterthwaite")
@@ -449,7 +450,7 @@ def test_maximum_likelihood_of_pairs(jags):
     y, group = ml.design.y, ml.design.group
     means = np.bincount(group, y) / 2
     within = ((y - means[group]) ** 2).sum()
-    A = np.linalg.inv(lmmlib.information_variance(ml.cross, ml.D.to_numpy(), sigma2, "ML", kind="expected"))
+    A = np.linalg.inv(equations.information_variance(ml.cross, ml.D.to_numpy(), sigma2, "ML", kind="expected"))
     se = dict(zip(("mu", "tau_sq", "sigma_sq"), [ml.se.iloc[0], *np.sqrt(np.diag(A))], strict=True))
     answer = one_way_answer(ml, tol.OPTIMUM) | {
         **{"se": {k: relative(v, tol.HESSIAN) for k, v in se.items()}, "cov_sigma_tau": relative(A[0, 1], tol.HESSIAN)},

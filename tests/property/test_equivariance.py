@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 
-import lmmlib
-from lmmlib import Design, cross_products
+from lmmlib import Design, cross_products, equations
 
 # Eight digits of a log-likelihood near -60, as the purpose of the working basis has it.
 DIGITS = {"rtol": 1e-8, "atol": 0}
@@ -32,9 +31,9 @@ def data(seed, n=8):
 def both(y, X, Z, group, D, sigma2=SIGMA2):
     cross = cross_products(Design.from_arrays(y, X, Z, group))
     return (
-        lmmlib.profile_loglik(cross, D, sigma2),
-        lmmlib.restricted_loglik(cross, D, sigma2),
-        lmmlib.gls(cross, D, sigma2),
+        equations.profile_loglik(cross, D, sigma2),
+        equations.restricted_loglik(cross, D, sigma2),
+        equations.gls(cross, D, sigma2),
     )
 
 
@@ -107,7 +106,7 @@ def test_another_basis_of_the_fixed_effects(seed):
     assert_allclose(new, plain, **DIGITS)
     assert_allclose(new_restricted + np.log(abs(np.linalg.det(A))), restricted, **DIGITS)
     assert_allclose(A @ other.beta, one.beta, rtol=1e-9, atol=1e-9)
-    assert_allclose(lmmlib.wald(other, np.eye(2)).statistic, lmmlib.wald(one, np.eye(2)).statistic, rtol=1e-9)
+    assert_allclose(equations.wald(other, np.eye(2)).statistic, equations.wald(one, np.eye(2)).statistic, rtol=1e-9)
 
 
 @given(seeds)
@@ -132,10 +131,10 @@ def test_small_sample_df_do_not_depend_on_units(seed):
     args = T @ D @ T.T * c**2, SIGMA2 * c**2
     for row in ([0, 1], [1, 2.0]):
         there = [row[0], row[1] + 1900 * row[0]]
-        df = [lmmlib.satterthwaite(*a, kind="expected") for a in ((one, row, D, SIGMA2), (other, there, *args))]
+        df = [equations.satterthwaite(*a, kind="expected") for a in ((one, row, D, SIGMA2), (other, there, *args))]
         # D in the shifted units has entries of 2e6, whose rounding is 1e-10 of the intercept's variance at the mean.
         assert_allclose(df[1], df[0], rtol=1e-6)
-        kr = [lmmlib.kenward_roger(*a) for a in ((one, row, D, SIGMA2), (other, there, *args))]
+        kr = [equations.kenward_roger(*a) for a in ((one, row, D, SIGMA2), (other, there, *args))]
         assert_allclose([kr[1].df, kr[1].statistic], [kr[0].df, kr[0].statistic], rtol=1e-6)
 
 
@@ -156,9 +155,9 @@ def test_a_hypothesis_has_one_test_however_it_is_written(seed, of, more_rows):
     one, other = (cross_products(Design.from_arrays(y, x, X[:, :2], group)) for x in (X, X @ A))
     tests = []
     for cross, hypothesis in ((one, L), (one, R @ L), (other, R @ L @ A)):
-        df = lmmlib.satterthwaite(cross, hypothesis, SINGULAR[of], SIGMA2, kind="expected")
-        w = lmmlib.wald(lmmlib.gls(cross, SINGULAR[of], SIGMA2), hypothesis, df)
-        k = lmmlib.kenward_roger(cross, hypothesis, SINGULAR[of], SIGMA2)
+        df = equations.satterthwaite(cross, hypothesis, SINGULAR[of], SIGMA2, kind="expected")
+        w = equations.wald(equations.gls(cross, SINGULAR[of], SIGMA2), hypothesis, df)
+        k = equations.kenward_roger(cross, hypothesis, SINGULAR[of], SIGMA2)
         assert w.df[0] == k.rows == rows
         tests.append([w.statistic, df, w.p, k.statistic, k.df, k.p])
     assert_allclose(tests[1], tests[0], rtol=1e-9, atol=1e-300)
@@ -171,7 +170,7 @@ def maximum(y, X, group, T, c=1.0):
 
     def minus(theta):
         L = np.array([[np.exp(theta[0]), 0], [theta[1], np.exp(theta[2])]])
-        return -lmmlib.profile_loglik(cross, c**2 * T @ L @ L.T @ T.T, c**2 * np.exp(theta[3]))
+        return -equations.profile_loglik(cross, c**2 * T @ L @ L.T @ T.T, c**2 * np.exp(theta[3]))
 
     best = minimize(minus, np.zeros(4), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-11, "maxiter": 3000})
     return -best.fun

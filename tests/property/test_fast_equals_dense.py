@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import dense
+from lmmlib import dense, equations
 from lmmlib.equations import moments
 from lmmlib.equations.information import information_variance, score_variance
 
@@ -78,9 +78,9 @@ def test_likelihoods(m):
     cross, args = m.cross, (m.D, m.sigma2)
     beta = np.linspace(-1, 1, len(m.design.x_names))
     pairs = [
-        (lmmlib.loglik(cross, beta, *args), dense.loglik(m.design, beta, *args)),
-        (lmmlib.profile_loglik(cross, *args), dense.profile_loglik(m.design, *args)),
-        (lmmlib.restricted_loglik(cross, *args), dense.restricted_loglik(m.design, *args)),
+        (equations.loglik(cross, beta, *args), dense.loglik(m.design, beta, *args)),
+        (equations.profile_loglik(cross, *args), dense.profile_loglik(m.design, *args)),
+        (equations.restricted_loglik(cross, *args), dense.restricted_loglik(m.design, *args)),
     ]
     for ours, theirs in pairs:
         assert_allclose(ours, theirs, rtol=1e-10, atol=LIKELIHOOD)
@@ -89,24 +89,24 @@ def test_likelihoods(m):
 @given(models())
 def test_estimates_and_their_covariances(m):
     cross, design, args = m.cross, m.design, (m.D, m.sigma2)
-    result = lmmlib.gls(cross, *args)
+    result = equations.gls(cross, *args)
     beta, cov = dense.gls(design, *args)
     close(result.beta, beta)
     close(result.cov, cov)
-    close(lmmlib.ols_covariance(cross, *args), dense.ols_covariance(design, *args))
-    close(lmmlib.information_beta(cross, *args), np.linalg.inv(cov))
+    close(equations.ols_covariance(cross, *args), dense.ols_covariance(design, *args))
+    close(equations.information_beta(cross, *args), np.linalg.inv(cov))
     residual = design.centred(design.y) - design.X @ np.ones(len(beta))
     score = design.X.T @ np.linalg.solve(dense.V(design, *args), residual)
-    close(lmmlib.score_beta(cross, np.ones(len(beta)), *args), score)
+    close(equations.score_beta(cross, np.ones(len(beta)), *args), score)
     if design.n_groups > 1:
-        close(lmmlib.sandwich(design, beta, *args), dense.sandwich(design, beta, *args))
-        close(lmmlib.sandwich(design, beta + 1, *args), dense.sandwich(design, beta + 1, *args))
+        close(equations.sandwich(design, beta, *args), dense.sandwich(design, beta, *args))
+        close(equations.sandwich(design, beta + 1, *args), dense.sandwich(design, beta + 1, *args))
 
 
 @given(models())
 def test_ols_is_gls_without_random_effects(m):
-    result, zero = lmmlib.ols(m.cross), np.zeros_like(m.D)
-    same = lmmlib.gls(m.cross, zero, result.sigma2)
+    result, zero = equations.ols(m.cross), np.zeros_like(m.D)
+    same = equations.gls(m.cross, zero, result.sigma2)
     close(result.beta, same.beta)
     close(result.cov, same.cov)
     y, X, _ = m.design.standard_rows(m.design.y)
@@ -139,10 +139,10 @@ def test_small_sample_inference(m):
         return
     adjusted = dense.kenward_roger_covariance(m.design, m.D, m.sigma2)
     for row in np.eye(len(m.design.x_names)):
-        df = lmmlib.satterthwaite(m.cross, row, m.D, m.sigma2, kind="expected")
+        df = equations.satterthwaite(m.cross, row, m.D, m.sigma2, kind="expected")
         # The inverse of the information multiplies rounding by up to the 1e6 let through above.
         assert_allclose(df, dense.satterthwaite(m.design, row, m.D, m.sigma2, "expected"), rtol=1e-6)
-        result = lmmlib.kenward_roger(m.cross, row, m.D, m.sigma2)
+        result = equations.kenward_roger(m.cross, row, m.D, m.sigma2)
         close(result.cov, adjusted, 1e-7)
         # For one contrast Kenward and Roger's df are Satterthwaite's with the expected information, scale 1.
         assert_allclose(result.df, df, rtol=1e-6)
@@ -200,7 +200,7 @@ def test_derivatives_are_derivatives(m):
     alpha = np.array([m.D[c] for c in cells] + [m.sigma2])
     # Steps stay inside the positive definite matrices: D = A A' + 0.2 I.
     options = {"initial_step": 0.02, "order": 8, "tolerances": {"rtol": 1e-10, "atol": 1e-10}}
-    for method, likelihood in (("ML", lmmlib.profile_loglik), ("REML", lmmlib.restricted_loglik)):
+    for method, likelihood in (("ML", equations.profile_loglik), ("REML", equations.restricted_loglik)):
         slope = jacobian(over_points(lambda a, f=likelihood: np.array([f(cross, *split(a))])), alpha, **options)
         # Numerical differentiation of a value near 100 leaves about 10 digits.
         assert_allclose(score_variance(cross, m.D, m.sigma2, method), slope.df[0], rtol=1e-6, atol=1e-7)
@@ -208,7 +208,7 @@ def test_derivatives_are_derivatives(m):
         close(information_variance(cross, m.D, m.sigma2, method, "observed"), -curve.df, 1e-7)
     beta = np.linspace(-1, 1, len(m.design.x_names))
     args = (m.D, m.sigma2)
-    slope = jacobian(over_points(lambda b: np.array([lmmlib.loglik(cross, b, *args)])), beta)
-    close(lmmlib.score_beta(cross, beta, *args), slope.df[0], 1e-7)
-    curve = jacobian(over_points(lambda b: lmmlib.score_beta(cross, b, *args)), beta)
-    close(lmmlib.information_beta(cross, *args), -curve.df, 1e-7)
+    slope = jacobian(over_points(lambda b: np.array([equations.loglik(cross, b, *args)])), beta)
+    close(equations.score_beta(cross, beta, *args), slope.df[0], 1e-7)
+    curve = jacobian(over_points(lambda b: equations.score_beta(cross, b, *args)), beta)
+    close(equations.information_beta(cross, *args), -curve.df, 1e-7)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from lmmlib import build_design, fixed_matrix
+from lmmlib import build_design
+from lmmlib.design.formula import fixed_matrix
 from lmmlib.errors import DataError, DesignError, FormulaError
 
 # `make fuzz` asks for more.

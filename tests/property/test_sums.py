@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-import lmmlib
-from lmmlib import Design, cross_products
+from lmmlib import Design, cross_products, equations
 from lmmlib.errors import DesignError
 from tests.tolerances import LIKELIHOOD, SUMS
 
@@ -45,9 +44,9 @@ def agree(merged, whole, D=D):
     for key in ("XtX", "Xty", "yty"):
         ours, theirs = getattr(merged, key), getattr(whole, key)
         assert_allclose(ours, theirs, rtol=0, atol=SUMS * np.abs(theirs).max(), err_msg=key)
-    for likelihood in (lmmlib.profile_loglik, lmmlib.restricted_loglik):
+    for likelihood in (equations.profile_loglik, equations.restricted_loglik):
         assert_allclose(likelihood(merged, D, 0.8), likelihood(whole, D, 0.8), rtol=0, atol=LIKELIHOOD)
-    ours, theirs = lmmlib.gls(merged, D, 0.8), lmmlib.gls(whole, D, 0.8)
+    ours, theirs = equations.gls(merged, D, 0.8), equations.gls(whole, D, 0.8)
     assert_allclose(ours.beta, theirs.beta, rtol=1e-8, atol=1e-8)
     assert_allclose(ours.se, theirs.se, rtol=1e-8)
 
@@ -138,11 +137,11 @@ def test_group_labels_do_not_matter(seed):
     design = growth(rng, rng.integers(2, 6, size=5))
     renamed = rng.permutation([3.5, -1.0, 7.0, 0.0, 2.0])[design.group]
     other = Design.from_arrays(design.y, design.X, design.Z, renamed)
-    for likelihood in (lmmlib.profile_loglik, lmmlib.restricted_loglik):
+    for likelihood in (equations.profile_loglik, equations.restricted_loglik):
         one, two = (likelihood(cross_products(d), D, 0.8) for d in (design, other))
         # The same sums in another order: rounding only.
         assert_allclose(one, two, rtol=0, atol=1e-11)
-    args = [lmmlib.gls(cross_products(d), D, 0.8).beta for d in (design, other)]
+    args = [equations.gls(cross_products(d), D, 0.8).beta for d in (design, other)]
     assert_allclose(*args, rtol=1e-11)
-    robust = [lmmlib.sandwich(d, args[0], D, 0.8) for d in (design, other)]
+    robust = [equations.sandwich(d, args[0], D, 0.8) for d in (design, other)]
     assert_allclose(*robust, rtol=1e-9, atol=1e-11)

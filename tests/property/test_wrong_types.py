@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import lmmlib
-from lmmlib import simulate
+from lmmlib import equations, simulate
 from lmmlib.design import coding
 from lmmlib.equations import mixed_model_equations, moments
 from lmmlib.errors import LmmError
@@ -42,7 +42,7 @@ def right():
         "D": [[1.0]], "sigma2": 1.0, "tau2": 1.0, "beta": [1.0, 1.0], "L": [0, 1], "V": np.eye(2), "sigma": 1.0,
         "rows": {"x": [0, 1]},
         "X": design.X, "Z": design.Z, "y": design.y, "group": design.group, "Y": np.column_stack([design.y] * 2),
-        "result": lmmlib.gls(cross, [[1.0]], 1.0), "X_new": [[1.0, 2.0]], "z": [1.0], "z1": [1.0], "z2": [1.0],
+        "result": equations.gls(cross, [[1.0]], 1.0), "X_new": [[1.0, 2.0]], "z": [1.0], "z1": [1.0], "z2": [1.0],
         "fit": fit, "fit0": lmmlib.fit("y ~ x + (0 | g)", data), "fit1": fit, "fits": {"a": fit}, "parameter": "x",
         "mean": 0.0, "cov": 1.0, "df": 3.0, "scale": 1.0, "shape": 1.0, "rate": 1.0, "delta": 1.0, "later": drawn,
         "n_groups": 3, "n_i": 2, "times": (0, 1, 2), "rng": np.random.default_rng(1),

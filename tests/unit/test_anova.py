@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import Design, anova_estimates, two_stage_estimates
+from lmmlib import Design
+from lmmlib.equations import anova_estimates, two_stage_estimates
 from lmmlib.errors import DesignError
 
 RNG = np.random.default_rng(7)

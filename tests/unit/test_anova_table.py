@@ -84,7 +84,7 @@ def test_coding_and_order_do_not_matter(frame, formula, other, type):
 def test_type_3_compares_unweighted_means(frame):
     fitted = lmmlib.fit("y ~ a * b + (1 | g)", frame)
     cells = pd.DataFrame([{"a": a, "b": b} for a in "uvw" for b in "pq"])
-    X = lmmlib.fixed_matrix(fitted.design, cells)
+    X = lmmlib.design.formula.fixed_matrix(fitted.design, cells)
     means = X.reshape(3, 2, -1).mean(axis=1)
     for df in ("satterthwaite", "kenward-roger"):
         w = fitted.contrast(means[1:] - means[0], df)

@@ -6,6 +6,7 @@ import re
 import pytest
 
 import lmmlib
+from lmmlib import equations
 from tests import modules
 
 PUBLIC = [
@@ -127,18 +128,22 @@ def test_dense_has_the_equations_of_the_fast_functions():
 
 
 def test_results_show_themselves_in_rounded_numbers(cross, design, D):
-    shown = [design, cross, lmmlib.gls(cross, D, 1.0), lmmlib.ols(cross)]
-    shown += [lmmlib.wald(shown[-1], [0, 1]), lmmlib.wald(shown[-1], [[1, 0], [0, 1]])]
-    shown += [lmmlib.kenward_roger(cross, [0, 1], D, 1.0)]
+    shown = [design, cross, equations.gls(cross, D, 1.0), equations.ols(cross)]
+    shown += [equations.wald(shown[-1], [0, 1]), equations.wald(shown[-1], [[1, 0], [0, 1]])]
+    shown += [equations.kenward_roger(cross, [0, 1], D, 1.0)]
     intercept = lmmlib.Design.from_arrays(design.y, design.X, design.Z[:, :1], design.group)
-    shown += [lmmlib.anova_estimates(intercept)]
+    shown += [equations.anova_estimates(intercept)]
     for item in shown:
         assert not re.search(r"\d\.\d{5,}|0x[0-9a-f]+|-0\.0+\b(?!\d)", repr(item)), repr(item)
         assert max(map(len, repr(item).splitlines())) <= 110
 
 
 def test_results_are_frozen(cross, D):
-    results = {"n_i": cross, "beta": lmmlib.gls(cross, D, 1.0), "p": lmmlib.wald(lmmlib.ols(cross), [0, 1])}
+    results = {
+        "n_i": cross,
+        "beta": equations.gls(cross, D, 1.0),
+        "p": equations.wald(equations.ols(cross), [0, 1]),
+    }
     for field, result in results.items():
         with pytest.raises(AttributeError, match=field):
             setattr(result, field, 1)

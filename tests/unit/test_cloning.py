@@ -186,7 +186,7 @@ def test_missing_values(frame):
         ({"thin": 0}, "thin must be"),
         ({"warmup": -1}, "warmup must be"),
         ({"seed": "a"}, "seed must be"),
-        ({"priors": Flat()}, "priors must be lmmlib.Priors"),
+        ({"priors": Flat()}, "priors must be lmmlib.priors.Priors"),
         ({"max_memory": 100}, "raise max_memory"),
     ],
 )

@@ -7,7 +7,7 @@ matplotlib.use("agg")
 import numpy as np
 import pytest
 
-from lmmlib import cloning_plots
+from lmmlib.book import cloning_plots
 from lmmlib.errors import ParameterError
 from tests.unit.test_cloned import made
 

@@ -9,7 +9,7 @@ from scipy.linalg import block_diag
 from scipy.stats import multivariate_normal
 
 import lmmlib
-from lmmlib import dense
+from lmmlib import dense, equations
 
 
 def test_dense_uses_nothing_of_the_fast_code():
@@ -91,7 +91,7 @@ def test_ols_covariance_and_sandwich_by_hand(design, D):
 def test_small_sample_formulas_on_the_growth_data():
     """Balanced, X = Z: 26 df for every contrast, and no correction of the covariance; lmerTest and pbkrtest agree."""
     design = lmmlib.build_design("distance ~ age + (age | Subject)", lmmlib.load("dental"))
-    est = lmmlib.two_stage_estimates(design)
+    est = equations.two_stage_estimates(design)
     assert dense.satterthwaite(design, [0, 1], est.D, est.sigma2) == pytest.approx(26, rel=1e-7)
     cov = dense.gls(design, est.D, est.sigma2)[1]
     assert_allclose(dense.kenward_roger_covariance(design, est.D, est.sigma2), cov, rtol=1e-7)

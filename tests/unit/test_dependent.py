@@ -56,7 +56,7 @@ def test_a_fit_is_that_of_the_columns_that_stay(case, known):
         alike(getattr(ours, name), getattr(theirs, name))
     new = DATA.iloc[RNG.permutation(N)[:20]]
     alike(ours.predict(new, interval="confidence"), theirs.predict(new, interval="confidence"))
-    assert_array_equal(lmmlib.fixed_matrix(ours.design, DATA), ours.design.X)
+    assert_array_equal(lmmlib.design.formula.fixed_matrix(ours.design, DATA), ours.design.X)
     alike(ours.coefficients(), theirs.coefficients())
     assert_allclose(ours.refit(DATA["n"]).loglik, theirs.refit(DATA["n"]).loglik, rtol=1e-12)
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import Design, cross_products
+from lmmlib import Design, cross_products, equations
 from lmmlib.errors import DataError, DesignError
 
 N = 12
@@ -111,15 +111,15 @@ def test_dependent_columns_are_named_with_their_combination(name):
     D = np.eye(2)
     for call in (
         cross.require_full_rank,
-        lambda: lmmlib.gls(cross, D, 1.0),
-        lambda: lmmlib.ols(cross),
-        lambda: lmmlib.ols_covariance(cross, D, 1.0),
-        lambda: lmmlib.profile_loglik(cross, D, 1.0),
-        lambda: lmmlib.restricted_loglik(cross, D, 1.0),
-        lambda: lmmlib.information_variance(cross, D, 1.0),
-        lambda: lmmlib.score_variance(cross, D, 1.0),
-        lambda: lmmlib.satterthwaite(cross, [0, 1, 0], D, 1.0),
-        lambda: lmmlib.kenward_roger(cross, [0, 1, 0], D, 1.0),
+        lambda: equations.gls(cross, D, 1.0),
+        lambda: equations.ols(cross),
+        lambda: equations.ols_covariance(cross, D, 1.0),
+        lambda: equations.profile_loglik(cross, D, 1.0),
+        lambda: equations.restricted_loglik(cross, D, 1.0),
+        lambda: equations.information_variance(cross, D, 1.0),
+        lambda: equations.score_variance(cross, D, 1.0),
+        lambda: equations.satterthwaite(cross, [0, 1, 0], D, 1.0),
+        lambda: equations.kenward_roger(cross, [0, 1, 0], D, 1.0),
     ):
         with pytest.raises(DesignError, match=words):
             call()
@@ -129,15 +129,15 @@ def test_dependent_columns_do_not_harm_what_needs_no_estimate():
     """The likelihood at a given beta, and its score, exist whatever the rank of X."""
     d = Design.from_arrays(Y, np.column_stack([X, 3 * TIME]), X, GROUP)
     cross, beta, D = cross_products(d), [1.0, 0.5, -0.2], np.eye(2)
-    assert_allclose(lmmlib.loglik(cross, beta, D, 1.0), lmmlib.dense.loglik(d, beta, D, 1.0), rtol=1e-12)
+    assert_allclose(equations.loglik(cross, beta, D, 1.0), lmmlib.dense.loglik(d, beta, D, 1.0), rtol=1e-12)
     score = d.X.T @ np.linalg.solve(lmmlib.dense.V(d, D, 1.0), d.y - d.X @ beta)
-    assert_allclose(lmmlib.score_beta(cross, beta, D, 1.0), score, rtol=1e-11, atol=1e-12)
+    assert_allclose(equations.score_beta(cross, beta, D, 1.0), score, rtol=1e-11, atol=1e-12)
 
 
 def test_more_columns_than_rows():
     d = Design.from_arrays(Y[:3], RNG.normal(size=(3, 5)), X[:3], GROUP[:3])
     with pytest.raises(DesignError, match="linear combination"):
-        lmmlib.gls(cross_products(d), np.eye(2), 1.0)
+        equations.gls(cross_products(d), np.eye(2), 1.0)
 
 
 def test_nearly_dependent_columns_are_ordinary():
@@ -145,7 +145,7 @@ def test_nearly_dependent_columns_are_ordinary():
     year = 2000 + TIME
     d = Design.from_arrays(Y, np.column_stack([X[:, 0], year, year**2]), X[:, :1], GROUP)
     plain = Design.from_arrays(Y, np.column_stack([X, TIME**2]), X[:, :1], GROUP)
-    for likelihood in (lmmlib.profile_loglik, lmmlib.restricted_loglik):
+    for likelihood in (equations.profile_loglik, equations.restricted_loglik):
         values = [likelihood(cross_products(design), 1.0, 1.0) for design in (d, plain)]
         assert_allclose(values[0], values[1], rtol=1e-8)
 
@@ -155,7 +155,7 @@ def test_dependent_random_columns_are_ordinary():
     Z = np.column_stack([X[:, 1], 2 * X[:, 1], np.zeros(N)])
     d = Design.from_arrays(Y, X, Z, GROUP)
     assert_allclose(
-        lmmlib.profile_loglik(cross_products(d), np.eye(3), 1.0),
+        equations.profile_loglik(cross_products(d), np.eye(3), 1.0),
         lmmlib.dense.profile_loglik(d, np.eye(3), 1.0),
         rtol=1e-12,
     )
@@ -186,11 +186,15 @@ def test_groups_without_rows_change_nothing():
     alone = Design.from_arrays(Y[GROUP != "a"], X[GROUP != "a"], X[GROUP != "a"], GROUP[GROUP != "a"])
     one, other = cross_products(part), cross_products(alone)
     assert one.n_groups == 3 and other.n_groups == 2
-    for likelihood in (lmmlib.profile_loglik, lmmlib.restricted_loglik):
+    for likelihood in (equations.profile_loglik, equations.restricted_loglik):
         assert_allclose(likelihood(one, np.eye(2), 1.0), likelihood(other, np.eye(2), 1.0), rtol=1e-13)
     for method in ("ML", "REML"):
         args = (np.eye(2), 1.0, method)
-        assert_allclose(lmmlib.information_variance(one, *args), lmmlib.information_variance(other, *args), rtol=1e-12)
+        assert_allclose(
+            equations.information_variance(one, *args),
+            equations.information_variance(other, *args),
+            rtol=1e-12,
+        )
 
 
 def test_attributes_of_cross_products():

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import dense
+from lmmlib import dense, equations
 from lmmlib.design.responses import Responses
 from lmmlib.equations import pieces as pieces_module
 from lmmlib.fitting.deviance import degrees, deviance, surface, theta_coordinates
@@ -32,7 +32,7 @@ def test_value_is_the_likelihood_at_the_best_sigma2(cross, method):
     B = theta_coordinates(cross)
     d = deviance(cross, theta_of(B), B, method)
     half = np.linalg.solve(cross.basis.Rz, np.tensordot(d.theta, B, 1))
-    loglik = lmmlib.profile_loglik if method == "ML" else lmmlib.restricted_loglik
+    loglik = equations.profile_loglik if method == "ML" else equations.restricted_loglik
     at_best = loglik(cross, d.sigma2 * half @ half.T, d.sigma2)
     assert_allclose(d.value, -2 * at_best, rtol=1e-13)
     for factor in (0.9, 1.1):

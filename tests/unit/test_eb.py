@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from scipy.special import ndtr
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.equations.blup import conditional_covariance, random_effects
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.prediction import empirical_bayes
@@ -43,7 +44,7 @@ def predictions(fit, alpha):
     D = np.zeros((q, q))
     D[np.tril_indices(q)] = alpha[[0, 1, 2] if q == 2 else [0]]
     D = D + np.tril(D, -1).T
-    beta = lmmlib.gls(fit.cross, D, alpha[-1]).beta
+    beta = equations.gls(fit.cross, D, alpha[-1]).beta
     return random_effects(fit.cross, beta, D, alpha[-1])
 
 
@@ -75,7 +76,8 @@ def test_derivatives_of_other_designs(many, formula):
         h = 1e-4 * np.sqrt(D[a, a] * D[b, b])  # rounding of a prediction over h stays below the tolerance
         E[a, b] = E[b, a] = h
         ends = [
-            random_effects(fit.cross, lmmlib.gls(fit.cross, d, fit.sigma2).beta, d, fit.sigma2) for d in (D + E, D - E)
+            random_effects(fit.cross, equations.gls(fit.cross, d, fit.sigma2).beta, d, fit.sigma2)
+            for d in (D + E, D - E)
         ]
         numeric = (ends[0] - ends[1]) / (2 * h)
         assert_allclose(slopes[r], numeric, rtol=1e-6, atol=1e-6 * np.abs(numeric).max())
@@ -84,7 +86,7 @@ def test_derivatives_of_other_designs(many, formula):
 @pytest.mark.parametrize("model", ["slopes", "intercepts"])
 def test_kass_steffey_adds_the_delta_term_in_either_basis(model, request):
     fit = request.getfixturevalue(model)
-    W = np.linalg.inv(lmmlib.information_variance(fit.cross, fit.D, fit.sigma2, kind="observed"))
+    W = np.linalg.inv(equations.information_variance(fit.cross, fit.D, fit.sigma2, kind="observed"))
     slopes = empirical_bayes.prediction_derivatives(fit)
     added = np.einsum("rs,rga,sgb->gab", W, slopes, slopes)
     posterior = empirical_bayes.kass_steffey(fit)
@@ -110,7 +112,7 @@ def test_balanced_one_way_closed_forms(method):
 
 def test_kass_steffey_of_ml_takes_the_expected_information(many):
     fit = lmmlib.fit(SLOPES, many, method="ML")
-    W = np.linalg.inv(lmmlib.information_variance(fit.cross, fit.D, fit.sigma2))
+    W = np.linalg.inv(equations.information_variance(fit.cross, fit.D, fit.sigma2))
     slopes = empirical_bayes.prediction_derivatives(fit)
     added = np.einsum("rs,rga,sgb->gab", W, slopes, slopes)
     assert_allclose(empirical_bayes.kass_steffey(fit).cov - fit.blups().pev, added, atol=1e-7 * added.max())

@@ -10,9 +10,10 @@ from formulaic.errors import DataMismatchWarning
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import build_design, fixed_matrix
+from lmmlib import build_design
 from lmmlib.design import evaluation
 from lmmlib.design.expressions import ELEMENTWISE, columns_of, mask, masked, unmask
+from lmmlib.design.formula import fixed_matrix
 from lmmlib.errors import DataError, DesignError, FormulaError
 
 

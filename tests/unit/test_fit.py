@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import dense
+from lmmlib import dense, equations
 from lmmlib.errors import DataError, DesignError, ParameterError
 
 
@@ -25,7 +25,7 @@ def test_a_variance_of_zero_is_an_answer():
     fitted = lmmlib.fit("y ~ x + (1 | g)", grouped())
     assert fitted.is_singular and fitted.converged
     assert fitted.D.iloc[0, 0] == 0.0 and fitted.theta.tolist() == [0.0]
-    ols = lmmlib.ols(fitted.cross)
+    ols = equations.ols(fitted.cross)
     assert_allclose(fitted.beta, ols.beta, rtol=1e-12)
     assert_allclose([fitted.sigma2, *fitted.se], [ols.sigma2, *ols.se], rtol=1e-10)
 
@@ -74,7 +74,7 @@ def test_very_unequal_groups():
     data = pd.DataFrame({"y": y, "g": g}).sample(frac=1, random_state=1)
     fitted = lmmlib.fit("y ~ 1 + (1 | g)", data, "ML")
     assert fitted.converged and not fitted.is_singular
-    score = lmmlib.score_variance(fitted.cross, fitted.D.to_numpy(), fitted.sigma2, "ML")
+    score = equations.score_variance(fitted.cross, fitted.D.to_numpy(), fitted.sigma2, "ML")
     # Scores are of the size of N; the curvature of this likelihood is near 1 and 1000.
     assert_allclose(score, 0, atol=1e-4)
 
@@ -143,7 +143,7 @@ def test_no_random_effects_is_least_squares(formula, method):
     loglik = -0.5 * m * (np.log(2 * np.pi * rss / m) + 1)
     loglik -= 0.5 * np.linalg.slogdet(d.X.T @ d.X)[1] if method == "REML" else 0.0
     assert_allclose(fitted.loglik, loglik, rtol=1e-12)
-    stored = lmmlib.profile_loglik if method == "ML" else lmmlib.restricted_loglik
+    stored = equations.profile_loglik if method == "ML" else equations.restricted_loglik
     assert_allclose(fitted.loglik, stored(fitted.cross, np.zeros((0, 0)), fitted.sigma2), rtol=1e-12)
     assert_allclose(fitted.cov_beta, fitted.sigma2 * np.linalg.inv(d.X.T @ d.X), rtol=1e-9, atol=1e-12)
     assert fitted.converged and not fitted.is_singular and fitted.theta.shape == (0,) and fitted.D.shape == (0, 0)

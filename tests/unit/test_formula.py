@@ -6,7 +6,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import build_design, fixed_matrix
+from lmmlib import build_design, equations
+from lmmlib.design.formula import fixed_matrix
 from lmmlib.errors import DataError, FormulaError
 
 
@@ -135,7 +136,7 @@ def test_no_fixed_effects(data):
     d = build_design("y ~ 0 + (1 | g)", data)
     cross = lmmlib.cross_products(d)
     assert d.x_names == () and d.X.shape == (24, 0)
-    assert_allclose(lmmlib.restricted_loglik(cross, 1.0, 2.0), lmmlib.dense.loglik(d, [], 1.0, 2.0), rtol=1e-12)
+    assert_allclose(equations.restricted_loglik(cross, 1.0, 2.0), lmmlib.dense.loglik(d, [], 1.0, 2.0), rtol=1e-12)
 
 
 def test_no_random_effects(data):
@@ -143,11 +144,11 @@ def test_no_random_effects(data):
     d = build_design("y ~ x", data)
     cross, none = lmmlib.cross_products(d), np.zeros((0, 0))
     assert d.n_groups == 1 and d.z_names == () and d.grouping == "all"
-    ols = lmmlib.ols(cross)
-    assert_allclose(lmmlib.gls(cross, none, ols.sigma2).cov, ols.cov, rtol=1e-13)
-    assert_allclose(lmmlib.information_variance(cross, none, 2.0, "REML"), [[22 / 2 / 2.0**2]], rtol=1e-13)
-    assert_allclose(lmmlib.score_variance(cross, none, ols.sigma2), [0], atol=1e-12)
-    assert lmmlib.satterthwaite(cross, [0, 1], none, ols.sigma2) == pytest.approx(22)
+    ols = equations.ols(cross)
+    assert_allclose(equations.gls(cross, none, ols.sigma2).cov, ols.cov, rtol=1e-13)
+    assert_allclose(equations.information_variance(cross, none, 2.0, "REML"), [[22 / 2 / 2.0**2]], rtol=1e-13)
+    assert_allclose(equations.score_variance(cross, none, ols.sigma2), [0], atol=1e-12)
+    assert equations.satterthwaite(cross, [0, 1], none, ols.sigma2) == pytest.approx(22)
     assert_allclose(lmmlib.dense.gls(d, none, ols.sigma2)[1], ols.cov, rtol=1e-12)
 
 

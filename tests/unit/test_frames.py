@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import build_design
+from lmmlib import build_design, equations
 from lmmlib.errors import DataError, DesignError, ParameterError
 
 FORMULA = "y ~ x + t + (1 | g)"
@@ -30,7 +30,7 @@ def data():
 
 def value(data, formula=FORMULA, **options):
     """A number that depends on every column: the restricted log-likelihood at D = 1, sigma2 = 1."""
-    return lmmlib.restricted_loglik(lmmlib.cross_products(build_design(formula, data, **options)), 1.0, 1.0)
+    return equations.restricted_loglik(lmmlib.cross_products(build_design(formula, data, **options)), 1.0, 1.0)
 
 
 # ---------------------------------------------------------------- missing values
@@ -278,7 +278,7 @@ def test_the_data_are_not_changed(data):
 
 def test_one_row_and_one_group(data):
     with pytest.raises(DesignError, match="'x'.*linear combination"):
-        lmmlib.gls(lmmlib.cross_products(build_design("y ~ x + (1 | g)", data[:1])), 1.0, 1.0)
+        equations.gls(lmmlib.cross_products(build_design("y ~ x + (1 | g)", data[:1])), 1.0, 1.0)
     design = build_design("y ~ x + (1 | g)", data.assign(g="only"))
     assert design.n_groups == 1
     assert_allclose(
@@ -290,7 +290,10 @@ def test_one_row_and_one_group(data):
 def test_one_observation_per_group(data):
     """V is (D + sigma2) I: only the sum can be seen."""
     cross = lmmlib.cross_products(build_design(FORMULA, data.assign(g=range(24))))
-    one, other = lmmlib.restricted_loglik(cross, 0.3, 1.7), lmmlib.restricted_loglik(cross, 1.5, 0.5)
+    one, other = (
+        equations.restricted_loglik(cross, 0.3, 1.7),
+        equations.restricted_loglik(cross, 1.5, 0.5),
+    )
     assert one == pytest.approx(other, abs=1e-11)
 
 
@@ -311,10 +314,10 @@ def test_groups_of_very_different_size():
         + (within**2).sum() / sigma2
         + weight @ (means - mu) ** 2
     )
-    assert lmmlib.gls(cross, tau2, sigma2).beta[0] == pytest.approx(mu, rel=1e-12)
+    assert equations.gls(cross, tau2, sigma2).beta[0] == pytest.approx(mu, rel=1e-12)
     # 10,000 rows at D / sigma2 = 4: the weighted sum is 1 / 40,000 of the plain one, which costs four digits.
-    assert lmmlib.gls(cross, tau2, sigma2).cov[0, 0] == pytest.approx(1 / weight.sum(), rel=1e-10)
-    assert lmmlib.profile_loglik(cross, tau2, sigma2) == pytest.approx(loglik, rel=1e-12)
+    assert equations.gls(cross, tau2, sigma2).cov[0, 0] == pytest.approx(1 / weight.sum(), rel=1e-10)
+    assert equations.profile_loglik(cross, tau2, sigma2) == pytest.approx(loglik, rel=1e-12)
 
 
 # ---------------------------------------------------------------- backends and text
@@ -331,8 +334,8 @@ def test_text_is_text_whatever_its_backend(data, backend):
         design, same = build_design(formula, typed), build_design(formula, data)
         assert design.x_names == same.x_names and design.group_names == same.group_names
         assert_allclose(design.X, same.X, rtol=0)
-        assert_allclose(lmmlib.fixed_matrix(same, typed), same.X)
-        assert_allclose(lmmlib.fixed_matrix(design, data), same.X)
+        assert_allclose(lmmlib.design.formula.fixed_matrix(same, typed), same.X)
+        assert_allclose(lmmlib.design.formula.fixed_matrix(design, data), same.X)
     with pytest.raises(DataError, match="response 't' must be one numeric column"):
         build_design("t ~ x + (1 | g)", typed)
 
@@ -369,7 +372,7 @@ def test_missing_values_of_new_rows_point_to_what_exists(data):
     """Neither predict nor fixed_matrix has an argument ``missing``."""
     design = build_design(FORMULA, data)
     with pytest.raises(DataError, match=r"missing values: x 24 .*dropna\(\)") as caught:
-        lmmlib.fixed_matrix(design, data.assign(x=np.nan))
+        lmmlib.design.formula.fixed_matrix(design, data.assign(x=np.nan))
     assert "missing=" not in str(caught.value)
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.bayes.priors import Flat, InverseGamma, Normal, Priors, Reciprocal
 from lmmlib.cloning.clone import clone, clone_design
 from lmmlib.cloning.gaussian import copies, improper_clones
@@ -25,9 +26,9 @@ def test_copies_are_cross_products_of_copied_rows(design, D, K):
     ours, theirs = copies(lmmlib.cross_products(design), K), lmmlib.cross_products(stacked(design, K))
     assert (ours.n_obs, ours.n_groups) == (theirs.n_obs, theirs.n_groups)
     np.testing.assert_allclose(ours.XtX, theirs.XtX, rtol=1e-12)
-    one, many = (lmmlib.loglik(c, [25.0, -1.0], D, 1.7) for c in (lmmlib.cross_products(design), ours))
+    one, many = (equations.loglik(c, [25.0, -1.0], D, 1.7) for c in (lmmlib.cross_products(design), ours))
     assert many == pytest.approx(K * one, rel=1e-12)
-    assert many == pytest.approx(lmmlib.loglik(theirs, [25.0, -1.0], D, 1.7), rel=1e-12)
+    assert many == pytest.approx(equations.loglik(theirs, [25.0, -1.0], D, 1.7), rel=1e-12)
 
 
 def pair():

@@ -15,6 +15,7 @@ import pytest
 from scipy import stats
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.bayes import chains
 from lmmlib.bayes import sample as bayes_sample
 from lmmlib.bayes.diagnostics import diagnostics
@@ -49,8 +50,8 @@ def dyestuff():
     formula, frame = "Yield ~ 1 + (1 | Batch)", lmmlib.load("dyestuff")
     cross = lmmlib.cross_products(lmmlib.build_design(formula, frame))
     tau2, sigma2 = np.exp(np.linspace(-6, 17, 140)), np.exp(np.linspace(5.5, 11, 70))
-    density = np.array([[lmmlib.restricted_loglik(cross, t, s) for s in sigma2] for t in tau2])
-    beta = np.array([[lmmlib.gls(cross, t, s).beta[0] for s in sigma2[::5]] for t in tau2])
+    density = np.array([[equations.restricted_loglik(cross, t, s) for s in sigma2] for t in tau2])
+    beta = np.array([[equations.gls(cross, t, s).beta[0] for s in sigma2[::5]] for t in tau2])
     return formula, frame, tau2[:, None], sigma2, density - density.max(), beta
 
 
@@ -103,12 +104,12 @@ def test_known_variances_give_gls_and_blups(design, frame, D):
     """Priors that leave no doubt about D and sigma2: beta is normal about GLS, b about its BLUP."""
     known = Priors(sigma=InverseGamma(1e9, 1.7e9), D=InverseWishart(1e9, 1e9 * D))
     drawn = sample(design.formula, frame, known, draws=5000, chains=8, warmup=2, seed=4)
-    gls = lmmlib.gls(drawn.cross, D, 1.7)
+    gls = equations.gls(drawn.cross, D, 1.7)
     for j, name in enumerate(design.x_names):
         assert off(drawn, name, gls.beta[j]) < 4.5
     np.testing.assert_allclose(np.cov(drawn.beta.reshape(-1, 2).T), gls.cov, rtol=0.08)
-    effects, fitted = drawn.random_effects(), lmmlib.equations.blup.random_effects(drawn.cross, gls.beta, D, 1.7)
-    pev = lmmlib.equations.blup.conditional_covariance(drawn.cross, D, 1.7)
+    effects, fitted = drawn.random_effects(), equations.random_effects(drawn.cross, gls.beta, D, 1.7)
+    pev = equations.conditional_covariance(drawn.cross, D, 1.7)
     T = np.array([D @ Z.T @ np.linalg.solve(Z @ D @ Z.T + 1.7 * np.eye(len(Z)), X) for _, X, Z in groups(design)])
     pev = pev + T @ gls.cov @ T.mT
     sd = np.sqrt(np.diagonal(pev, axis1=1, axis2=2))
@@ -327,7 +328,7 @@ def test_centring_needs_columns_in_the_span(frame):
         ({"parametrisation": "centered"}, "parametrisation is 'standard' or 'centred'; got 'centered'"),
         ({"parametrisation": "centred", "blocked": True}, "centring changes nothing"),
         ({"priors": Priors(D=Reciprocal())}, "improper"),
-        ({"priors": Flat()}, "priors must be lmmlib.Priors"),
+        ({"priors": Flat()}, "priors must be lmmlib.priors.Priors"),
         (
             {"draws": 10**9},
             r"4 chains of 1,000,000,000 draws would take .* GB of memory, more than .* = 2 GB; use fewer",

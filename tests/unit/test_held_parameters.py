@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 
 import lmmlib
-from lmmlib import dense
+from lmmlib import dense, equations
 from lmmlib.inference.held_parameters import HeldCorrelation, HeldEffect, HeldRatio, HeldSd, HeldSigma
 
 FORMULAS = {
@@ -78,7 +78,7 @@ def test_the_optimum_holds_the_parameter_and_has_the_criterion(peak, formula, me
     if peak.cross.diagonal:
         assert_allclose(D, np.diag(np.diag(D)), atol=1e-14)
         D = np.diag(np.diag(D))
-    loglik = lmmlib.profile_loglik if method == "ML" else lmmlib.restricted_loglik
+    loglik = equations.profile_loglik if method == "ML" else equations.restricted_loglik
     assert_allclose(point.criterion, -2 * loglik(peak.cross, D, point.sigma2), rtol=1e-11)
     assert point.criterion > peak.criterion
 
@@ -166,7 +166,7 @@ def test_the_ratio_is_the_deviance_at_a_theta(frame):
     peak = lmmlib.fit_design(design, "REML")
     point = HeldRatio(peak).at(0.8)
     tau2 = 0.64 * point.sigma2
-    assert_allclose(point.criterion, -2 * lmmlib.restricted_loglik(peak.cross, tau2, point.sigma2), rtol=1e-12)
+    assert_allclose(point.criterion, -2 * equations.restricted_loglik(peak.cross, tau2, point.sigma2), rtol=1e-12)
 
 
 def test_a_correlation_out_of_reach_is_met_by_a_model_without_one_sd():

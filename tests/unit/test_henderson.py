@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib import dense
+from lmmlib import dense, equations
 from lmmlib.equations.mixed_model_equations import henderson
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.prediction.blups import blups
@@ -18,7 +18,7 @@ EXACT = {"rtol": 1e-10, "atol": 1e-11}
 
 def at(fit, D, sigma2):
     """The fit with D and sigma2 of the test's choice, and the beta that belongs to them."""
-    estimate = lmmlib.gls(fit.cross, D, sigma2)
+    estimate = equations.gls(fit.cross, D, sigma2)
     z, x = list(fit.D.index), list(fit.beta.index)
     frame = type(fit.D)
     return replace(
@@ -71,7 +71,7 @@ def test_a_singular_D_needs_no_inverse(fitted, D):
     with pytest.raises(DesignError, match="D is singular, and these equations hold its inverse"):
         dense.henderson(fitted.design, D, 0.8)
     ours, theirs = henderson(fitted.cross, D, 0.8), blups(at(fitted, D, 0.8))
-    assert_allclose(ours.beta, lmmlib.gls(fitted.cross, D, 0.8).beta, **EXACT)
+    assert_allclose(ours.beta, equations.gls(fitted.cross, D, 0.8).beta, **EXACT)
     assert_allclose(ours.b, theirs.b, **EXACT)
     assert_allclose(ours.cov_b, theirs.pev, **EXACT)
     assert_allclose(ours.cov_beta_b, theirs.cov_beta_b, **EXACT)
@@ -94,7 +94,7 @@ def test_diagonal_and_intercept_only(frame):
 def test_without_random_effects_it_is_least_squares(frame):
     cross = lmmlib.cross_products(lmmlib.build_design("lead ~ week + (0 | child)", frame))
     solution = henderson(cross, np.zeros((0, 0)), 2.0)
-    assert_allclose(solution.beta, lmmlib.ols(cross).beta, rtol=1e-12)
+    assert_allclose(solution.beta, equations.ols(cross).beta, rtol=1e-12)
     assert solution.b.shape == (7, 0) and solution.cov_b.shape == (7, 0, 0)
     assert "random: none" in repr(solution)
 

@@ -9,6 +9,7 @@ from scipy.linalg import eigh
 from scipy.stats import f, norm, t, ttest_1samp
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.equations.degrees import _moments_match, _satterthwaite, curvature
 from lmmlib.errors import DesignError, ParameterError
 
@@ -31,15 +32,15 @@ D, SIGMA2 = np.array([[1.4, 0.3], [0.3, 0.9]]), 0.8
 
 
 def test_wald_by_hand(cross):
-    result = lmmlib.gls(cross, D, SIGMA2)
-    one = lmmlib.wald(result, [0, 1], null=-0.5, level=0.9)
+    result = equations.gls(cross, D, SIGMA2)
+    one = equations.wald(result, [0, 1], null=-0.5, level=0.9)
     assert one.estimate[0] == result.beta[1] and not one.is_f and one.df == (np.inf,)
     assert one.statistic == pytest.approx((result.beta[1] + 0.5) / result.se[1], rel=1e-13)
     assert one.p == pytest.approx(2 * norm.sf(abs(one.statistic)), rel=1e-12)
     assert one.upper[0] - one.lower[0] == pytest.approx(2 * norm.ppf(0.95) * result.se[1], rel=1e-12)
-    with_df = lmmlib.wald(result, [0, 1], df=7.5)
+    with_df = equations.wald(result, [0, 1], df=7.5)
     assert with_df.p == pytest.approx(2 * t.sf(abs(with_df.statistic), 7.5), rel=1e-12)
-    both = lmmlib.wald(result, np.eye(2), df=7.5)
+    both = equations.wald(result, np.eye(2), df=7.5)
     F = result.beta @ np.linalg.inv(result.cov) @ result.beta / 2
     assert both.is_f and both.df == (2, 7.5)
     assert both.statistic == pytest.approx(F, rel=1e-11)
@@ -47,18 +48,18 @@ def test_wald_by_hand(cross):
 
 
 def test_t_squared_is_f_and_the_basis_of_l_does_not_matter(cross):
-    result = lmmlib.gls(cross, D, SIGMA2)
-    one = lmmlib.wald(result, np.eye(2), df=9)
-    other = lmmlib.wald(result, [[1, 1], [1e6, -1e6]], df=9)
+    result = equations.gls(cross, D, SIGMA2)
+    one = equations.wald(result, np.eye(2), df=9)
+    other = equations.wald(result, [[1, 1], [1e6, -1e6]], df=9)
     assert other.statistic == pytest.approx(one.statistic, rel=1e-9)
 
 
 def test_interval_and_test_agree(cross):
     """The interval holds the nulls that are not rejected."""
-    result = lmmlib.gls(cross, D, SIGMA2)
-    ends = lmmlib.wald(result, [0, 1], df=6, level=0.95)
+    result = equations.gls(cross, D, SIGMA2)
+    ends = equations.wald(result, [0, 1], df=6, level=0.95)
     for end in (ends.lower[0], ends.upper[0]):
-        assert lmmlib.wald(result, [0, 1], df=6, null=end).p == pytest.approx(0.05, abs=1e-10)
+        assert equations.wald(result, [0, 1], df=6, null=end).p == pytest.approx(0.05, abs=1e-10)
 
 
 BAD_L = [
@@ -81,36 +82,36 @@ BAD_L = [
 @pytest.mark.parametrize("L", BAD_L, ids=repr)
 def test_contrasts_are_rows_of_p_independent_numbers(cross, L):
     for call in (
-        lambda: lmmlib.wald(lmmlib.gls(cross, D, SIGMA2), L),
-        lambda: lmmlib.satterthwaite(cross, L, D, SIGMA2, kind="expected"),
-        lambda: lmmlib.kenward_roger(cross, L, D, SIGMA2),
+        lambda: equations.wald(equations.gls(cross, D, SIGMA2), L),
+        lambda: equations.satterthwaite(cross, L, D, SIGMA2, kind="expected"),
+        lambda: equations.kenward_roger(cross, L, D, SIGMA2),
     ):
         with pytest.raises(ParameterError, match=r"L must (have 2 finite|be real)|rows of L must not be zero"):
             call()
 
 
 def test_rows_of_l_in_different_units_are_independent(cross):
-    assert lmmlib.wald(lmmlib.gls(cross, D, SIGMA2), [[1, 0], [0, 1e-20]]).is_f
+    assert equations.wald(equations.gls(cross, D, SIGMA2), [[1, 0], [0, 1e-20]]).is_f
 
 
 @pytest.mark.parametrize("null", [[1, 2], np.nan, np.inf, "a", [[0]]], ids=repr)
 def test_null_is_one_number_for_each_row(cross, null):
     with pytest.raises(ParameterError, match="null must"):
-        lmmlib.wald(lmmlib.gls(cross, D, SIGMA2), [0, 1], null=null)
+        equations.wald(equations.gls(cross, D, SIGMA2), [0, 1], null=null)
     with pytest.raises(ParameterError, match="null must"):
-        lmmlib.kenward_roger(cross, [0, 1], D, SIGMA2, null=null)
+        equations.kenward_roger(cross, [0, 1], D, SIGMA2, null=null)
 
 
 @pytest.mark.parametrize("df", [0, -1, np.nan, "a", [1, 2]], ids=repr)
 def test_df_is_above_zero(cross, df):
     with pytest.raises(ParameterError, match="df must be"):
-        lmmlib.wald(lmmlib.gls(cross, D, SIGMA2), [0, 1], df=df)
+        equations.wald(equations.gls(cross, D, SIGMA2), [0, 1], df=df)
 
 
 @pytest.mark.parametrize("level", [0, 1, 95, np.nan, "a"], ids=repr)
 def test_level_is_a_share(cross, level):
     with pytest.raises(ParameterError, match="level must"):
-        lmmlib.wald(lmmlib.gls(cross, D, SIGMA2), [0, 1], level=level)
+        equations.wald(equations.gls(cross, D, SIGMA2), [0, 1], level=level)
 
 
 # ---------------------------------------------------------------- balanced designs: exact answers
@@ -121,16 +122,16 @@ def test_one_contrast_of_a_balanced_design_has_n_minus_1_df(n):
     """The t test of the groups' own slopes. At 2 and 4 df the F distribution lacks a mean or a variance."""
     design = balanced(n)
     cross = lmmlib.cross_products(design)
-    estimates = lmmlib.two_stage_estimates(design)
+    estimates = equations.two_stage_estimates(design)
     slopes = [np.polyfit(design.X[:4, 1], design.y[design.rows(i)], 1)[0] for i in range(n)]
     stored = ttest_1samp(slopes, 0.3)
     for L in ([0, 1], [1, 0], [1, 3.7]):
-        kr = lmmlib.kenward_roger(cross, L, D, SIGMA2)
+        kr = equations.kenward_roger(cross, L, D, SIGMA2)
         assert kr.df == pytest.approx(n - 1, rel=1e-7)
         assert kr.scale == pytest.approx(1, rel=1e-7)
-        assert lmmlib.satterthwaite(cross, L, D, SIGMA2, kind="expected") == pytest.approx(n - 1, rel=1e-7)
+        assert equations.satterthwaite(cross, L, D, SIGMA2, kind="expected") == pytest.approx(n - 1, rel=1e-7)
     if estimates.is_valid:
-        kr = lmmlib.kenward_roger(cross, [0, 1], estimates.D, estimates.sigma2, null=0.3)
+        kr = equations.kenward_roger(cross, [0, 1], estimates.D, estimates.sigma2, null=0.3)
         assert kr.statistic == pytest.approx(stored.statistic**2, rel=1e-8)
         assert kr.p == pytest.approx(stored.pvalue, rel=1e-7)
 
@@ -147,9 +148,9 @@ def test_moments_match_where_f_has_no_mean_or_no_variance():
 def test_kenward_roger_of_two_contrasts_is_hotellings_t2(n):
     """X = Z balanced: (n - 2) / (2 (n - 1)) T^2 is F with 2 and n - 2 df; at n = 4 the formulas read 0 / 0."""
     design = balanced(n)
-    estimates = lmmlib.two_stage_estimates(design)
+    estimates = equations.two_stage_estimates(design)
     variances = (estimates.D, estimates.sigma2) if estimates.is_valid else (D, SIGMA2)
-    kr = lmmlib.kenward_roger(lmmlib.cross_products(design), np.eye(2), *variances, null=[2.0, 1.0])
+    kr = equations.kenward_roger(lmmlib.cross_products(design), np.eye(2), *variances, null=[2.0, 1.0])
     assert kr.df == pytest.approx(n - 2, rel=1e-6)
     assert kr.scale == pytest.approx((n - 2) / (n - 1), rel=1e-6)
     if estimates.is_valid:
@@ -165,21 +166,23 @@ def test_kenward_roger_of_two_contrasts_within_groups(n):
     d = balanced(n)
     X = np.column_stack([d.X, d.X[:, 1] ** 2])
     cross = lmmlib.cross_products(lmmlib.Design.from_arrays(d.y, X, d.X[:, :1], d.group))
-    kr = lmmlib.kenward_roger(cross, [[0, 1, 0], [0, 0, 1]], 1.3, SIGMA2)
+    kr = equations.kenward_roger(cross, [[0, 1, 0], [0, 0, 1]], 1.3, SIGMA2)
     assert kr.df == pytest.approx(4 * n - n - 2, rel=1e-7)
     assert kr.scale == pytest.approx(1, rel=1e-7)
-    assert lmmlib.satterthwaite(cross, [[0, 1, 0], [0, 0, 1]], 1.3, SIGMA2, kind="expected") == pytest.approx(3 * n - 2)
+    assert equations.satterthwaite(cross, [[0, 1, 0], [0, 0, 1]], 1.3, SIGMA2, kind="expected") == pytest.approx(
+        3 * n - 2
+    )
 
 
 def test_satterthwaite_of_several_rows_pools_as_fai_and_cornelius():
     """df of the eigen-contrasts nu_1, nu_2: E = sum nu / (nu - 2), pooled df = 2 E / (E - 2)."""
     d = balanced(9).take(np.r_[0:5, 7:36])
     cross = lmmlib.cross_products(d)
-    vectors = eigh(lmmlib.gls(cross, D, SIGMA2).cov, np.linalg.inv(d.X.T @ d.X))[1]
+    vectors = eigh(equations.gls(cross, D, SIGMA2).cov, np.linalg.inv(d.X.T @ d.X))[1]
     each = [lmmlib.dense.satterthwaite(d, row, D, SIGMA2, "expected") for row in vectors.T]
     E = sum(nu / (nu - 2) for nu in each)
     assert np.ptp(each) > 1e-3
-    ours = lmmlib.satterthwaite(cross, np.eye(2), D, SIGMA2, kind="expected")
+    ours = equations.satterthwaite(cross, np.eye(2), D, SIGMA2, kind="expected")
     assert ours == pytest.approx(2 * E / (E - 2), rel=1e-7)
 
 
@@ -194,34 +197,34 @@ DEPENDENT = {
 @pytest.mark.parametrize("kind", DEPENDENT)
 def test_dependent_rows_are_reduced_to_their_rank(cross, kind):
     L, null, few, few_null = DEPENDENT[kind]
-    gls = lmmlib.gls(cross, D, SIGMA2)
-    df = [lmmlib.satterthwaite(cross, rows, D, SIGMA2, kind="expected") for rows in (L, few)]
+    gls = equations.gls(cross, D, SIGMA2)
+    df = [equations.satterthwaite(cross, rows, D, SIGMA2, kind="expected") for rows in (L, few)]
     assert df[0] == pytest.approx(df[1], rel=1e-9)
-    w, one = lmmlib.wald(gls, L, df[0], null), lmmlib.wald(gls, few, df[0], few_null)
+    w, one = equations.wald(gls, L, df[0], null), equations.wald(gls, few, df[0], few_null)
     F = one.statistic ** (2 if len(few) == 1 else 1)
     assert w.df == (len(few), df[0]) and len(w.estimate) == len(L) and w.is_f
     assert_allclose([w.statistic, w.p], [F, one.p], rtol=1e-9)
-    kr = [lmmlib.kenward_roger(cross, *a) for a in ((L, D, SIGMA2, null), (few, D, SIGMA2, few_null))]
+    kr = [equations.kenward_roger(cross, *a) for a in ((L, D, SIGMA2, null), (few, D, SIGMA2, few_null))]
     assert kr[0].rows == len(few)
     assert_allclose([kr[0].df, kr[0].statistic, kr[0].p], [kr[1].df, kr[1].statistic, kr[1].p], rtol=1e-9)
 
 
 def test_a_null_that_contradicts_a_dependence_is_an_error(cross):
-    gls = lmmlib.gls(cross, D, SIGMA2)
+    gls = equations.gls(cross, D, SIGMA2)
     for L, null in (([[0, 1], [0, 2]], [0.3, 0.3]), ([[1, 0], [0, 1], [1, 1]], 1)):
         with pytest.raises(ParameterError, match="of L have rank .*contradicts"):
-            lmmlib.wald(gls, L, null=null)
+            equations.wald(gls, L, null=null)
         with pytest.raises(ParameterError, match="of L have rank .*contradicts"):
-            lmmlib.kenward_roger(cross, L, D, SIGMA2, null)
+            equations.kenward_roger(cross, L, D, SIGMA2, null)
 
 
 @pytest.mark.parametrize("df", [None, 4])
 def test_rows_that_are_tested_together_have_the_limits_of_each_alone(cross, df):
-    result = lmmlib.gls(cross, D, SIGMA2)
+    result = equations.gls(cross, D, SIGMA2)
     rows = np.array([[1.0, 0.0], [1.0, 3.0]])
-    both = lmmlib.wald(result, rows, df=df)
+    both = equations.wald(result, rows, df=df)
     for k, row in enumerate(rows):
-        one = lmmlib.wald(result, row, df=df)
+        one = equations.wald(result, row, df=df)
         for name in ("estimate", "se", "lower", "upper"):
             assert_allclose(getattr(both, name)[k], getattr(one, name)[0], rtol=1e-12, err_msg=name)
 
@@ -243,16 +246,16 @@ def test_a_direction_of_at_most_two_df_leaves_two_in_all():
 
 
 def test_scale_and_rows_of_l_do_not_matter(cross):
-    df = [lmmlib.satterthwaite(cross, [0, c], D, SIGMA2, kind="expected") for c in (1, 1e-8)]
+    df = [equations.satterthwaite(cross, [0, c], D, SIGMA2, kind="expected") for c in (1, 1e-8)]
     assert df[1] == pytest.approx(df[0], rel=1e-9)
-    df = [lmmlib.kenward_roger(cross, [0, c], D, SIGMA2).df for c in (1, 1e-8)]
+    df = [equations.kenward_roger(cross, [0, c], D, SIGMA2).df for c in (1, 1e-8)]
     assert df[1] == pytest.approx(df[0], rel=1e-9)
 
 
 def test_kenward_roger_inflates_the_covariance(cross):
     """The adjusted covariance is that of an estimate whose weights are estimated too."""
-    kr = lmmlib.kenward_roger(cross, [0, 1], D, SIGMA2)
-    assert (np.diag(kr.cov) >= np.diag(lmmlib.gls(cross, D, SIGMA2).cov) * (1 - 1e-12)).all()
+    kr = equations.kenward_roger(cross, [0, 1], D, SIGMA2)
+    assert (np.diag(kr.cov) >= np.diag(equations.gls(cross, D, SIGMA2).cov) * (1 - 1e-12)).all()
     assert_allclose(kr.cov, kr.cov.T, rtol=1e-12)
 
 
@@ -261,10 +264,10 @@ def test_kenward_roger_inflates_the_covariance(cross):
 
 def test_df_at_a_D_of_zero_and_of_rank_one(cross, design):
     for singular in (np.zeros((2, 2)), np.outer([1, 0.5], [1, 0.5])):
-        df = lmmlib.satterthwaite(cross, [0, 1], singular, SIGMA2, kind="expected")
+        df = equations.satterthwaite(cross, [0, 1], singular, SIGMA2, kind="expected")
         assert df == pytest.approx(lmmlib.dense.satterthwaite(design, [0, 1], singular, SIGMA2, "expected"), rel=1e-8)
         assert 1 < df < design.n_obs
-        assert np.isfinite(lmmlib.kenward_roger(cross, [0, 1], singular, SIGMA2).p)
+        assert np.isfinite(equations.kenward_roger(cross, [0, 1], singular, SIGMA2).p)
 
 
 def test_variances_that_the_data_do_not_identify():
@@ -272,14 +275,14 @@ def test_variances_that_the_data_do_not_identify():
     d = balanced(6)
     for group in (range(24), np.zeros(24)):
         cross = lmmlib.cross_products(lmmlib.Design.from_arrays(d.y, d.X, d.X[:, :1], group))
-        for call in (lmmlib.satterthwaite, lmmlib.kenward_roger):
+        for call in (equations.satterthwaite, equations.kenward_roger):
             with pytest.raises(DesignError, match="do not identify"):
                 call(cross, [0, 1], 1.0, 1.0)
 
 
 def test_observed_information_far_from_the_optimum_says_so(cross):
     with pytest.raises(DesignError, match="no interior REML optimum.*kind='expected'"):
-        lmmlib.satterthwaite(cross, [0, 1], 1e-3 * D, 1e4)
+        equations.satterthwaite(cross, [0, 1], 1e-3 * D, 1e4)
 
 
 # ---------------------------------------------------------------- what the df of one fit share
@@ -291,8 +294,8 @@ ROWS = [np.array([[0.0, 1.0]]), np.array([[1.0, -2.0]]), np.eye(2)]
 @pytest.mark.parametrize("L", ROWS, ids=repr)
 def test_one_curvature_serves_all_contrasts(cross, design, L):
     shared = curvature(cross, D, SIGMA2, "expected")
-    assert shared.satterthwaite(L) == lmmlib.satterthwaite(cross, L, D, SIGMA2, kind="expected")
-    ours, stored = shared.kenward_roger(L, null=0.5), lmmlib.kenward_roger(cross, L, D, SIGMA2, null=0.5)
+    assert shared.satterthwaite(L) == equations.satterthwaite(cross, L, D, SIGMA2, kind="expected")
+    ours, stored = shared.kenward_roger(L, null=0.5), equations.kenward_roger(cross, L, D, SIGMA2, null=0.5)
     assert (ours.df, ours.scale, ours.statistic, ours.p) == (stored.df, stored.scale, stored.statistic, stored.p)
     if len(L) == 1:
         dense = lmmlib.dense.satterthwaite(design, L[0], D, SIGMA2, "expected")
@@ -302,7 +305,7 @@ def test_one_curvature_serves_all_contrasts(cross, design, L):
 def test_the_curvature_holds_the_covariance_of_the_variance_parameters(cross):
     """In the working basis; in that of the formula it is the inverse information on vech D and sigma2."""
     shared, Rz = curvature(cross, D, SIGMA2, "expected"), cross.basis.Rz
-    inverse = np.linalg.inv(lmmlib.information_variance(cross, D, SIGMA2, "REML", "expected"))
+    inverse = np.linalg.inv(equations.information_variance(cross, D, SIGMA2, "REML", "expected"))
     cells = [(0, 0), (1, 0), (1, 1)]
     to_work = np.zeros((4, 4))
     to_work[3, 3] = 1.0
@@ -314,6 +317,6 @@ def test_the_curvature_holds_the_covariance_of_the_variance_parameters(cross):
 
 
 def test_kind_of_information_is_checked(cross):
-    for call in (curvature, lambda *a: lmmlib.satterthwaite(a[0], [0, 1], *a[1:])):
+    for call in (curvature, lambda *a: equations.satterthwaite(a[0], [0, 1], *a[1:])):
         with pytest.raises(ParameterError, match="kind is 'observed' or 'expected'; got 'average'"):
             call(cross, D, SIGMA2, "average")

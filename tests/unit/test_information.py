@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.equations.information import directions, information_variance, score_variance
 from lmmlib.errors import ParameterError
 
@@ -100,4 +101,4 @@ def test_kind_is_expected_or_observed(cross, D, kind):
     with pytest.raises(ParameterError, match="kind.*'expected'"):
         information_variance(cross, D, 1.0, "ML", kind)
     with pytest.raises(ParameterError, match="kind.*'expected'"):
-        lmmlib.satterthwaite(cross, [0, 1], D, 1.0, kind=kind)
+        equations.satterthwaite(cross, [0, 1], D, 1.0, kind=kind)

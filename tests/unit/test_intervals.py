@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import chi2, norm
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.equations import names as equations_names
 from lmmlib.errors import ParameterError
 from lmmlib.inference import intervals
@@ -94,7 +95,7 @@ def test_wald_limits_of_variance_parameters(formula, method):
     fitted = sleep(formula, method)
     cross, diagonal = fitted.cross, fitted.design.diagonal
     alpha = np.append(np.diag(fitted.D) if diagonal else fitted.D.to_numpy()[[0, 1, 1], [0, 0, 1]], fitted.sigma2)
-    A = np.linalg.inv(lmmlib.information_variance(cross, fitted.D, fitted.sigma2, method, kind="observed"))
+    A = np.linalg.inv(equations.information_variance(cross, fitted.D, fitted.sigma2, method, kind="observed"))
 
     def scales(a):
         logs = [np.log(a[0]) / 2, np.log(a[-2]) / 2, np.log(a[-1]) / 2]
@@ -123,7 +124,7 @@ def test_wald_limits_at_a_singular_D_are_nan_but_for_fixed_effects():
     one = np.ones((30, 1))
     flat = lmmlib.fit_design(lmmlib.Design.from_arrays(y.ravel(), one, one, np.repeat(np.arange(6), 5)))
     assert flat.D.iloc[0, 0] == 0
-    assert np.linalg.eigvalsh(lmmlib.information_variance(flat.cross, 0.0, flat.sigma2, kind="observed")).min() > 0
+    assert np.linalg.eigvalsh(equations.information_variance(flat.cross, 0.0, flat.sigma2, kind="observed")).min() > 0
     assert np.isnan(variance_covariance(flat)).all()
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib import icc
-from lmmlib.equations import moments
+from lmmlib.equations import icc, moments
 from lmmlib.errors import ParameterError
 
 Z = np.array([[1.0, 0.0], [1.0, 2.0]])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-import lmmlib
+from lmmlib import equations
 from lmmlib.common.arguments import checked_D, checked_sigma2, generator, require_known, standard_deviations
 from lmmlib.common.small import factor
 from lmmlib.equations import moments
@@ -37,11 +37,11 @@ BAD_D = {
 def test_sigma2_is_one_finite_number_above_zero(cross, D, sigma2):
     for call in (
         lambda: checked_sigma2(sigma2),
-        lambda: lmmlib.gls(cross, D, sigma2),
-        lambda: lmmlib.loglik(cross, [1, 2], D, sigma2),
-        lambda: lmmlib.restricted_loglik(cross, D, sigma2),
-        lambda: lmmlib.ols_covariance(cross, D, sigma2),
-        lambda: lmmlib.icc(1.0, sigma2),
+        lambda: equations.gls(cross, D, sigma2),
+        lambda: equations.loglik(cross, [1, 2], D, sigma2),
+        lambda: equations.restricted_loglik(cross, D, sigma2),
+        lambda: equations.ols_covariance(cross, D, sigma2),
+        lambda: equations.icc(1.0, sigma2),
         lambda: moments.precision(np.ones((3, 2)), D, sigma2),
         lambda: moments.variance_function(np.ones((3, 2)), D, sigma2),
     ):
@@ -60,11 +60,11 @@ def test_D_is_a_covariance(cross, name):
     bad, words = BAD_D[name]
     for call in (
         lambda: checked_D(bad, 2),
-        lambda: lmmlib.gls(cross, bad, 1.0),
-        lambda: lmmlib.profile_loglik(cross, bad, 1.0),
-        lambda: lmmlib.information_variance(cross, bad, 1.0),
-        lambda: lmmlib.satterthwaite(cross, [0, 1], bad, 1.0),
-        lambda: lmmlib.ols_covariance(cross, bad, 1.0),
+        lambda: equations.gls(cross, bad, 1.0),
+        lambda: equations.profile_loglik(cross, bad, 1.0),
+        lambda: equations.information_variance(cross, bad, 1.0),
+        lambda: equations.satterthwaite(cross, [0, 1], bad, 1.0),
+        lambda: equations.ols_covariance(cross, bad, 1.0),
         lambda: moments.marginal_covariance(np.ones((3, 2)), bad, 1.0),
         lambda: moments.covariance_function([1, 2], [1, 3], bad),
     ):
@@ -101,7 +101,12 @@ def test_no_random_columns():
 @pytest.mark.parametrize("ratio", [1e12, 1e16, 1e300])
 def test_D_beyond_the_digits_of_cross_products_is_an_error(cross, D, ratio):
     """At 1e12 the covariance of beta would be 1e-3 off, at 1e14 it would be 20 % off, beyond 1e15 no matrix at all."""
-    for call in (lmmlib.gls, lmmlib.profile_loglik, lmmlib.restricted_loglik, lmmlib.information_variance):
+    for call in (
+        equations.gls,
+        equations.profile_loglik,
+        equations.restricted_loglik,
+        equations.information_variance,
+    ):
         with pytest.raises(ParameterError, match="sigma2"):
             call(cross, D * ratio, 1.0)
 
@@ -112,9 +117,9 @@ BAD_BETA = [[1.0], [1, 2, 3], [[1, 2]], [np.nan, 1], [1, np.inf], None, "a", 1.0
 @pytest.mark.parametrize("beta", BAD_BETA, ids=repr)
 def test_beta_has_one_finite_entry_for_each_column(design, cross, D, beta):
     for call in (
-        lambda: lmmlib.loglik(cross, beta, D, 1.0),
-        lambda: lmmlib.score_beta(cross, beta, D, 1.0),
-        lambda: lmmlib.sandwich(design, beta, D, 1.0),
+        lambda: equations.loglik(cross, beta, D, 1.0),
+        lambda: equations.score_beta(cross, beta, D, 1.0),
+        lambda: equations.sandwich(design, beta, D, 1.0),
     ):
         with pytest.raises(ParameterError, match="beta must"):
             call()
@@ -122,7 +127,7 @@ def test_beta_has_one_finite_entry_for_each_column(design, cross, D, beta):
 
 def test_the_message_names_the_columns(cross, D):
     with pytest.raises(ParameterError, match=r"2 .*\(Intercept\), week"):
-        lmmlib.loglik(cross, [1, 2, 3], D, 1.0)
+        equations.loglik(cross, [1, 2, 3], D, 1.0)
 
 
 def test_standard_deviations_are_roots_of_the_diagonal():
@@ -140,8 +145,11 @@ def test_a_variance_below_zero_is_named(covariance):
 
 def test_a_wrong_sign_is_named_and_not_a_warning_of_sqrt(cross, D):
     """Negative control: every result with standard errors, its covariance with the sign changed."""
-    gls = lmmlib.gls(cross, D, 1.0)
-    for wrong in (lambda: replace(gls, cov=-gls.cov).se, lambda: lmmlib.wald(replace(gls, cov=-gls.cov), [0, 1])):
+    gls = equations.gls(cross, D, 1.0)
+    for wrong in (
+        lambda: replace(gls, cov=-gls.cov).se,
+        lambda: equations.wald(replace(gls, cov=-gls.cov), [0, 1]),
+    ):
         with pytest.raises(DesignError, match=r"a variance of the (fixed effects|contrasts) comes out as -"):
             wrong()
 

@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.errors import DataError, DesignError, FormulaError
 from lmmlib.glmm.checks import checked_offset, offset_of
 from lmmlib.glmm.fit import fit_poisson, fit_poisson_design
@@ -192,10 +193,10 @@ def test_what_is_no_word_and_no_number_is_named():
         lambda: fit.simulate(1),
         lambda: fit.simulate(np.random.default_rng(1), 10**400),
         lambda: fit.refit([10**400] * len(d)),
-        lambda: lmmlib.wald(fit, np.eye(2)),
+        lambda: equations.wald(fit, np.eye(2)),
     ):
         with pytest.raises(lmmlib.errors.LmmError) as caught:
             call()
         assert len(str(caught.value)) < 400
     with pytest.raises(lmmlib.errors.ParameterError, match="scale must be positive semidefinite"):
-        lmmlib.InverseWishart(3, [[1.0, 2.0], [2.0, 1.0]])
+        lmmlib.priors.InverseWishart(3, [[1.0, 2.0], [2.0, 1.0]])

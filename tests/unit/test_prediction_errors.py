@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.design.new_rows import NewRows
 from lmmlib.design.responses import Responses
 from lmmlib.errors import DesignError
@@ -96,7 +97,7 @@ def truth(n_groups=6):
     x = np.tile([0.0, 1.0, 2.0], n_groups)
     data = pd.DataFrame({"y": np.random.default_rng(1).normal(size=len(x)), "x": x, "g": group})
     fit = lmmlib.fit("y ~ x + (1 | g)", data)
-    estimate = lmmlib.gls(fit.cross, [[1.0]], 1.0)
+    estimate = equations.gls(fit.cross, [[1.0]], 1.0)
     labels = list(fit.beta.index)
     return replace(
         fit,

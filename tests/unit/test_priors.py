@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.bayes.priors import (
     REACH,
     Flat,
@@ -127,7 +128,7 @@ def test_default_scales_follow_the_units(frame):
     )
     assert not three.orthogonal and not four.orthogonal
     np.testing.assert_allclose(four.scale, three.scale * [10, 10 / 7])
-    ols = lmmlib.ols(lmmlib.cross_products(lmmlib.build_design(formula, frame)))
+    ols = equations.ols(lmmlib.cross_products(lmmlib.build_design(formula, frame)))
     assert one.sigma.scale == pytest.approx(REACH * np.sqrt(ols.sigma2))
 
 

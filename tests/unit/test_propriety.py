@@ -6,6 +6,7 @@ import pytest
 from scipy.integrate import quad
 
 import lmmlib
+from lmmlib import equations
 from lmmlib.bayes.priors import Flat, HalfCauchy, InverseGamma, Normal, Priors, Reciprocal
 from lmmlib.bayes.propriety import require_proper
 from lmmlib.errors import DesignError, ParameterError
@@ -36,9 +37,9 @@ def test_reciprocal_of_a_variance_of_random_effects_is_refused():
 def test_reciprocal_is_refused_for_a_reason():
     """The integral of likelihood over tau^2 from epsilon to 1 grows by a constant for each power of ten of epsilon."""
     cross = cross_of("y ~ 1 + (1 | g)", groups(10, 3))
-    at = lmmlib.restricted_loglik(cross, 1e-10, 1.0)
+    at = equations.restricted_loglik(cross, 1e-10, 1.0)
     by_decade = [
-        quad(lambda t: np.exp(lmmlib.restricted_loglik(cross, np.exp(t), 1.0) - at), *np.log([low, 10 * low]))[0]
+        quad(lambda t: np.exp(equations.restricted_loglik(cross, np.exp(t), 1.0) - at), *np.log([low, 10 * low]))[0]
         for low in (1e-9, 1e-8, 1e-7)
     ]
     np.testing.assert_allclose(by_decade, np.log(10), rtol=1e-3)
@@ -57,7 +58,7 @@ def test_a_flat_standard_deviation_needs_three_groups(n, proper):
 def test_the_tail_is_as_said(n):
     """The likelihood falls like tau^-(n - 1): its integral over tau is finite for n = 3 and not for n = 2."""
     cross = cross_of("y ~ 1 + (1 | g)", groups(n, 4))
-    values = [lmmlib.restricted_loglik(cross, t**2, 1.0) for t in (1e3, 1e4)]
+    values = [equations.restricted_loglik(cross, t**2, 1.0) for t in (1e3, 1e4)]
     assert (values[0] - values[1]) / np.log(10) == pytest.approx(n - 1, abs=1e-3)
 
 
@@ -95,7 +96,7 @@ def test_sigma():
 def test_reciprocal_with_one_row_each_is_refused_for_a_reason():
     """As sigma2 tends to zero the likelihood has a limit above zero."""
     cross = cross_of("y ~ 1 + (1 | g)", groups(8, 1))
-    near, nearer = (lmmlib.restricted_loglik(cross, 1.0, v) for v in (1e-5, 1e-7))
+    near, nearer = (equations.restricted_loglik(cross, 1.0, v) for v in (1e-5, 1e-7))
     assert near == pytest.approx(nearer, abs=1e-3)
 
 

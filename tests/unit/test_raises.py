@@ -11,7 +11,7 @@ import re
 import pytest
 
 import lmmlib
-from lmmlib import errors
+from lmmlib import equations, errors
 from tests import modules
 from tests.modules import SOURCE
 
@@ -29,7 +29,7 @@ NAMES_ANOTHER = {
     ("compare", "aic_table", "method"): (lmmlib.fit, "fit all with"),
     ("nested", "nested_fixed", "method"): (lmmlib.fit, "fit both with"),
     ("contrasts", "checked_df", "method"): (lmmlib.fit, "fit with"),
-    ("inference", "_variance_of_parameters", "kind"): (lmmlib.satterthwaite, "satterthwaite with"),
+    ("inference", "_variance_of_parameters", "kind"): (equations.satterthwaite, "satterthwaite with"),
     ("inference", "_variance_of_parameters", "df"): (lmmlib.Fit.contrast, "contrasts of a fit with"),
 }
 

@@ -94,11 +94,11 @@ KINDS = {
     "poisson_fit.PoissonFit.overdispersion": lambda s, poisson: poisson.overdispersion(6, rng(s)).z,
     "poisson_fit.PoissonFit.simulate": lambda s, poisson: poisson.simulate(rng(s), 4),
     "predict.predict": lambda s, fit: predict.predict(fit, NEW, **WALD, rng=rng(s))["se"],
-    "priors.HalfCauchy.draw": lambda s: lmmlib.HalfCauchy(2.0).draw(rng(s), 4),
-    "priors.HuangWand.draw": lambda s: lmmlib.HuangWand(2.0, [1.0, 2.0]).draw(rng(s), 4),
-    "priors.InverseGamma.draw": lambda s: lmmlib.InverseGamma(2.0, 1.0).draw(rng(s), 4),
-    "priors.InverseWishart.draw": lambda s: lmmlib.InverseWishart(4.0, np.eye(2)).draw(rng(s), 4),
-    "priors.Normal.draw": lambda s: lmmlib.Normal([0.0], [[1.0]]).draw(rng(s), 4),
+    "priors.HalfCauchy.draw": lambda s: lmmlib.priors.HalfCauchy(2.0).draw(rng(s), 4),
+    "priors.HuangWand.draw": lambda s: lmmlib.priors.HuangWand(2.0, [1.0, 2.0]).draw(rng(s), 4),
+    "priors.InverseGamma.draw": lambda s: lmmlib.priors.InverseGamma(2.0, 1.0).draw(rng(s), 4),
+    "priors.InverseWishart.draw": lambda s: lmmlib.priors.InverseWishart(4.0, np.eye(2)).draw(rng(s), 4),
+    "priors.Normal.draw": lambda s: lmmlib.priors.Normal([0.0], [[1.0]]).draw(rng(s), 4),
     "simulate.counts": lambda s: lmmlib.simulate.counts(rng(s), n_groups=4, n_i=2, mu=1.0, sigma=1.0)["count"],
     "simulate.growth_curves": lambda s: lmmlib.simulate.growth_curves(
         rng(s), n_groups=3, times=(0, 1), beta=[1.0, 1.0], D=np.eye(2), sigma2=1.0
