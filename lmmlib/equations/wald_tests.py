@@ -139,7 +139,8 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
     if not (hasattr(result, "cov") and hasattr(result, "df")):
         raise ParameterError(
             f"wald takes what gls or ols of lmmlib.equations returns; got a {type(result).__name__}. Of a fit, hand in "
-            "Estimate(fit.beta.to_numpy(), fit.cov_beta.to_numpy(), tuple(fit.beta.index)) from lmmlib.equations.gls"
+            "Estimate(fit.beta.to_numpy(), fit.cov_beta.to_numpy(), tuple(fit.beta.index)) from "
+            "lmmlib.equations.generalised_least_squares"
         )
     L = checked_rows(L, len(result.beta))
     level = checked_level(level)
