@@ -97,7 +97,8 @@ def test_dense_has_the_equations_of_the_fast_functions():
     pairs = ["loglik", "profile_loglik", "restricted_loglik", "gls", "information_variance", "ols_covariance"]
     pairs += ["sandwich", "satterthwaite"]
     for name in pairs:
-        fast, slow = (set(re.findall(r":eq:`([\w-]+)`", getattr(m, name).__doc__)) for m in (lmmlib.equations, lmmlib.dense))
+        of = (lmmlib.equations, lmmlib.dense)
+        fast, slow = (set(re.findall(r":eq:`([\w-]+)`", getattr(m, name).__doc__)) for m in of)
         assert slow and slow <= fast, name
 
 
