@@ -70,7 +70,7 @@ class Plan:
 
 def beta_and_effects(rng, model: Model, state: State, plan: Plan) -> tuple[State, Effects]:
     """The first block of a sweep: a state with a new beta, and random effects."""
-    H = half(model, state)
+    H = half(model.data.ZtZ, state.F, state.sigma2)
     if plan.blocked:
         state = draw_beta(rng, beta_given_data(model, state, H), state)
         return state, draw_effects(rng, model, state, H)
@@ -156,19 +156,7 @@ def advance(
 
 
 def model_of(cross: CrossProducts, priors: Priors, data: Responses | None = None, n_clones: int = 1) -> Model:
-    """What sweeps need, for clones of the data or a response for each chain; priors that are resolved.
-
-    Parameters
-    ----------
-    cross : CrossProducts
-    priors : Priors
-    data : Responses, optional
-    n_clones : int
-
-    Returns
-    -------
-    Model
-    """
+    """What sweeps need, for clones of the data or a response for each chain; priors that are resolved."""
     return Model.of(cross, priors, rotate(cross, data, n_clones))
 
 

@@ -8,6 +8,7 @@ or near singular costs no digits. Equations :eq:`full-conditional-beta`, :eq:`fu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -99,13 +100,20 @@ class Effects:
         return gram(self.b).transpose(1, 2, 0) + self.squares
 
 
-def half(model: Model, state: State) -> np.ndarray:
-    r"""H (q, q, C, n_patterns) with :math:`V_i^{-1} = (I - Z_iH'HZ_i')/\sigma^2` and Var(b_i | y) = sigma2 H'H."""
-    L = (state.F / np.sqrt(state.sigma2))[..., None]
-    S = product(transposed(L), product(model.data.ZtZ, L))
-    for a in range(len(S)):
-        S[a, a] += 1
+def half(ZtZ: np.ndarray, F: np.ndarray, sigma2: np.ndarray) -> np.ndarray:
+    r"""H (q, q, C, n_patterns) with :math:`V_i^{-1} = (I - Z_iH'HZ_i')/\sigma^2` and Var(b_i | y) = sigma2 H'H.
+
+    .. math:: H = C^{-1}L', \qquad CC' = I + L'Z_i'Z_iL, \qquad L = F/\sigma
+    """
+    L = (F / np.sqrt(sigma2))[..., None]
+    S = product(transposed(L), product(ZtZ, L))
+    np.einsum("aa...->a...", S)[...] += 1
     return product(inverse_lower(cholesky(S)), transposed(L))
+
+
+def times(M: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Products (q, C, G) of matrices (q, q, C, G) with vectors (q, C, G); last axes may have length one."""
+    return product(M, v[:, None])[:, 0]
 
 
 def draw_normal(rng, precision: np.ndarray, linear: np.ndarray) -> np.ndarray:
@@ -124,12 +132,10 @@ def beta_given_data(model: Model, state: State, H: np.ndarray) -> tuple[np.ndarr
     .. math:: \beta \mid y, D, \sigma^2 \sim N(P^{-1}l, P^{-1}), \quad
         P = \sum_i X_i'V_i^{-1}X_i + P_0, \quad l = \sum_i X_i'V_i^{-1}y_i + P_0\beta_0
     """
-    total = np.broadcast_to(model.data.WtW, (len(state.sigma2), *model.data.WtW.shape[1:])).copy()
-    if len(H):
-        HW = product_groups(model.data.of_groups(H), model.data.ZtW)
-        for row in HW:
-            total -= gram(row)
-    return _with_prior(model, state, total / state.sigma2[:, None, None])
+    WtVW = model.data.WtW
+    for row in product(model.data.of_groups(H), model.data.ZtW):
+        WtVW = WtVW - gram(row)
+    return _with_prior(model, state, WtVW / state.sigma2[:, None, None])
 
 
 def beta_given_b(model: Model, state: State, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,9 +144,9 @@ def beta_given_b(model: Model, state: State, b: np.ndarray) -> tuple[np.ndarray,
     .. math:: P = X'X/\sigma^2 + P_0, \quad l = \sum_i X_i'(y_i - Z_ib_i)/\sigma^2 + P_0\beta_0
     """
     p = len(state.beta)
-    total = np.broadcast_to(model.data.WtW, (len(state.sigma2), p + 1, p + 1)).copy()
-    total[:, :p, p] -= np.einsum("axzg,azg->zx", model.data.ZtW[:, :p], b)
-    return _with_prior(model, state, total / state.sigma2[:, None, None])
+    WtW = np.broadcast_to(model.data.WtW, (len(state.sigma2), p + 1, p + 1)).copy()
+    WtW[:, :p, p] -= np.einsum("axzg,azg->zx", model.data.ZtW[:, :p], b)  # X'(y - Zb)
+    return _with_prior(model, state, WtW / state.sigma2[:, None, None])
 
 
 def beta_given_gamma(model: Model, state: State, gamma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,9 +159,8 @@ def beta_given_gamma(model: Model, state: State, gamma: np.ndarray) -> tuple[np.
     p = len(state.beta)
     A = model.data.own[:, :p]
     inverse = np.linalg.inv(state.F.transpose(2, 0, 1)).transpose(1, 2, 0)[..., None]
-    W = np.concatenate([np.broadcast_to(A, (*A.shape[:2], *gamma.shape[1:])), gamma[:, None]], axis=1)
-    FW = product_groups(inverse, W)
-    return _with_prior(model, state, sum(gram(row) for row in FW))
+    W = np.concatenate([np.broadcast_to(A, (*A.shape[:2], *gamma.shape[1:])), gamma[:, None]], axis=1)  # [A, gamma]
+    return _with_prior(model, state, sum(gram(row) for row in product(inverse, W)))
 
 
 def _with_prior(model: Model, state: State, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -163,11 +168,6 @@ def _with_prior(model: Model, state: State, total: np.ndarray) -> tuple[np.ndarr
     p = len(state.beta)
     prior = model.precision + model.relative / state.sigma2[:, None, None]
     return total[:, :p, :p] + prior, total[:, :p, p] + np.einsum("cxy,yc->cx", prior, model.prior_mean)
-
-
-def product_groups(M: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Products of (q, q, C, G) with (q, w, C, G), either of whose last axes may have length one."""
-    return M * W if len(M) == 1 else np.einsum("abzg,bwzg->awzg", M, W)
 
 
 def at_beta(W: np.ndarray, beta: np.ndarray) -> np.ndarray:
@@ -186,16 +186,14 @@ def effects_given_beta(model: Model, state: State, H: np.ndarray) -> tuple[np.nd
     Returns H too, one for each rotated group.
     """
     H = model.data.of_groups(H)
-    v = product_groups(H, at_beta(model.data.ZtW, state.beta)[:, None])
-    return product_groups(transposed(H), v)[:, 0], H
+    return times(transposed(H), times(H, at_beta(model.data.ZtW, state.beta))), H
 
 
 def draw_effects(rng, model: Model, state: State, H: np.ndarray) -> Effects:
     """Random effects given y, beta, D and sigma2: those with data one by one, the other ones through their sums."""
     data, (mean, of_group) = model.data, effects_given_beta(model, state, H)
     sd = np.sqrt(state.sigma2)
-    z = rng.standard_normal(mean.shape) * sd[:, None]
-    b = mean + product_groups(transposed(of_group), z[:, None])[:, 0]
+    b = mean + times(transposed(of_group), rng.standard_normal(mean.shape) * sd[:, None])
     spare = np.flatnonzero(data.spare)
     if not len(spare):
         return Effects(b, np.zeros(state.F.shape), np.zeros(sd.shape))
@@ -210,16 +208,12 @@ def residual_squares(model: Model, beta: np.ndarray, effects: Effects) -> np.nda
     r"""Sum of squares of y - X beta - Zb, (C,): what Z leaves of y - X beta, and what b leaves of the rest."""
     data = model.data
     c = np.concatenate([-beta, np.ones((1, beta.shape[1]))])
-    within = np.maximum(np.einsum("vc,cvw,wc->c", c, _each(data.within, c), c), 0)
+    within = np.maximum(np.einsum("vc,cvw,wc->c", c, data.within, c), 0)
     off = effects.b - at_beta(data.own, beta)
     ZtZ = data.of_groups(data.ZtZ)
     if len(off) == 1:
         return within + np.einsum("zg,zg,zg->z", off[0], off[0], ZtZ[0, 0]) + effects.residual
-    return within + np.einsum("azg,azg->z", off, product_groups(ZtZ, off[:, None])[:, 0]) + effects.residual
-
-
-def _each(M: np.ndarray, c: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(M, (c.shape[1], *M.shape[1:]))
+    return within + np.einsum("azg,azg->z", off, times(ZtZ, off)) + effects.residual
 
 
 def sigma2_given_rest(model: Model, state: State, residual: np.ndarray) -> tuple[float, np.ndarray]:
@@ -272,10 +266,33 @@ def draw_D(rng, model: Model, state: State, squares: np.ndarray) -> State:
         rates = model.D.draw_rates(rng, 1 / d, 1)
         return replace(state, F=model.Rz[..., None] * np.sqrt(d), rates_D=rates)
     F = inverse_wishart_factor(rng, df, scale)
-    if not model.D.nu:
-        return replace(state, F=F)
-    root = np.linalg.solve(F.transpose(2, 0, 1), model.columns)  # D^-1 = root'root for the columns of the prior
-    return replace(state, F=F, rates_D=model.D.draw_rates(rng, (root**2).sum(axis=1).T, len(F)))
+    return replace(state, F=F, rates_D=draw_rates_D(rng, model, F))
+
+
+def draw_rates_D(rng, model: Model, F: np.ndarray) -> np.ndarray:
+    """Scales (q, C) of the prior given D, zero without any."""
+    if model.diagonal:
+        return model.D.draw_rates(rng, entries_of(model, F) ** -2.0, 1)
+    return model.D.draw_rates(rng, precisions(model, F), len(F)) if model.D.nu else np.zeros(F.shape[1:])
+
+
+def precisions(model: Model, F: np.ndarray) -> np.ndarray:
+    """Diagonal (q, C) of D^-1 for the columns that a prior of Huang and Wand is about."""
+    root = np.linalg.solve(F.transpose(2, 0, 1), model.columns)  # D^-1 = root'root
+    return (root**2).sum(axis=1).T
+
+
+def entries_of(model: Model, F: np.ndarray) -> np.ndarray:
+    """Standard deviations (q, C) of a diagonal D, those of the formula, or the lower triangle (k, C) of a full one."""
+    if model.diagonal:
+        return np.einsum("aac->ac", F) / np.diag(model.Rz)[:, None]
+    return F[triangle(len(F))]
+
+
+@cache
+def triangle(q: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the entries of a lower triangle (q, q)."""
+    return np.tril_indices(q)
 
 
 def draw_beta(rng, conditional: tuple[np.ndarray, np.ndarray], state: State) -> State:

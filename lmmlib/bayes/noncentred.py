@@ -14,7 +14,17 @@ from functools import cache
 
 import numpy as np
 
-from lmmlib.bayes.conditionals import Model, State, at_beta, draw_normal, product_groups
+from lmmlib.bayes.conditionals import (
+    Model,
+    State,
+    at_beta,
+    draw_normal,
+    draw_rates_D,
+    entries_of,
+    precisions,
+    times,
+    triangle,
+)
 from lmmlib.common.small import bartlett, cholesky, inverse_lower, product, square, transposed
 
 # Curvature that is added to a proposal, and taken back when it is accepted, as a share of what it has; the groups,
@@ -30,16 +40,6 @@ def redraw_D(rng: np.random.Generator, model: Model, state: State) -> State:
 
     The first factor, normal in the entries of Lambda, makes a proposal; it is taken with the ratio of the second, the
     scales of the prior integrated out.
-
-    Parameters
-    ----------
-    rng : Generator
-    model : Model
-    state : State
-
-    Returns
-    -------
-    State
     """
     state = state if model.diagonal else replace(state, F=lower(state.F))
     u, spare = standardised_effects(rng, model, state)
@@ -60,13 +60,11 @@ def standardised_effects(rng, model: Model, state: State) -> tuple[np.ndarray, n
     """u (q, C, G) of the rotated groups with data given y, and sums of squares (q, q, C, n_patterns) of the others."""
     data, q = model.data, len(state.F)
     S = product(transposed(state.F[..., None]), product(data.ZtZ, state.F[..., None])) / state.sigma2[:, None]
-    for a in range(q):
-        S[a, a] += 1
+    np.einsum("aa...->a...", S)[...] += 1
     inverse = inverse_lower(cholesky(S))
     of_group = data.of_groups(inverse)
-    v = product_groups(transposed(state.F)[..., None], at_beta(data.ZtW, state.beta)[:, None]) / state.sigma2[:, None]
-    v = product_groups(of_group, v)[:, 0]
-    u = product_groups(transposed(of_group), (v + rng.standard_normal(v.shape))[:, None])[:, 0]
+    v = times(of_group, times(transposed(state.F)[..., None], at_beta(data.ZtW, state.beta)) / state.sigma2[:, None])
+    u = times(transposed(of_group), v + rng.standard_normal(v.shape))
     if not data.spare.any():
         return u, np.zeros((q, q, len(state.sigma2), len(data.spare)))
     root = bartlett(rng, q, data.spare, (len(state.sigma2), len(data.spare)))
@@ -106,21 +104,17 @@ def log_prior(model: Model, entries: np.ndarray) -> np.ndarray:
     prior, Rz = model.D, model.Rz
     with np.errstate(divide="ignore", over="ignore"):
         if model.diagonal:
-            d = entries**2
-            own = -(prior.df + 2) / 2 * np.log(d) - np.diag(prior.scale)[:, None] / (2 * d) + np.log(d) / 2
-            if prior.nu:
-                own -= (prior.nu + 1) / 2 * np.log(prior.nu / d + prior.A[:, None] ** -2.0)
-            return own.sum(axis=0)
+            return (prior.log_density(entries**2) + np.log(entries**2) / 2).sum(axis=0)
         q = len(Rz)
         L = np.zeros((entries.shape[1], q, q))
         L[:, *triangle(q)] = entries.T
         pivots = np.log(np.abs(np.diagonal(L, axis1=1, axis2=2)))
         density = pivots @ (np.arange(q, 0, -1) - (prior.df + q + 1))
         if prior.nu:
-            root = np.linalg.solve(L, model.columns)  # D^-1 = root'root for the columns that a half-t prior is about
-            density -= (prior.nu + q) / 2 * np.log(prior.nu * (root**2).sum(axis=1) + prior.A**-2.0).sum(axis=1)
+            rates = prior.nu * precisions(model, L.transpose(1, 2, 0)).T + prior.A**-2.0
+            density -= (prior.nu + q) / 2 * np.log(rates).sum(axis=1)
         else:
-            root = np.linalg.solve(L, Rz)  # and in the formula's basis
+            root = np.linalg.solve(L, Rz)  # D^-1 = root'root in the formula's basis
             density -= np.einsum("cab,cad,bd->c", root, root, prior.scale) / 2
         return density
 
@@ -134,24 +128,11 @@ def lambda_basis(model: Model) -> np.ndarray:
 
 
 @cache
-def triangle(q: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the entries of a lower triangle (q, q)."""
-    return np.tril_indices(q)
-
-
-@cache
 def _unit_matrices(q: int) -> np.ndarray:
-    """A matrix (q, q) for each of these entries: one there, zero elsewhere."""
+    """A matrix (q, q) for each entry of a lower triangle: one there, zero elsewhere."""
     out = np.zeros((q * (q + 1) // 2, q, q))
     out[np.arange(len(out)), *triangle(q)] = 1
     return out
-
-
-def entries_of(model: Model, F: np.ndarray) -> np.ndarray:
-    """Entries (k, C) of a factor (q, q, C) that is a combination of the basis."""
-    if model.diagonal:
-        return np.einsum("aac->ac", F) / np.diag(model.Rz)[:, None]
-    return F[triangle(len(F))]
 
 
 def lower(F: np.ndarray) -> np.ndarray:
@@ -159,11 +140,3 @@ def lower(F: np.ndarray) -> np.ndarray:
     if len(F) == 1:
         return F
     return np.linalg.qr(F.transpose(2, 1, 0), mode="r").transpose(2, 1, 0)
-
-
-def draw_rates_D(rng, model: Model, F: np.ndarray) -> np.ndarray:
-    """Scales of the prior given D, (q, C)."""
-    if model.diagonal:
-        return model.D.draw_rates(rng, entries_of(model, F) ** -2.0, 1)
-    root = np.linalg.solve(F.transpose(2, 0, 1), model.columns)
-    return model.D.draw_rates(rng, (root**2).sum(axis=1).T, len(F))

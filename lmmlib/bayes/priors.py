@@ -13,6 +13,7 @@ import numpy as np
 from lmmlib.common.arguments import checked_D, numbers
 from lmmlib.common.small import inverse_wishart_factor, square
 from lmmlib.design.cross import CrossProducts
+from lmmlib.equations.moments import correlation
 from lmmlib.errors import ParameterError
 
 # Scales of the default priors, in residual standard deviations of least squares.
@@ -62,10 +63,10 @@ class Normal:
         mean, cov = numbers(self.mean, "mean"), numbers(self.cov, "cov")
         if mean.ndim > 1 or not np.isfinite(mean).all():
             raise ParameterError(f"mean must be one finite number, or one for each fixed effect; got {self.mean!r}")
-        square_cov = np.atleast_2d(cov) if cov.ndim != 1 else np.empty((0, 1))
-        if square_cov.shape[0] != square_cov.shape[1]:
+        square_cov = np.atleast_2d(cov)
+        if cov.ndim == 1 or square_cov.shape[0] != square_cov.shape[1]:
             raise ParameterError(f"cov must be a variance or a (p, p) covariance; got shape {cov.shape}")
-        if np.linalg.eigvalsh(_correlation(checked_D(square_cov, len(square_cov), "cov"))).min(initial=1) < 1e-12:
+        if _is_singular(checked_D(square_cov, len(square_cov), "cov")):
             raise ParameterError("cov must be positive definite: a fixed effect without variance is known")
 
     def sized(self, p: int) -> Normal:
@@ -179,8 +180,7 @@ class InverseWishart:
 
     def __post_init__(self):
         scale = np.atleast_2d(numbers(self.scale, "scale"))
-        checked_D(scale, len(scale), "scale")
-        if np.linalg.eigvalsh(_correlation(scale)).min(initial=1) < 1e-12:
+        if _is_singular(checked_D(scale, len(scale), "scale")):
             raise ParameterError(
                 f"the scale of the inverse Wishart prior must be positive definite, got {self.scale!r}: with a "
                 "singular one the prior is improper, and so is the posterior"
@@ -282,30 +282,31 @@ class Priors:
         ParameterError
             If a prior does not fit the number of columns, or is one for a single variance and D is not.
         """
-        p, q = len(cross.x_names), len(cross.z_names)
-        beta = self.beta if isinstance(self.beta, Flat) else self.beta.sized(p)
-        sigma, D, unit = self.sigma, self.D, REACH * residual_sd(cross)
-        if sigma == HalfCauchy():
-            sigma = HalfCauchy(_default(unit))
-        if isinstance(D, HalfCauchy):
-            D = HuangWand(1.0, D.scale)
-        elif isinstance(D, InverseGamma):
-            D = InverseWishart(2 * D.shape, 2 * D.rate * np.eye(q)) if q else D
+        unit = REACH * residual_sd(cross)
+        beta = self.beta if isinstance(self.beta, Flat) else self.beta.sized(len(cross.x_names))
+        sigma = HalfCauchy(_default(unit)) if self.sigma == HalfCauchy() else self.sigma
+        return Priors(beta, sigma, self._resolved_D(cross, unit) if cross.z_names else self.D)
+
+    def _resolved_D(self, cross: CrossProducts, unit: float) -> HuangWand | InverseWishart | Flat | Reciprocal:
+        """The prior of D; what is a prior of one variance as one of the matrices of which it is a case."""
+        D, q = self.D, len(cross.z_names)
         single = q == 1 or cross.diagonal
-        if q > 1 and not single and isinstance(self.D, HalfCauchy | InverseGamma | Flat):
+        if isinstance(D, HalfCauchy | InverseGamma | Flat) and not single:
             raise ParameterError(
-                f"{type(self.D).__name__} is a prior of one variance, and D has {q} rows; use HuangWand or "
+                f"{type(D).__name__} is a prior of one variance, and D has {q} rows; use HuangWand or "
                 "InverseWishart, or (x || g) for a diagonal D"
             )
-        if isinstance(D, HuangWand) and q:
-            if D.scale is None and single:
-                D = HuangWand(D.df, _default(unit) / np.linalg.norm(cross.basis.Rz, axis=0))
-            elif D.scale is None:
-                D = HuangWand(D.df, _default(unit), orthogonal=True)
-            D = HuangWand(D.df, _scales(D, q), D.orthogonal and not single)
-        elif isinstance(D, InverseWishart) and q:
-            D = D.sized(q)
-        return Priors(beta, sigma, D)
+        if isinstance(D, HalfCauchy):
+            D = HuangWand(1.0, D.scale)
+        if isinstance(D, HuangWand):
+            scale = D.scale
+            if scale is None:
+                scale = _default(unit) / (cross.basis.z_size if single else 1)
+            orthogonal = not single and (D.orthogonal or D.scale is None)
+            return HuangWand(D.df, _scales(HuangWand(D.df, scale), q), orthogonal)
+        if isinstance(D, InverseGamma):
+            return InverseWishart(2 * D.shape, 2 * D.rate * np.eye(q))
+        return D.sized(q) if isinstance(D, InverseWishart) else D
 
 
 def _default(unit: float) -> float:
@@ -326,10 +327,9 @@ def _scales(prior: HalfCauchy | HuangWand, q: int) -> np.ndarray:
     return np.broadcast_to(scale, (q,)).copy()
 
 
-def _correlation(D: np.ndarray) -> np.ndarray:
-    """D with a unit diagonal, or zeros where a variance is zero."""
-    sd = np.sqrt(np.diag(D))
-    return D / np.outer(np.where(sd > 0, sd, 1), np.where(sd > 0, sd, 1))
+def _is_singular(cov: np.ndarray) -> bool:
+    """Whether a covariance matrix has no inverse, whatever the units."""
+    return bool(np.linalg.eigvalsh(np.nan_to_num(correlation(cov))).min(initial=1) < 1e-12)
 
 
 def residual_sd(cross: CrossProducts) -> float:

@@ -19,6 +19,7 @@ import numpy as np
 
 from lmmlib.bayes.priors import Flat, InverseGamma, Normal, Priors, Reciprocal
 from lmmlib.design.cross import CrossProducts
+from lmmlib.design.responses import Responses
 from lmmlib.errors import ParameterError
 
 RANK = 1e-10
@@ -97,41 +98,31 @@ def _require_flat_D(cross: CrossProducts, priors: Priors) -> None:
                 )
 
 
-def _columns(cross: CrossProducts, columns) -> np.ndarray:
-    """Columns of Z of the formula, as combinations of those of the working basis (q, k)."""
-    return cross.basis.Rz[:, list(columns)]
-
-
 def _ranks(cross: CrossProducts, columns) -> np.ndarray:
-    """Rank of these columns of Z_i in each group."""
-    take = _columns(cross, columns)
-    patterns, index = cross.patterns
-    if not len(columns):
-        return np.zeros(cross.n_groups, int)
+    """Rank of these columns of Z_i of the formula in each group."""
+    take, (patterns, index) = cross.basis.Rz[:, list(columns)], cross.patterns
     gram = take.T @ patterns @ take
-    return np.linalg.matrix_rank(gram, tol=RANK * np.abs(gram).max(axis=(1, 2)), hermitian=True)[index]
+    tol = RANK * np.abs(gram).max(axis=(1, 2), initial=0)
+    return np.linalg.matrix_rank(gram, tol=tol, hermitian=True)[index]
 
 
 def _rank_with(cross: CrossProducts, columns) -> int:
     """Rank of X and these columns of Z_i of all groups."""
-    left = cross.work.XtX
-    if len(columns):
-        take = _columns(cross, columns)
-        gram, ZtX = take.T @ cross.work.ZtZ @ take, take.T @ cross.work.ZtX
-        left = left - np.einsum("gax,gab,gby->xy", ZtX, np.linalg.pinv(gram, rcond=RANK, hermitian=True), ZtX)
-    rank = int((np.linalg.eigvalsh(left) > RANK * cross.n_obs).sum()) if left.size else 0
-    return rank + int(_ranks(cross, columns).sum())
+    left = _left(cross, cross.basis.Rz[:, list(columns)])[:-1, :-1]
+    return int((np.linalg.eigvalsh(left) > RANK * cross.n_obs).sum() + _ranks(cross, columns).sum())
 
 
 def _within(cross: CrossProducts) -> float:
     """Residual sum of squares of the response on X and all Z_i."""
-    w = cross.work
-    XtX, Xty, yty = w.XtX, w.Xty, w.yty
-    if w.ZtZ.size:
-        inverse = np.linalg.pinv(w.ZtZ, rcond=RANK, hermitian=True)
-        XtX = XtX - np.einsum("gax,gab,gby->xy", w.ZtX, inverse, w.ZtX)
-        Xty = Xty - np.einsum("gax,gab,gb->x", w.ZtX, inverse, w.Zty)
-        yty = yty - float(np.einsum("ga,gab,gb->", w.Zty, inverse, w.Zty))
-    values, vectors = np.linalg.eigh(XtX)
-    left = values > RANK * cross.n_obs
-    return yty - float(np.sum((Xty @ vectors[:, left]) ** 2 / values[left]))
+    left = _left(cross, np.eye(len(cross.z_names)))
+    values, vectors = np.linalg.eigh(left[:-1, :-1])
+    there = values > RANK * cross.n_obs
+    return float(left[-1, -1] - np.sum((left[-1, :-1] @ vectors[:, there]) ** 2 / values[there]))
+
+
+def _left(cross: CrossProducts, take: np.ndarray) -> np.ndarray:
+    """[X, y]'[X, y] of what combinations (q, k) of the Z_i leave of the columns, (p+1, p+1)."""
+    data = Responses.of_cross(cross)
+    ZtW = take.T @ data.ZtW[0]
+    inverse = np.linalg.pinv(take.T @ cross.work.ZtZ @ take, rcond=RANK, hermitian=True)
+    return data.WtW[0] - np.einsum("gav,gab,gbw->vw", ZtW, inverse, ZtW)

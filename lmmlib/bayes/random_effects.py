@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lmmlib.bayes.conditionals import half
 from lmmlib.bayes.diagnostics import readable
 from lmmlib.common.arguments import checked_limit, shown
-from lmmlib.common.small import cholesky, inverse_lower, product, semidefinite_cholesky, transposed
+from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.design.cross import CrossProducts
 from lmmlib.errors import ParameterError
 
@@ -132,11 +133,7 @@ def _conditionals(
     for first in range(0, len(sigma2), size):
         block = slice(first, min(first + size, len(sigma2)))
         sd = np.sqrt(sigma2[block])
-        L = (F[..., block] / sd)[..., None]
-        S = product(transposed(L), product(patterns[:, :, None], L))
-        for a in range(q):
-            S[a, a] += 1
-        H = np.take(product(inverse_lower(cholesky(S)), transposed(L)), index, axis=-1)
+        H = np.take(half(patterns[:, :, None], F[..., block], sigma2[block]), index, axis=-1)
         u = Zty[:, None] - np.einsum("axg,xz->azg", ZtX, beta[:, block])
         mean = np.einsum("bazg,bczg,czg->azg", H, H, u, optimize=True)
         yield block, mean, H * sd[:, None]

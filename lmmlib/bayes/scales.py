@@ -44,6 +44,13 @@ class Scale:
             return cls(df, np.zeros((q, q)), prior.df, np.asarray(prior.scale))
         return cls(-1.0, np.zeros((q, q)), 0.0, np.ones(q))
 
+    def log_density(self, v: np.ndarray) -> np.ndarray:
+        """Log densities of variances (q, C), up to a constant, the scale of the prior integrated out."""
+        density = -(self.df + 2) / 2 * np.log(v) - np.diag(self.scale)[:, None] / (2 * v)
+        if self.nu:
+            density -= (self.nu + 1) / 2 * np.log(self.nu / v + self.A[:, None] ** -2.0)
+        return density
+
     def draw_rates(self, rng, precision: np.ndarray, df: float) -> np.ndarray:
         r"""1/a_k given the diagonal of D^-1 (q, C): gamma with shape (nu + q)/2 and rate nu (D^-1)_kk + 1/A_k^2.
 

@@ -10,44 +10,35 @@ shrink with the clones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmmlib.bayes.conditionals import Model, State
-from lmmlib.bayes.noncentred import draw_rates_D, entries_of, log_prior, lower
-from lmmlib.bayes.scales import Scale
+from lmmlib.bayes.conditionals import Model, State, draw_rates_D, entries_of
+from lmmlib.bayes.noncentred import log_prior, lower
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.identify import unseen
 
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """One direction: ``D`` (q, q) in the working basis and ``sigma2``; ``d`` (q,) of the formula if D is diagonal."""
+    """One direction: ``D`` (q, q) in the working basis and ``sigma2``."""
 
     D: np.ndarray
     sigma2: float
-    d: np.ndarray | None
 
 
 def ridges(cross: CrossProducts) -> list[Ridge]:
     r"""All directions in which V does not change, independent of each other; usually there are none.
 
     .. math:: \sum_rc_r\dot V_r = 0 \iff \sum_{r,s}c_rc_s\operatorname{tr}(\dot V_r\dot V_s) = 0
-
-    Parameters
-    ----------
-    cross : CrossProducts
-
-    Returns
-    -------
-    list of Ridge
     """
     E = cross.D_directions(working=True)
     found = []
     for c in unseen(cross, fixed=False) if len(E) else ():
         c = c / np.abs(c).max() * (-1 if c[-1] < 0 else 1)
-        found.append(Ridge(np.einsum("r,rab->ab", c[:-1], E), float(c[-1]), c[:-1] if cross.diagonal else None))
+        found.append(Ridge(np.einsum("r,rab->ab", c[:-1], E), float(c[-1])))
     return found
 
 
@@ -55,29 +46,16 @@ def slide(rng: np.random.Generator, model: Model, state: State, ridge: Ridge) ->
     r"""The state moved along a ridge: to a place with an arcsine distribution on it, taken with the ratio of priors.
 
     The random effects, and the scales of the priors, are integrated out.
-
-    Parameters
-    ----------
-    rng : Generator
-    model : Model
-    state : State
-    ridge : Ridge
-
-    Returns
-    -------
-    State
     """
     F = state.F if model.diagonal else lower(state.F)
-    moved = _Line.of(model, F, ridge)
-    low, high = _stretch(moved.rates, ridge.sigma2 / state.sigma2)
+    rates, at = _line(model, F, ridge)
+    low, high = _stretch(rates, ridge.sigma2 / state.sigma2)
     bounded = np.isfinite(low) & np.isfinite(high)
     low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
     # Near an end one of the variances is near zero, where priors of standard deviations have an infinite density.
     t = np.where(bounded, low + (high - low) * np.sin(np.pi / 2 * rng.random(len(low))) ** 2, 0.0)
-    new, sigma2 = moved.at(t), state.sigma2 + t * ridge.sigma2
-    now = replace(state, F=F)
-    then = replace(state, F=new, sigma2=sigma2)
-    ratio = _log_density(model, then) - _log_density(model, now)
+    new, sigma2 = at(t), state.sigma2 + t * ridge.sigma2
+    ratio = _log_density(model, replace(state, F=new, sigma2=sigma2)) - _log_density(model, replace(state, F=F))
     with np.errstate(divide="ignore"):
         ratio += (np.log((t - low) * (high - t)) - np.log(-low * high)) / 2
     accept = bounded & (np.log(rng.random(len(t))) < ratio)
@@ -86,30 +64,22 @@ def slide(rng: np.random.Generator, model: Model, state: State, ridge: Ridge) ->
     return replace(state, rates_sigma=rates_sigma, rates_D=draw_rates_D(rng, model, state.F))
 
 
-@dataclass(frozen=True, eq=False)
-class _Line:
-    """Factors of D + tC: D changes by the shares 1 + t rate, (C, q), along the columns of F times vectors."""
-
-    model: Model
-    F: np.ndarray
-    rates: np.ndarray
-    vectors: np.ndarray | None
-
-    @classmethod
-    def of(cls, model: Model, F: np.ndarray, ridge: Ridge) -> _Line:
-        if model.diagonal:
-            # The direction in the formula's basis, over the variances there.
-            inverse = np.linalg.inv(model.Rz)
-            c = np.diag(inverse @ ridge.D @ inverse.T)
-            return cls(model, F, (c[:, None] / entries_of(model, F) ** 2).T, None)
+def _line(model: Model, F: np.ndarray, ridge: Ridge) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Shares (C, q) by which D + tC changes with t, along its principal axes, and the function from t to its factor."""
+    if model.diagonal:
+        # The direction in the formula's basis, over the variances there.
+        inverse = np.linalg.inv(model.Rz)
+        c = np.diag(inverse @ ridge.D @ inverse.T)
+        rates = (c[:, None] / entries_of(model, F) ** 2).T
+    else:
         inverse = np.linalg.inv(F.transpose(2, 0, 1))
-        return cls(model, F, *np.linalg.eigh(inverse @ ridge.D @ inverse.mT))
+        rates, vectors = np.linalg.eigh(inverse @ ridge.D @ inverse.mT)
 
-    def at(self, t: np.ndarray) -> np.ndarray:
-        root = np.sqrt(np.maximum(1 + t[:, None] * self.rates, 0))
-        if self.vectors is None:
-            return self.F * root.T
-        return lower(np.einsum("abc,cbd,cd->adc", self.F, self.vectors, root))
+    def at(t: np.ndarray) -> np.ndarray:
+        root = np.sqrt(np.maximum(1 + t[:, None] * rates, 0))
+        return F * root.T if model.diagonal else lower(np.einsum("abc,cbd,cd->adc", F, vectors, root))
+
+    return rates, at
 
 
 def _stretch(rates: np.ndarray, of_sigma2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +95,7 @@ def _log_density(model: Model, state: State) -> np.ndarray:
     """Log density (C,) of D and sigma2 under the priors, and of beta where that depends on sigma2."""
     with np.errstate(divide="ignore", invalid="ignore"):
         of_D = log_prior(model, entries_of(model, state.F)) - _log_jacobian(model, state.F)
-        density = of_D + _log_variance_prior(model.sigma, state.sigma2)
+        density = of_D + model.sigma.log_density(state.sigma2[None])[0]
         if model.has_zellner:
             away = state.beta - model.prior_mean
             square = np.einsum("xc,xy,yc->c", away, model.relative, away)
@@ -139,11 +109,3 @@ def _log_jacobian(model: Model, F: np.ndarray) -> np.ndarray:
         return np.log(np.abs(entries_of(model, F))).sum(axis=0)
     pivots = np.log(np.abs(np.diagonal(F.transpose(2, 0, 1), axis1=1, axis2=2)))
     return pivots @ np.arange(len(F), 0, -1)
-
-
-def _log_variance_prior(prior: Scale, v: np.ndarray) -> np.ndarray:
-    """Log density of a variance, up to a constant, the scale of its prior integrated out."""
-    density = -(prior.df + 2) / 2 * np.log(v) - prior.scale[0, 0] / (2 * v)
-    if prior.nu:
-        density -= (prior.nu + 1) / 2 * np.log(prior.nu / v + prior.A[0] ** -2.0)
-    return density

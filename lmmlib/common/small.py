@@ -52,7 +52,7 @@ def inverse_lower(C: np.ndarray) -> np.ndarray:
     for j in range(q):
         inverse[j, j] = 1 / C[j, j]
         for i in range(j):
-            inverse[j, i] = -(C[j, i:j] * inverse[i:j, i]).sum(axis=0) / C[j, j]
+            inverse[j, i] = -(C[j, i:j] * inverse[i:j, i]).sum(axis=0) * inverse[j, j]
     return inverse
 
 

@@ -179,7 +179,7 @@ def counted(monkeypatch, key):
         "batch": (batch, "solve"),
         "pieces": (pieces, "_of"),
         "minque": (minque.np, "swapaxes"),
-        "random_effects": (random_effects, "inverse_lower"),
+        "random_effects": (random_effects, "half"),
         "eb": (empirical_bayes, "batched_effects"),
         "clone_prediction": (prediction, "batched_effects"),
         "bootstrap": (bootstrap, "fit_many"),

@@ -83,7 +83,7 @@ def formula_moments(cross, conditional, chain):
 def test_beta_given_data(any_design, D, beta):
     cross, model, priors = make(any_design, beta)
     state = state_at(cross, np.zeros(2), D, 1.7)
-    conditional = conditionals.beta_given_data(model, state, half(model, state))
+    conditional = conditionals.beta_given_data(model, state, half(model.data.ZtZ, state.F, state.sigma2))
     for chain, (D_c, sigma2) in enumerate([(D, 1.7), (2 * D, 1.7 / 3)]):
         _, _, V = dense(any_design, D_c, sigma2)
         m, P = prior_of(priors, any_design, sigma2)
@@ -133,7 +133,7 @@ def test_effects_given_beta(design, D):
     cross, model, _ = make(design)
     beta = np.array([24.0, -0.5])
     state = state_at(cross, beta, D, 1.7)
-    mean, H = conditionals.effects_given_beta(model, state, half(model, state))
+    mean, H = conditionals.effects_given_beta(model, state, half(model.data.ZtZ, state.F, state.sigma2))
     R = np.linalg.inv(cross.basis.Rz)
     for chain, (beta_c, D_c, sigma2) in enumerate([(beta, D, 1.7), (beta + 1, 2 * D, 1.7 / 3)]):
         Z, G, V = dense(design, D_c, sigma2)
@@ -166,7 +166,8 @@ def test_sums_over_rotated_groups_have_the_moments_of_the_dense_ones(equal, D):
     chains, beta = 20_000, np.array([0.3, 0.1])
     one = state_at(cross, beta, D, 1.7)
     many = State(*(np.repeat(M[..., :1], chains, axis=-1) for M in vars(one).values()))
-    effects = conditionals.draw_effects(np.random.default_rng(5), model, many, half(model, many))
+    H = half(model.data.ZtZ, many.F, many.sigma2)
+    effects = conditionals.draw_effects(np.random.default_rng(5), model, many, H)
     Z, G, V = dense(equal, D, 1.7)
     r = equal.y - equal.X @ beta
     mean, cov = G @ Z.T @ np.linalg.solve(V, r), G - G @ Z.T @ np.linalg.solve(V, Z @ G)
@@ -293,7 +294,7 @@ def test_draws_follow_their_conditionals(design, D):
     assert (np.abs(found.mean(axis=0) - exact.mean()) < 4.5 * found.std(axis=0) / np.sqrt(20_000)).all()
     shapes = stats.invgamma((df - 1) / 2, scale=scale[1, 1, 0] / 2)
     assert stats.kstest(found[:, 1, 1], shapes.cdf).pvalue > 1e-4
-    conditional = conditionals.beta_given_data(model, many, half(model, many))
+    conditional = conditionals.beta_given_data(model, many, half(model.data.ZtZ, many.F, many.sigma2))
     beta = conditionals.draw_beta(rng, conditional, many).beta
     white = np.linalg.cholesky(conditional[0][0]).T @ (
         beta - np.linalg.solve(conditional[0][0], conditional[1][0])[:, None]

@@ -24,7 +24,7 @@ STEPS = {
     *("chains.sweep", "cloning.run", "conditionals.draw_D", "conditionals.draw_beta", "conditionals.draw_effects"),
     "conditionals.draw_normal",
     *("conditionals.draw_sigma2", "draws.responses", "entries.bartlett", "entries.inverse_wishart_factor"),
-    *("gibbs.generator", "intervals.bootstrap_draws", "noncentred.draw_rates_D", "noncentred.redraw_D"),
+    *("gibbs.generator", "intervals.bootstrap_draws", "conditionals.draw_rates_D", "noncentred.redraw_D"),
     *("noncentred.standardised_effects", "parameters.checked_rng", "prediction_errors.bootstrap_errors"),
     *("parameters.generator", "prediction_errors.bootstrap_interval", "random_effects.draws_of_b", "ridge.slide"),
     "scales.Scale.draw_rates",
