@@ -92,7 +92,7 @@ def coding(formula: str, example: pd.DataFrame, levels: Mapping | None = None) -
         raise DesignError(f"{formula!r} has no random term, such as + (1 | g), so there are no sums by group")
     response = read(formula)[1][0]
     used = sorted(response.columns)
-    y_spec = matrix(response.terms, checked_rows(rows, used, set(used), "error")[0], formula)[1]
+    y_spec = matrix(response, checked_rows(rows, used, set(used), "error")[0], formula)[1]
     if y_spec.transform_state:
         raise FormulaError(
             f"the response {design.response!r} depends on all rows, of which a chunk has some; transform it yourself"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from formulaic import Formula, ModelSpec
+from formulaic import Formula, ModelMatrix, ModelSpec
 from formulaic.errors import FormulaicWarning
 from formulaic.materializers import PandasMaterializer
 from formulaic.transforms import C as formulaic_C
@@ -150,21 +151,76 @@ def names_in(terms: Formula) -> set[str]:
     return names
 
 
-def matrix(terms: Formula | ModelSpec, frame: pd.DataFrame, formula: str) -> tuple[np.ndarray, ModelSpec]:
-    """Model matrix of checked terms, or of new rows by how it was made, which is returned too.
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One side of a formula: its checked terms, the columns that they use, and those of them that C() codes."""
+
+    terms: Formula
+    columns: frozenset[str]
+    coded: frozenset[str]
+
+    @cached_property
+    def plain(self) -> bool:
+        """True if all factors are columns as they are."""
+        return all(factor.eval_method.value != "python" for term in self.terms for factor in term.factors)
+
+
+@lru_cache(maxsize=512)
+def _structure(side: Side, kinds: tuple) -> ModelSpec:
+    """What formulaic makes of a plain side, which depends on nothing else: for each column its categories, or None."""
+    levels = {name: categories and [value for _, value in categories] for name, categories in kinds}
+    n = max((len(some) for some in levels.values() if some), default=1)
+    rows = {
+        name: np.ones(n) if some is None else pd.Categorical.from_codes(np.arange(n) % len(some), some)
+        for name, some in levels.items()
+    }
+    return _expanded(side.terms, pd.DataFrame(rows, index=range(n))).model_spec
+
+
+def _plain(side: Side, rows: pd.DataFrame) -> tuple[np.ndarray, ModelSpec]:
+    """Model matrix of a plain side: products of columns and of indicators, as its structure names them."""
+    values = {name: column.astype("category") if is_text(column) else column for name, column in rows.items()}
+    kinds = {name: tuple((type(c), c) for c in v.cat.categories) if is_text(v) else None for name, v in values.items()}
+    spec = _structure(side, tuple(kinds.items()))
+    columns = {
+        name: (v.cat.codes.to_numpy() == np.arange(len(kinds[name]))[:, None]).astype(float)
+        if kinds[name]
+        else v.to_numpy(float)[None]
+        for name, v in values.items()
+    }
+    made = [np.zeros((0, len(rows)))]
+    for scoped in (scoped for term in spec.structure for scoped in term.scoped_terms):
+        product = np.full((1, len(rows)), float(scoped.scale))
+        for factor in scoped.factors:
+            own = columns[mask(column_name(factor.factor.expr))][int(factor.reduced) :]
+            product = (own[:, None] * product).reshape(-1, len(rows))
+        made.append(product)
+    return np.concatenate(made).T, spec
+
+
+def _expanded(terms: Formula | ModelSpec, rows: pd.DataFrame) -> ModelMatrix:
+    return Rows(rows, context=CONTEXT).get_model_matrix(terms, na_action="ignore", output="numpy")
+
+
+def matrix(side: Side | ModelSpec, frame: pd.DataFrame, formula: str) -> tuple[np.ndarray, ModelSpec]:
+    """Model matrix of one side of a formula, or of new rows by how it was made, which is returned too.
 
     Raises
     ------
     FormulaError, DataError
         Whatever formulaic says, warnings included; values that are not finite, or whose squares overflow.
     """
-    rows = numbered({mask(n): frame[n] for n in names_in(getattr(terms, "formula", terms))}, frame.index)
+    names = side.columns if isinstance(side, Side) else names_in(side.formula)
+    rows = numbered({mask(name): frame[name] for name in names}, frame.index)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             for kind in TELLING:
                 warnings.simplefilter("error", kind)
-            made = Rows(rows, context=CONTEXT).get_model_matrix(terms, na_action="ignore", output="numpy")
-            values, spec = np.asfortranarray(made, float), made.model_spec
+            if isinstance(side, Side) and side.plain:
+                values, spec = _plain(side, rows)
+            else:
+                made = _expanded(side.terms if isinstance(side, Side) else side, rows)
+                values, spec = np.asfortranarray(made, float), made.model_spec
     except Exception as error:  # whatever it is that the expansion stumbles over, it is about this formula
         raise _in_our_words(error, formula) from None
     if values.shape[1] < len(spec.column_names):

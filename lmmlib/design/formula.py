@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -29,15 +28,6 @@ from lmmlib.errors import DataError, FormulaError
 
 # (a + b)^k has a number of terms that grows with the power of k.
 LARGEST_POWER = 9
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a formula: its terms, the columns that they use, and those of them that C() codes."""
-
-    terms: Formula
-    columns: frozenset[str]
-    coded: frozenset[str]
 
 
 def read(formula: str) -> tuple[Parts, list[Side]]:
@@ -164,13 +154,13 @@ def build_design(
     y = _response(response, frame, formula)
     if y.ndim != 1 or any(is_text(frame[name]) for name in response.columns):
         raise DataError(f"the response {parts.response!r} must be one numeric column")
-    X, x_spec = matrix(fixed.terms, frame, formula)
+    X, x_spec = matrix(fixed, frame, formula)
     if parts.random is None:
         Z, z_spec, z_names = np.zeros((len(frame), 0)), None, ()
     else:
         # Often the two sides are the same; then they are the same array too.
         same = random[0].terms == fixed.terms
-        Z, z_spec = (X, x_spec) if same else matrix(random[0].terms, frame, formula)
+        Z, z_spec = (X, x_spec) if same else matrix(random[0], frame, formula)
         if not Z.shape[1] and parts.random != "0":
             raise FormulaError(
                 f"the random term of {formula!r} has no columns; write (1 | {parts.group}), or (0 | {parts.group}) for "
@@ -268,7 +258,7 @@ def _response(side: Side, frame: pd.DataFrame, formula: str) -> np.ndarray:
         y = np.array(frame[name], float)  # a copy: the frame may change
         check_size(y, f"{formula!r}")
         return y
-    y, _ = matrix(side.terms, frame, formula)
+    y, _ = matrix(side, frame, formula)
     return y[:, 0] if y.shape[1] == 1 else y
 
 
