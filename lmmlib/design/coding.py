@@ -90,7 +90,7 @@ def coding(formula: str, example: pd.DataFrame, levels: Mapping | None = None) -
     design = build_design(formula, rows)
     if design.grouping == "all":
         raise DesignError(f"{formula!r} has no random term, such as + (1 | g), so there are no sums by group")
-    response = read(formula)[1][0]
+    response = read(formula)[1]
     used = sorted(response.columns)
     y_spec = matrix(response, checked_rows(rows, used, set(used), "error")[0], formula)[1]
     if y_spec.transform_state:
@@ -106,7 +106,7 @@ def coding(formula: str, example: pd.DataFrame, levels: Mapping | None = None) -
 def _with_levels(example: pd.DataFrame, levels: Mapping, formula: str) -> pd.DataFrame:
     """The example, followed by repetitions of its first row that show each category once."""
     check_frame(example)
-    coded = set().union(*(side.coded for side in read(formula)[1])) if levels else set()
+    coded = {column for side in read(formula)[1:] if side for column in side.coded} if levels else set()
     for name, all_of_it in levels.items():
         if name not in example:
             raise ParameterError(f"levels names {name!r}, which is not a column ({', '.join(map(str, example))})")

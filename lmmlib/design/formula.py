@@ -30,7 +30,7 @@ from lmmlib.errors import DataError, FormulaError
 LARGEST_POWER = 9
 
 
-def read(formula: str) -> tuple[Parts, list[Side]]:
+def read(formula: str) -> tuple[Parts, Side, Side, Side | None]:
     """A formula taken apart, and its response, fixed and random sides after all checks that need no data.
 
     Raises
@@ -45,12 +45,12 @@ def read(formula: str) -> tuple[Parts, list[Side]]:
     plain_name = re.fullmatch(r"[\w.]+|`[^`]+`", parts.response)
     response = f"0 + {parts.response}" if plain_name else f"0 + {{{parts.response}}}"
     try:
-        sides = [_side(masked(text)) for text in (response, parts.fixed, parts.random) if text is not None]
+        y, x, z = (text and _side(masked(text)) for text in (response, parts.fixed, parts.random))
     except FormulaError as error:
         raise FormulaError(f"{formula!r}: {error}") from None
-    if not sides[0].columns:
+    if not y.columns:
         raise FormulaError(f"{formula!r}: the response {parts.response!r} has no column in it")
-    return parts, sides
+    return parts, y, x, z
 
 
 @lru_cache(maxsize=512)
@@ -68,10 +68,8 @@ def _side(text: str) -> Side:
         raise FormulaError(f"does not parse: {plain(error)}") from None
     except Exception:  # formulaic's parser stumbles in many ways over what it cannot read
         raise FormulaError(f"{unmask(text)!r} does not parse: its operators and parentheses do not fit") from None
-    names = names_in(terms)
-    factors = [factor for term in terms for factor in term.factors]
-    coded = {single_column(f.expr) for f in factors if f.eval_method.value == "python"} - {None}
-    return Side(terms, frozenset(names), frozenset(coded))
+    coded = {single_column(f.expr) for term in terms for f in term.factors if f.eval_method.value == "python"}
+    return Side(terms, frozenset(names_in(terms)), frozenset(coded - {None}))
 
 
 def _check_tokens(tokens: list[tuple[str, str]]) -> None:
@@ -138,41 +136,27 @@ def build_design(
         return without_dependent(build_design(formula, data, missing, weights, offset))
     if weights is not None or offset is not None:
         return known_design(build_design, formula, data, missing, weights, offset)
-    parts, (response, fixed, *random) = read(formula)
+    parts, response, fixed, random = read(formula)
     check_frame(data)
-    variables = set().union(*(side.columns for side in (response, fixed, *random)))
-    coded = set().union(*(side.coded for side in (response, fixed, *random)))
-    used = _columns_used(variables | ({parts.group} if parts.group else set()), data, formula)
+    sides = [side for side in (response, fixed, random) if side]
+    variables, coded = ({name for side in sides for name in getattr(side, key)} for key in ("columns", "coded"))
+    used = _columns_used(variables | {parts.group} - {None}, data, formula)
     # A grouping column that is also a predictor is checked as one.
     label = parts.group if parts.group not in variables else None
     frame, n_dropped = checked_rows(data, used, set(used) - {parts.group} - coded, missing, label)
 
-    if parts.random is None:
-        group, names = np.zeros(len(frame), int), ("all",)
-    else:
-        group, names = group_codes(frame[parts.group])
     y = _response(response, frame, formula)
     if y.ndim != 1 or any(is_text(frame[name]) for name in response.columns):
         raise DataError(f"the response {parts.response!r} must be one numeric column")
     X, x_spec = matrix(fixed, frame, formula)
-    if parts.random is None:
+    if random is None:
+        group, names = np.zeros(len(frame), int), ("all",)
         Z, z_spec, z_names = np.zeros((len(frame), 0)), None, ()
     else:
+        group, names = group_codes(frame[parts.group])
         # Often the two sides are the same; then they are the same array too.
-        same = random[0].terms == fixed.terms
-        Z, z_spec = (X, x_spec) if same else matrix(random[0], frame, formula)
-        if not Z.shape[1] and parts.random != "0":
-            raise FormulaError(
-                f"the random term of {formula!r} has no columns; write (1 | {parts.group}), or (0 | {parts.group}) for "
-                "no random effects"
-            )
-        wide = [unmask(str(term)) for term, s in z_spec.term_slices.items() if s.stop - s.start > 1]
-        wide += [unmask(column) for column in z_spec.column_names if "[T." in column]
-        if parts.diagonal and wide:
-            raise FormulaError(
-                f"uncorrelated random effects (||) of {wide[0]}, which stands for several columns, depend on its "
-                f"coding; in {formula!r} write its columns as numbers, one term each, or use a single bar"
-            )
+        Z, z_spec = (X, x_spec) if random.terms == fixed.terms else matrix(random, frame, formula)
+        _check_random(z_spec, parts, formula)
         z_names = lme4_names(z_spec)
     return Design(
         y=y,
@@ -191,6 +175,22 @@ def build_design(
         x_spec=x_spec,
         z_spec=z_spec,
     )
+
+
+def _check_random(spec: ModelSpec, parts: Parts, formula: str) -> None:
+    """Raise if the random side has no columns, or uncorrelated ones that depend on the coding of a factor."""
+    if not spec.column_names and parts.random != "0":
+        raise FormulaError(
+            f"the random term of {formula!r} has no columns; write (1 | {parts.group}), or (0 | {parts.group}) for no "
+            "random effects"
+        )
+    wide = [unmask(str(term)) for term, s in spec.term_slices.items() if s.stop - s.start > 1]
+    wide += [unmask(column) for column in spec.column_names if "[T." in column]
+    if parts.diagonal and wide:
+        raise FormulaError(
+            f"uncorrelated random effects (||) of {wide[0]}, which stands for several columns, depend on its coding; "
+            f"in {formula!r} write its columns as numbers, one term each, or use a single bar"
+        )
 
 
 def fixed_matrix(design: Design, data: pd.DataFrame) -> np.ndarray:
@@ -228,9 +228,7 @@ def _new_matrix(design: Design, spec: ModelSpec | None, data: pd.DataFrame) -> n
         return np.zeros((len(data), 0))
     needed = names_in(spec.formula)
     used = [name for name in design.columns if name in needed]
-    for name in used:
-        if name not in data.columns:
-            raise DataError(_unknown_column(name, data.columns, design.formula))
+    _require_columns(used, data, design.formula)
     numeric = {name for name in used if design.columns[name] is None}
     frame, _ = checked_rows(data, used, numeric, None, new=True)
     for name in used:
@@ -266,18 +264,18 @@ def _columns_used(needed: set[str], data: pd.DataFrame, formula: str) -> list[st
     """Names of the columns that the formula needs, in the order of the data."""
     if "Intercept" in needed:
         raise DataError("a column named 'Intercept' cannot be told from the intercept of the model; rename it")
-    for name in sorted(needed):
-        if name not in data.columns:
-            raise DataError(_unknown_column(name, data.columns, formula))
+    _require_columns(sorted(needed), data, formula)
     return [name for name in data.columns if name in needed]
 
 
-def _unknown_column(name: str, columns, formula: str) -> str:
-    known = [str(c) for c in columns]
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"{formula!r} uses {name!r}, which is not a column of the data ({', '.join(known)})" + (
-        f"; perhaps you want {near[0]!r}" if near else ""
-    )
+def _require_columns(names: list[str], data: pd.DataFrame, formula: str) -> None:
+    """Raise at the first of these names that is no column of the data."""
+    for name in names:
+        if name not in data.columns:
+            known = [str(c) for c in data.columns]
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; perhaps you want {near[0]!r}" if near else ""
+            raise DataError(f"{formula!r} uses {name!r}, which is not a column of the data ({', '.join(known)}){hint}")
 
 
 # A name that stands alone, the category of a factor, a name in an expression: of formulaic's name of a column.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from lmmlib.design.expressions import column_name, masked, unmask
 from lmmlib.errors import FormulaError
@@ -37,14 +38,19 @@ def parse(formula: str) -> Parts:
     """
     if not isinstance(formula, str):
         raise FormulaError(f"the formula must be text such as 'y ~ x + (1 | g)'; got {type(formula).__name__}")
-    if "`" in formula:
-        return _quoted(formula)
+    return _quoted(formula) if "`" in formula else _parts(formula)
+
+
+@lru_cache(maxsize=512)
+def _parts(formula: str) -> Parts:
+    """Parts of a formula without backticks."""
     sides = formula.split("~")
     if len(sides) != 2 or not sides[0].strip() or not sides[1].strip():
         raise FormulaError(f"{formula!r} must have the form 'response ~ terms', with one ~ and something on both sides")
     fixed, bars = _take_bars(sides[1], formula)
+    parts = Parts(sides[0].strip(), fixed or "1", None, None, False)
     if not bars:
-        return Parts(sides[0].strip(), fixed or "1", None, None, False)
+        return parts
     groups = {group for _, group, _ in bars}
     if len(groups) > 1 or any(re.search(r"[:/*+]", g) for g in groups):
         raise FormulaError(
@@ -54,11 +60,13 @@ def parse(formula: str) -> Parts:
         )
     group = groups.pop()
     if not re.fullmatch(r"[^\W\d]\w*", group):
-        hint = f"; if a column is called so, write it in backticks, (1 | `{group}`)"
-        raise FormulaError(f"the grouping factor in {formula!r} must be the name of a column; got {group!r}{hint}")
+        raise FormulaError(
+            f"the grouping factor in {formula!r} must be the name of a column; got {group!r}; if a column is called "
+            f"so, write it in backticks, (1 | `{group}`)"
+        )
     if len(bars) == 1:
         random, _, double = bars[0]
-        return Parts(sides[0].strip(), fixed or "1", random, group, double)
+        return replace(parts, random=random, group=group, diagonal=double)
     columns = [_single_column(text, double) for text, _, double in bars]
     if None in columns or len(set(columns)) < len(columns):
         raise FormulaError(
@@ -66,7 +74,7 @@ def parse(formula: str) -> Parts:
             f"(x | {group}), or one diagonal D, (x || {group}), which is (1 | {group}) + (0 + x | {group})"
         )
     random = " + ".join(["1" if "1" in columns else "0", *(c for c in columns if c != "1")])
-    return Parts(sides[0].strip(), fixed or "1", random, group, True)
+    return replace(parts, random=random, group=group, diagonal=True)
 
 
 def _quoted(formula: str) -> Parts:
@@ -75,17 +83,11 @@ def _quoted(formula: str) -> Parts:
     if "`" in text:
         raise FormulaError(f"{formula!r} has a backtick without its partner, or nothing between two of them")
     try:
-        parts = parse(text)
+        parts = _parts(text)
     except FormulaError as error:
         raise FormulaError(unmask(str(error))) from None
-    group = parts.group and column_name(parts.group)
-    return replace(
-        parts,
-        response=unmask(parts.response),
-        fixed=unmask(parts.fixed),
-        random=parts.random and unmask(parts.random),
-        group=group,
-    )
+    named = {side: unmask(text) for side in ("response", "fixed", "random") if (text := getattr(parts, side))}
+    return replace(parts, **named, group=parts.group and column_name(parts.group))
 
 
 def _single_column(text: str, double: bool) -> str | None:
