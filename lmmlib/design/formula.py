@@ -133,18 +133,19 @@ def build_design(
     """
     if drop is not None:
         checked_choice("drop", drop, ("dependent",))
-        return without_dependent(build_design(formula, data, missing, weights, offset))
-    if weights is not None or offset is not None:
-        return known_design(build_design, formula, data, missing, weights, offset)
     parts, response, fixed, random = read(formula)
     check_frame(data)
+    given = {name: one for name, one in {"weights": weights, "offset": offset}.items() if one is not None}
+    known, n_rows = {}, len(data)
+    if given:
+        known, there = known_values(given, data, missing)
+        data = data[there]
     sides = [side for side in (response, fixed, random) if side]
     variables, coded = ({name for side in sides for name in getattr(side, key)} for key in ("columns", "coded"))
     used = _columns_used(variables | {parts.group} - {None}, data, formula)
     # A grouping column that is also a predictor is checked as one.
     label = parts.group if parts.group not in variables else None
-    frame, n_dropped = checked_rows(data, used, set(used) - {parts.group} - coded, missing, label)
-
+    frame, complete = checked_rows(data, used, set(used) - {parts.group} - coded, missing, label)
     y = _response(response, frame, formula)
     if y.ndim != 1 or any(is_text(frame[name]) for name in response.columns):
         raise DataError(f"the response {parts.response!r} must be one numeric column")
@@ -158,7 +159,7 @@ def build_design(
         Z, z_spec = (X, x_spec) if random.terms == fixed.terms else matrix(random, frame, formula)
         _check_random(z_spec, parts, formula)
         z_names = lme4_names(z_spec)
-    return Design(
+    design = Design(
         y=y,
         X=X,
         Z=Z,
@@ -170,11 +171,14 @@ def build_design(
         grouping=parts.group or "all",
         formula=formula,
         diagonal=parts.diagonal,
-        n_dropped=n_dropped,
+        n_dropped=n_rows - len(frame),
         columns={name: _levels(frame[name], name in coded) for name in used if name != label},
         x_spec=x_spec,
         z_spec=z_spec,
+        **{name: values[complete] for name, values in known.items()},
+        **{f"{name}_column": one for name, one in given.items() if isinstance(one, str)},
     )
+    return without_dependent(design) if drop else design
 
 
 def _check_random(spec: ModelSpec, parts: Parts, formula: str) -> None:

@@ -40,8 +40,8 @@ def check_frame(data) -> None:
 
 def checked_rows(
     data, used, numeric, missing: str | None, group: str | None = None, new: bool = False
-) -> tuple[pd.DataFrame, int]:
-    """The columns ``used`` of the data, rows numbered anew, after all checks; and how many rows were dropped.
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The columns ``used`` of the data, rows numbered anew, after all checks; and which rows are complete, (rows,).
 
     Parameters
     ----------
@@ -70,25 +70,23 @@ def checked_rows(
         raise DataError("the data have no rows")
     frame = numbered({name: data[name] for name in used}, data.index)
     gaps = frame.isna().to_numpy()
-    n_incomplete = 0
-    if gaps.any():
-        incomplete = gaps.any(axis=1)
-        n_incomplete = int(incomplete.sum())
+    complete = ~gaps.any(axis=1)
+    if not complete.all():
         if missing != "drop":
             counts = ", ".join(f"{name} {n}" for name, n in zip(used, gaps.sum(axis=0), strict=True) if n)
             raise DataError(
-                f"missing values: {counts} ({n_incomplete} of {len(frame)} rows are incomplete); "
+                f"missing values: {counts} ({(~complete).sum()} of {len(frame)} rows are incomplete); "
                 + ("pass missing='drop' to leave" if missing else "fill them in, or let the frame's dropna() leave")
                 + " those rows out"
             )
-        frame = frame[~incomplete].reset_index(drop=True)
+        frame = frame[complete].reset_index(drop=True)
     if not len(frame):
         raise DataError(f"no row is complete in the columns {', '.join(used)}")
     columns = dict(frame.items())
     for name in used:
         if name != group:
             columns[name] = _checked_column(columns[name], name in numeric, new)
-    return numbered(columns, frame.index), n_incomplete
+    return numbered(columns, frame.index), complete
 
 
 def numbered(columns: dict[str, pd.Series], index: pd.Index) -> pd.DataFrame:

@@ -11,8 +11,7 @@ and Z times :math:`\sqrt w`, whose log-density is less by :math:`\frac12\sum\log
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -22,48 +21,30 @@ from lmmlib.design.frames import check_frame, checked_known, known_numbers
 from lmmlib.errors import DataError
 
 
-def known_design(build: Callable, formula: str, data: pd.DataFrame, missing: str, weights, offset) -> Design:
-    """The design that ``build`` makes of the rows for which weights and offset are known, with these in it.
+def known_values(given: Mapping, data: pd.DataFrame, missing: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Weights and offset of the rows for which they are known, and which rows these are, (rows,) of bool.
 
     Parameters
     ----------
-    build : function
-        :func:`lmmlib.build_design`.
-    formula, data, missing
-        As it takes them.
-    weights, offset : str, Series or (n_obs,) array, optional
-
-    Returns
-    -------
-    Design
+    given : mapping
+        From "weights" and "offset" to a column's name, a Series or a (rows,) array.
+    data, missing
+        As :func:`lmmlib.build_design` takes them.
 
     Raises
     ------
     DataError
-        As ``build``; or if there is no such column, or values are missing, infinite or, weights, not above zero.
+        If there is no such column, or values are missing, infinite or, weights, not above zero.
     """
-    given = {"weights": weights, "offset": offset}
-    values = {name: of_rows(name, one, data) for name, one in given.items() if one is not None}
-    gaps = np.isnan(np.array(list(values.values()))).any(axis=0)
+    values = {name: of_rows(name, one, data) for name, one in given.items()}
+    gaps = np.isnan(list(values.values())).any(axis=0)
     if gaps.any() and missing != "drop":
         names = " and ".join(name for name, v in values.items() if np.isnan(v).any())
         raise DataError(
             f"the {names} are missing in {int(gaps.sum())} rows, the first being row {int(np.argmax(gaps))} (rows "
             "count from 0); pass missing='drop' to leave those rows out"
         )
-    for name, v in values.items():
-        values[name] = checked_known(name, v, len(data), ~gaps)
-    data = data[~gaps]
-    design = build(formula, data, missing)
-    rows = np.flatnonzero(~gaps)
-    if design.n_dropped:
-        used = [name for name in data.columns if name in design.columns or name == design.grouping]
-        rows = rows[data[used].notna().all(axis=1).to_numpy()]
-    if len(rows) != design.n_obs:
-        raise DataError(f"which {design.n_dropped} rows have missing values is not clear; leave them out of the data")
-    columns = {f"{name}_column": one for name, one in given.items() if isinstance(one, str)}
-    kept = {name: v[rows] for name, v in values.items()}
-    return replace(design, n_dropped=design.n_dropped + int(gaps.sum()), **kept, **columns)
+    return {name: checked_known(name, v, len(data), ~gaps)[~gaps] for name, v in values.items()}, ~gaps
 
 
 def of_rows(name: str, given, data: pd.DataFrame) -> np.ndarray:
