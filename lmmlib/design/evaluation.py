@@ -19,7 +19,7 @@ from formulaic.transforms import poly as formulaic_poly
 from formulaic.transforms import stateful_transform
 
 from lmmlib.design.expressions import CONSTANTS, ELEMENTWISE, KNOWN, PLAIN, column_name, columns_of, mask, unmask
-from lmmlib.design.frames import check_size, numbered
+from lmmlib.design.frames import check_size, is_text, numbered
 from lmmlib.errors import DataError, FormulaError, LmmError
 
 # Warnings of the libraries below that say something about numbers; those about their future do not.

@@ -19,10 +19,10 @@ from formulaic.parser.algos.tokenize import tokenize
 from lmmlib.common.arguments import checked_choice, checked_made
 from lmmlib.design.dependent import without_dependent, without_dropped
 from lmmlib.design.design import Design, check_names
-from lmmlib.design.evaluation import matrix, names_in, plain
+from lmmlib.design.evaluation import Side, matrix, names_in, plain
 from lmmlib.design.expressions import columns_of, mask, masked, single_column, unmask
 from lmmlib.design.frames import check_frame, check_size, checked_rows, group_codes, is_text
-from lmmlib.design.known import known_design
+from lmmlib.design.known import known_values
 from lmmlib.design.syntax import Parts, parse
 from lmmlib.errors import DataError, FormulaError
 

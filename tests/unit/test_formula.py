@@ -7,7 +7,10 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import build_design, equations
-from lmmlib.design.formula import fixed_matrix
+from lmmlib.design import evaluation
+from lmmlib.design import formula as formula_module
+from lmmlib.design.expressions import mask
+from lmmlib.design.formula import fixed_matrix, read
 from lmmlib.errors import DataError, FormulaError
 
 
@@ -299,3 +302,60 @@ def test_a_design_shares_no_memory_with_the_frame(data):
     design = build_design("y ~ 0 + x + (0 + x | g)", data)
     for array, name in ((design.y, "y"), (design.X, "x"), (design.group, "g")):
         assert not np.shares_memory(array, data[name].to_numpy())
+
+
+KINDS = pd.DataFrame(
+    {
+        "y": np.arange(12.0),
+        "x": np.sin(np.arange(12.0)),
+        "z": np.cos(np.arange(12)) - 2,
+        "whole": np.arange(12) % 5,
+        "is": np.arange(12) % 2 > 0,
+        "text": list("abcabcabccba"),
+        "numbers": pd.Categorical([3, 1, 2] * 4, [3, 2, 1]),
+        "floats": pd.Categorical([3.0, 1.0, 2.0] * 4),
+        "ordered": pd.Categorical(list("uvuwuvuwwvuw"), ["w", "v", "u"], ordered=True),
+        "mixed": pd.Series(["a", 1, 2.5] * 4, dtype=object),
+        "a b": list("pqqp" * 3),
+    }
+)
+SIDES = """
+    1 | 0 | x | 0 + x | x * z * whole | text | 0 + text | text * x | x:text | text * numbers | 0 + text:numbers
+    is + text | numbers + floats + ordered | x:text:numbers + z | mixed * x | 0 + x:mixed | `a b` * x + text:`a b`
+    (x + text + is)**2 | x:z:whole:text | ordered/x | text:x + text | 0 + x + text | x + x:z + z
+"""
+
+
+@pytest.mark.parametrize("side", [side.strip() for line in SIDES.strip().split("\n") for side in line.split(" | ")])
+def test_a_side_of_columns_is_expanded_as_formulaic_does(side):
+    """The structure is formulaic's, kept by the kinds of the columns; the columns are its columns, bit by bit."""
+    fixed = read(f"y ~ {side} + (1 | whole)")[2]
+    for frame in (KINDS, KINDS[3:].reset_index(drop=True), KINDS):
+        assert fixed.plain
+        X, spec = evaluation.matrix(fixed, frame, side)
+        rows = frame[sorted(fixed.columns)].rename(columns=mask)
+        made = evaluation._expanded(fixed.terms, rows)
+        np.testing.assert_array_equal(X, np.asarray(made, float))
+        assert np.array_equal(np.signbit(X), np.signbit(np.asarray(made, float))) and X.flags.f_contiguous
+        assert spec.column_names == made.model_spec.column_names
+        assert str(spec.structure) == str(made.model_spec.structure)
+        assert str(spec.encoder_state) == str(made.model_spec.encoder_state) and not spec.transform_state
+        np.testing.assert_array_equal(evaluation.matrix(spec, frame[::-1], side)[0], X[::-1])
+
+
+def test_categories_that_are_equal_but_of_another_type_are_another_structure():
+    frame = pd.DataFrame({"y": np.arange(6.0), "g": list("aabbcc")})
+    names = [
+        build_design("y ~ c + (1 | g)", frame.assign(c=pd.Categorical(values * 2))).x_names[1:]
+        for values in ([1, 2, 3], [1.0, 2.0, 3.0], ["1", "2", "3"])
+    ]
+    assert names == [("c2", "c3"), ("c2.0", "c3.0"), ("c2", "c3")]
+
+
+def test_a_formula_is_read_once(data, monkeypatch):
+    """And a side of columns alone is expanded once for each set of kinds; nothing of the data is kept."""
+    build_design("y ~ x + u + (x | g)", data)
+    monkeypatch.setattr(formula_module, "tokenize", None)
+    monkeypatch.setattr(evaluation, "_expanded", None)
+    again = build_design("y ~ x + u + (x | g)", data.assign(x=data["x"] + 1))
+    assert_allclose(again.X[:, 1], data["x"] + 1)
