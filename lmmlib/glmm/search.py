@@ -6,7 +6,7 @@ give one D, so theta needs no bounds and a singular optimum is an ordinary point
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,12 +18,9 @@ from lmmlib.glmm import laplace, quadrature
 from lmmlib.glmm.checks import LARGEST_LOGARITHM
 from lmmlib.glmm.laplace import Slopes
 from lmmlib.glmm.rows import Conditional, Counts, Inner, modes
-from lmmlib.laplace.curvature import whitening
-from lmmlib.laplace.point import Point
+from lmmlib.laplace.curvature import differences, whitening
+from lmmlib.laplace.point import Ascent
 
-# Step of the central differences of the gradient, in the working basis where parameters are of order one: the errors by
-# the step and by rounding are then both near 1e-9.
-DIFFERENCE = 1e-4
 # Up to a change of the parameters of this size the modes are guessed along their slopes.
 FAR = 0.5
 
@@ -41,29 +38,21 @@ class Peak:
 
 
 class Objective:
-    """Minus twice the log-likelihood, for the optimiser; each evaluation starts from the modes of the one before."""
+    """The log-likelihood of psi = (beta, theta); each evaluation starts from the modes of the one before."""
 
     def __init__(self, counts: Counts, method: str, n_quadrature: int):
         self.counts = counts
         self.rule = quadrature.rule(n_quadrature, len(counts.Z)) if method == "aghq" else None
         self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-        self.A: np.ndarray | None = None
 
     def newton(self, psi: np.ndarray) -> Optimum:
-        """From psi, in parameters of like curvature if counts are large: no direction is then lost beside the others.
-
-        The steps of the optimum are those of psi, its best point with their derivatives.
-        """
-        hessian = self.derivatives(psi)[2] if self.counts.family.large and psi.size else np.full(1, np.nan)
-        if not np.isfinite(hessian).all():
-            return newton(self, psi[None])
-        A = self.A = whitening(hessian, self.counts.n_groups)
-        back = np.linalg.inv(A)
-        found = newton(self, (back @ psi)[None])
-        self.A, best = None, found.best
-        log = tuple(replace(step, theta=A @ step.theta) for step in found.log)
-        best = Point(best.theta @ A.T, best.value, best.gradient @ back, back.T @ best.hessian @ back)
-        return replace(found, best=best, log=log)
+        """From psi, in parameters of like curvature if counts are large, so that no direction is lost beside others."""
+        A = np.eye(len(psi))
+        if self.counts.family.large:
+            hessian = self.derivatives(psi)[2]
+            A = whitening(hessian, self.counts.n_groups) if np.isfinite(hessian).all() else A
+        ascent = Ascent(self.derivatives, A, np.zeros(len(psi)), np.linalg.LinAlgError)
+        return ascent.back(newton(ascent, np.linalg.solve(A, psi)[None]))
 
     def inner(self, psi: np.ndarray) -> tuple[Inner, Slopes]:
         """The groups at their modes, found from the last ones and their slopes."""
@@ -84,35 +73,14 @@ class Objective:
         """The log-likelihood by quadrature and its gradient."""
         return quadrature.loglik(*self.inner(psi), self.rule)
 
-    def derivatives(self, psi: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """The log-likelihood, its gradient, and its Hessian."""
+    def derivatives(self, psi: np.ndarray, A: np.ndarray | None = None) -> tuple[float, np.ndarray, np.ndarray]:
+        """The log-likelihood, its gradient, and its Hessian, along the columns of A if one is given."""
+        A = np.eye(len(psi)) if A is None else A
         if self.rule is not None:
-            return *self.slope(psi), self._differences(psi)
+            value, gradient = self.slope(psi)
+            return value, gradient @ A, differences(lambda psi: self.slope(psi)[1], psi, A)
         inner, s = self.inner(psi)
-        return laplace.loglik(inner), laplace.gradient(inner, s), laplace.hessian(inner, s)
-
-    def _differences(self, psi: np.ndarray) -> np.ndarray:
-        """Central differences of the exact gradient, along the parameters of the search."""
-        A = np.eye(len(psi)) if self.A is None else self.A
-        H = np.empty_like(A)
-        for row, e in zip(H, DIFFERENCE * A.T, strict=True):
-            row[:] = (self.slope(psi + e)[1] - self.slope(psi - e)[1]) @ A / (2 * DIFFERENCE)
-        back = np.linalg.inv(A)
-        return back.T @ (H + H.T) @ back / 2
-
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a step too long: no value
-    def __call__(self, theta: np.ndarray, rows: np.ndarray) -> Point:
-        if not len(theta):
-            return Point(theta, np.zeros(0), theta, np.zeros((0, theta.shape[1], theta.shape[1])))
-        try:
-            value, gradient, hessian = self.derivatives(theta[0] if self.A is None else self.A @ theta[0])
-        except np.linalg.LinAlgError:  # means that are infinite, or not there
-            value, gradient, hessian = -np.inf, np.zeros(theta.shape[1]), np.zeros((theta.shape[1],) * 2)
-        if self.A is not None:
-            gradient, hessian = gradient @ self.A, self.A.T @ hessian @ self.A
-        if not (np.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(hessian).all()):
-            value, gradient, hessian = -np.inf, np.zeros_like(gradient), np.zeros_like(hessian)
-        return Point(theta, np.array([-2 * value]), -2 * gradient[None], -2 * hessian[None])
+        return laplace.loglik(inner), laplace.gradient(inner, s) @ A, A.T @ laplace.hessian(inner, s) @ A
 
 
 def glm(counts: Counts) -> np.ndarray:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 # Curvature, with each parameter in the unit in which its own is one, that is none; and what differences leave of none.
 FLAT, ROUGH = 1e-12, 1e-8
 # A saddle so shallow that the search sees nothing higher beside it is flat.
 SADDLE = 1e-3
+# Step of the differences along parameters of order one: the errors by the step and by rounding are then both near 1e-9.
+DIFFERENCE = 1e-4
+
+
+def differences(gradient: Callable[[np.ndarray], np.ndarray], psi: np.ndarray, A: np.ndarray) -> np.ndarray:
+    """The Hessian (P, P) along the columns of A at psi, by central differences of the gradient."""
+    H = [(gradient(psi + e) - gradient(psi - e)) @ A / (2 * DIFFERENCE) for e in DIFFERENCE * A.T]
+    return (np.reshape(H, A.shape) + np.reshape(H, A.shape).T) / 2
 
 
 def curvature(hessian: np.ndarray, n_fixed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

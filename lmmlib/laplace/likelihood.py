@@ -21,15 +21,15 @@ from lmmlib.common.arguments import checked_count, checked_finite, numbers, requ
 from lmmlib.common.text import brief, fixed
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.newton import newton
-from lmmlib.laplace.curvature import ROUGH, covariance, whitening, without_curvature
+from lmmlib.laplace.curvature import ROUGH, covariance, differences, whitening, without_curvature
 from lmmlib.laplace.graph import Compiled, compile_joint
 from lmmlib.laplace.modes import Modes
-from lmmlib.laplace.point import CLOSE, Point
+from lmmlib.laplace.point import CLOSE, Ascent
 
 MAX_STEPS = 200
-# Step of the central differences of the gradient, in a working basis in which parameters are of order one; a column of
-# that basis grows by no more than LONGEST, and rounds of the search end when curvatures there are within ALIKE of one.
-DIFFERENCE, LONGEST, ALIKE, ROUNDS = 1e-4, 1e3, 10.0, 4
+# A column of the working basis, in which parameters are of order one, grows by no more than LONGEST; and rounds of the
+# search end when curvatures there are within ALIKE of one.
+LONGEST, ALIKE, ROUNDS = 1e3, 10.0, 4
 # One standard error away the log-likelihood falls by one half; a fall below this is none.
 NO_FALL = 0.01
 
@@ -119,9 +119,10 @@ class Marginal:
         """
         psi, A, self._undefined = self._flat({}), None, ""
         for _ in range(ROUNDS):
-            A, start = self._basis(psi, A), psi
-            optimum = newton(_Objective(self, start, A), np.zeros((1, len(psi))))
-            psi, H = start + A @ optimum.best.theta[0], -optimum.best.hessian[0] / 2
+            A = self._basis(psi, A)
+            self._value(psi)  # an error here is the reader's
+            optimum = newton(Ascent(self._derivatives, A, psi, DesignError), np.zeros((1, len(psi))))
+            psi, H = psi + A @ optimum.best.theta[0], -optimum.best.hessian[0] / 2
             if optimum.converged[0] and _alike(H, self.n_groups):
                 break
         converged = bool(optimum.converged[0])
@@ -172,12 +173,18 @@ class Marginal:
         return A
 
     def _hessian(self, psi: np.ndarray, A: np.ndarray) -> np.ndarray:
-        """By the parameters of the working basis, from central differences of the gradient; NaN where it has none."""
-        H = np.full_like(A, np.nan)
-        for row, e in zip(H, DIFFERENCE * A.T, strict=True):
+        """By the parameters of the working basis, from differences of the gradient; NaN where it has none."""
+
+        def gradient(psi):
             with suppress(DesignError):
-                row[:] = (self._value(psi + e)[1] - self._value(psi - e)[1]) @ A / (2 * DIFFERENCE)
-        return (H + H.T) / 2
+                return self._value(psi)[1]
+            return np.full(len(psi), np.nan)
+
+        return differences(gradient, psi, A)
+
+    def _derivatives(self, psi: np.ndarray, A: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        value, gradient = self._value(psi)
+        return value, gradient @ A, self._hessian(psi, A)
 
     @np.errstate(all="ignore")
     def _flat_along(self, psi: np.ndarray, cov: np.ndarray, loglik: float) -> np.ndarray:
@@ -270,30 +277,6 @@ class Marginal:
     def __repr__(self) -> str:
         names = ", ".join(self._names())
         return f"Marginal: {self.n_groups} groups, {self.q} random effect{'s' * (self.q != 1)} each; parameters {names}"
-
-
-class _Objective:
-    """Minus twice the log-likelihood at psi = start + A theta, for the optimiser."""
-
-    def __init__(self, model: Marginal, start: np.ndarray, A: np.ndarray):
-        self.model, self.start, self.A = model, start, A
-
-    @np.errstate(all="ignore")
-    def __call__(self, theta: np.ndarray, rows: np.ndarray) -> Point:
-        k = theta.shape[1]
-        if not len(theta):
-            return Point(theta, np.zeros(0), theta, np.zeros((0, k, k)))
-        psi = self.start + self.A @ theta[0]
-        try:
-            value, gradient = self.model._value(psi)
-            gradient, H = gradient @ self.A, self.model._hessian(psi, self.A)
-            if not np.isfinite(H).all():
-                value, gradient, H = -np.inf, np.zeros(k), np.zeros((k, k))
-        except DesignError:
-            if not theta.any():
-                raise
-            value, gradient, H = -np.inf, np.zeros(k), np.zeros((k, k))
-        return Point(theta, np.array([-2 * value]), -2 * gradient[None], -2 * H[None])
 
 
 def _alike(H: np.ndarray, size: float) -> bool:
