@@ -3,15 +3,14 @@
 These functions print or render by design; all others of lmmlib return their results in silence.
 """
 
-import html
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
 
 from lmmlib.book import ledger
+from lmmlib.common.table import Table
 from lmmlib.common.text import fixed, p, significant
 from lmmlib.errors import ParameterError, ReproductionError
 
@@ -30,48 +29,6 @@ def _text(value, digits: Digits) -> tuple[str, bool]:
     if callable(digits):
         return digits(float(value)), True
     return (str(int(value)) if isinstance(value, Integral) else fixed(float(value), digits)), True
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rounded text in rows and columns, shown as HTML in a notebook and as fixed-width text elsewhere.
-
-    ``columns`` are the headings, ``rows`` tuples of text as long as ``columns``, ``numeric`` says which
-    columns are aligned right, ``caption`` may be None. The first column heads its row. ``ids``, if there are any,
-    identify the rows, in small print.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: tuple[bool, ...]
-    caption: str | None = None
-    ids: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        grid = [self.columns, *self.rows]
-        if self.ids:
-            grid = [(*row, id) for row, id in zip(grid, ("id", *self.ids), strict=True)]
-        columns = []
-        for cells, right in zip(zip(*grid, strict=True), (*self.numeric, False), strict=False):
-            width = max(map(len, cells))
-            columns.append([cell.rjust(width) if right else cell.ljust(width) for cell in cells])
-        lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
-        return "\n".join([*([self.caption] if self.caption else []), *lines])
-
-    def _repr_html_(self) -> str:
-        escape = html.escape
-        kinds = [' class="num"' if right else "" for right in self.numeric]
-        headings = zip(self.columns, kinds, strict=True)
-        head = "".join(f'<th scope="col"{k}>{escape(c)}</th>' for c, k in headings)
-        lines = ['<table class="lmm-table">']
-        if self.caption:
-            lines.append(f"<caption>{escape(self.caption)}</caption>")
-        lines += [f"<thead><tr>{head}</tr></thead>", "<tbody>"]
-        for (first, *rest), id in zip(self.rows, self.ids or [""] * len(self.rows), strict=True):
-            named = escape(first) + (f"<br><code>{escape(id)}</code>" if id else "")
-            cells = "".join(f"<td{k}>{escape(c)}</td>" for c, k in zip(rest, kinds[1:], strict=True))
-            lines.append(f'<tr><th scope="row"{kinds[0]}>{named}</th>{cells}</tr>')
-        return "\n".join([*lines, "</tbody>", "</table>"])
 
 
 def table(rows, digits: Digits | Mapping[str, Digits] = 3, caption: str | None = None) -> Table:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import checked_made, checked_method, numbers
+from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design
@@ -20,11 +21,11 @@ from lmmlib.prediction import blups, predict
 from lmmlib.prediction.blups import Blups
 
 
-class Fit(Fitted):
+class Fit(Shown, Fitted):
     """A fitted mixed model: the attributes of :class:`lmmlib.fitting.fitted.Fitted`, and what can be asked of it."""
 
-    def summary(self) -> str:
-        """The attributes as text, in the manner of lme4 and lmerTest."""
+    def summary(self) -> Summary:
+        """The attributes in the manner of lme4 and lmerTest: text, HTML and LaTeX."""
         return summary(self)
 
     def fitted(self, level: str = "conditional") -> np.ndarray:
@@ -94,9 +95,6 @@ class Fit(Fitted):
     ) -> pd.DataFrame:
         """:func:`lmmlib.prediction.predict.predict`: predictions for new rows, with intervals."""
         return predict.predict(self, newdata, level, new_groups, interval, method, coverage, size, rng, weights, offset)
-
-    def __repr__(self) -> str:
-        return self.summary()
 
 
 def fit(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lmmlib.common.summary import Summary
+from lmmlib.common.table import Table
 from lmmlib.common.text import brief, fixed, p, short
 from lmmlib.design.dependent import left_out
 from lmmlib.equations.moments import correlation
@@ -16,8 +18,8 @@ from lmmlib.inference.contrasts import coefficients
 WIDEST = 8
 
 
-def summary(fit: Fitted) -> str:
-    """The attributes of a fit as text.
+def summary(fit: Fitted) -> Summary:
+    """The attributes of a fit as text, HTML and LaTeX.
 
     Parameters
     ----------
@@ -25,16 +27,18 @@ def summary(fit: Fitted) -> str:
 
     Returns
     -------
-    str
+    Summary
     """
     width = max(map(len, [*fit.D.index, "Random effects", *fit.beta.index]))
-    lines = [*_head(fit), *_random(fit, width), *_fixed(fit, width), *_correlations(fit, width)]
-    lines += left_out(fit.design)
+    tables = {"random": _random(fit, width), "fixed": _fixed(fit, width)}
+    if fit.converged and 1 < len(fit.beta) <= WIDEST:
+        tables["correlations"] = _correlations(fit, width)
+    notes = left_out(fit.design)
     if fit.is_singular:
-        lines.append("D is singular: some combination of the random effects has variance zero")
+        notes.append("D is singular: some combination of the random effects has variance zero")
     if not fit.converged:
-        lines.append(f"not converged, so no standard errors: {fit.reason}")
-    return "\n".join(lines)
+        notes.append(f"not converged, so no standard errors: {fit.reason}")
+    return Summary(tuple(_head(fit)), tables, tuple(notes))
 
 
 def _head(fit: Fitted) -> list[str]:
@@ -60,41 +64,39 @@ def _known(fit: Fitted) -> str:
     return "".join(f", {name} {column or 'given'}" for name, values, column in known if values is not None)
 
 
-def _random(fit: Fitted, width: int) -> list[str]:
+def _random(fit: Fitted, width: int) -> Table:
     names, variances = [*fit.D.index, "Residual"], [*np.diag(fit.D), fit.sigma2]
-    r, correlated = correlation(fit.D.to_numpy()), len(fit.D) > 1 and not fit.design.diagonal
-    lines = [f"  {'Random effects':<{width}}  {'variance':>12}  {'sd':>10}{'  corr' * correlated}"]
-    for k, (name, v) in enumerate(zip(names, variances, strict=True)):
-        row = [fixed(x, 3) for x in r[k, :k]] if correlated and k < len(fit.D) else []
-        sizes = f"{brief(v):>12}  {brief(np.sqrt(v)):>10}"
-        lines.append(f"  {name:<{width}}  {sizes}  {' '.join(row)}".rstrip())
-    return lines
+    correlated = len(fit.D) > 1 and not fit.design.diagonal
+    r = correlation(fit.D.to_numpy()) if correlated else np.empty((0, 0))
+    rows = [(name, brief(v), brief(np.sqrt(v))) for name, v in zip(names, variances, strict=True)]
+    columns: tuple[str, ...] = ("Random effects", "variance", "sd")
+    if correlated:
+        beside = [" ".join(fixed(x, 3) for x in r[k, :k]) for k in range(len(r))]
+        rows = [(*row, cell) for row, cell in zip(rows, [*beside, ""], strict=True)]
+        columns = (*columns, "corr")
+    numeric = (False, True, True, False)[: len(columns)]
+    return Table(columns, tuple(rows), numeric, widths=(width, 12, 10))
 
 
-def _fixed(fit: Fitted, width: int) -> list[str]:
+def _fixed(fit: Fitted, width: int) -> Table:
     try:
-        table = coefficients(fit)
+        frame = coefficients(fit)
     except DesignError:  # there are no df; fit.coefficients() says why
-        table = coefficients(fit, "z").assign(df=np.nan, p=np.nan)
-    with_df = fit.method == "REML"
-    head = ["estimate", "se", *(["df", "t", "p"] if with_df else ["z", "p"])]
-    widths = [12, 10, *([9] if with_df else []), 9, 8]
-    lines = ["  ".join([f"  {'Fixed effects':<{width}}", *(f"{h:>{w}}" for h, w in zip(head, widths, strict=True))])]
-    for name, row in table.iterrows():
-        cells = [brief(row["estimate"]), brief(row["se"])]
-        cells += [fixed(row["df"], 2)] if with_df else []
-        cells += [short(fixed(row["t"], 3), row["t"]), p(row["p"])]
-        cells = (f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
-        lines.append("  ".join([f"  {name:<{width}}", *cells]))
-    return lines
+        frame = coefficients(fit, "z").assign(df=np.nan, p=np.nan)
+    shown = {"estimate": (brief, 12), "se": (brief, 10)}
+    if fit.method == "REML":
+        shown["df"] = (lambda x: fixed(x, 2)), 9
+    shown |= {"t": (lambda x: short(fixed(x, 3), x), 9), "p": (p, 8)}
+    rows = [(name, *(show(row[c]) for c, (show, _) in shown.items())) for name, row in frame.iterrows()]
+    names = [c if fit.method == "REML" or c != "t" else "z" for c in shown]
+    widths = (width, *(w for _, w in shown.values()))
+    return Table(("Fixed effects", *names), tuple(rows), (False, *[True] * len(names)), widths=widths)
 
 
-def _correlations(fit: Fitted, width: int) -> list[str]:
+def _correlations(fit: Fitted, width: int) -> Table:
     names = list(fit.beta.index)
-    if not fit.converged or not 1 < len(names) <= WIDEST:
-        return []
-    r, short = correlation(fit.cov_beta.to_numpy()), [name[:11] for name in names[:-1]]
-    lines = ["  ".join([f"  {'Correlations':<{width}}", *(f"{s:>11}" for s in short)])]
-    for k in range(1, len(names)):
-        lines.append("  ".join([f"  {names[k]:<{width}}", *(f"{fixed(x, 3):>11}" for x in r[k, :k])]))
-    return lines
+    r, columns = correlation(fit.cov_beta.to_numpy()), [name[:11] for name in names[:-1]]
+    blank = [""] * len(columns)
+    rows = [(names[k], *[*(fixed(x, 3) for x in r[k, :k]), *blank][: len(columns)]) for k in range(1, len(names))]
+    numeric = (False, *[True] * len(columns))
+    return Table(("Correlations", *columns), tuple(rows), numeric, widths=(width, *[11] * len(columns)))

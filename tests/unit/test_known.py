@@ -43,8 +43,8 @@ def test_lme4_has_the_same_fits(row, frame):
 
 
 def test_the_summary_names_them(fitted, frame):
-    assert "33 observations in 9 groups, weights w, offset o\n" in fitted.summary()
-    assert ", weights given\n" in lmmlib.fit(FORMULA, frame, weights=frame["w"]).summary()
+    assert "33 observations in 9 groups, weights w, offset o\n" in str(fitted.summary())
+    assert ", weights given\n" in str(lmmlib.fit(FORMULA, frame, weights=frame["w"]).summary())
 
 
 def test_residuals(fitted, frame):

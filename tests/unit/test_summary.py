@@ -9,6 +9,7 @@ import pytest
 import lmmlib
 from lmmlib.equations.moments import correlation
 from lmmlib.errors import DesignError
+from lmmlib.fitting import newton
 
 NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[-+]\d+)?|NaN|inf)"
 
@@ -50,7 +51,7 @@ def cells(row, name):
 
 def check(fitted):
     """Every figure of the text, block by block."""
-    text = fitted.summary()
+    text = str(fitted.summary())
     head = text.splitlines()
     reml = fitted.method == "REML"
     assert head[0] == f"Linear mixed model fit by {'REML' if reml else 'maximum likelihood'}: {fitted.formula}"
@@ -147,7 +148,7 @@ def test_units_without_third_powers(scale):
     for asked in (fitted.coefficients, lambda: fitted.coefficients("kenward-roger"), lambda: fitted.confint("wald")):
         with pytest.raises(DesignError, match="sigma2 = .*divide the response by .*e[-+]"):
             asked()
-    text = fitted.summary()
+    text = str(fitted.summary())
     assert max(map(len, text.splitlines())) < 80
     _, rows = rows_after(text, "Fixed effects")
     for row, name in zip(rows, fitted.beta.index, strict=True):
@@ -180,7 +181,7 @@ def test_a_singular_fit_says_so():
 
 
 def test_a_fit_that_did_not_converge_says_so(monkeypatch):
-    monkeypatch.setattr(lmmlib.optimise, "MAX_STEPS", 2)
+    monkeypatch.setattr(newton, "MAX_STEPS", 2)
     fitted = lmmlib.fit("y ~ x0 + (x0 | g)", grouped(), "ML")
     assert not fitted.converged
     assert check(fitted).endswith("not converged, so no standard errors: 2 steps were not enough")
