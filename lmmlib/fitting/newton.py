@@ -12,27 +12,16 @@ from lmmlib.fitting.deviance import Deviance
 # Half the Newton decrement is what the deviance still has to fall. Below this share of the deviance, its rounding
 # error, the fall cannot be seen any more; theta, whose error is the square root, is then worth a last step.
 ROUNDING_ERROR, POLISHED = 1e-15, 1e-18
-
-
 # Where D is many times sigma2 the deviance has fewer digits than the gradient. Below the first decrement a step that
 # brings it to a quarter is as good as one that is seen to descend; below the second nothing else is looked at, and if
 # that fails too the minimum is reached up to rounding.
 CLOSE, ROUNDED = 1e-3, 1e-9
-
-
 MAX_STEPS, LONGEST = 100, 1e4
-
-
 # Steps away from a saddle, where theta of order one is a variance like sigma2.
 SIDESTEPS = (0.01, 0.03, 0.1, 0.3)
 
-
 CONVERGED = "the gradient is zero and the Hessian has no negative eigenvalue"
-
-
 ROUNDING = "no step lowers the deviance by more than its rounding error"
-
-
 NO_DEVIANCE = "the deviance is not a number: the fixed and random effects leave no residual"
 
 
@@ -58,44 +47,69 @@ class Optimum:
     reason: tuple[str, ...]
 
 
-def _direction(now: Deviance) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Newton's step with the eigenvalues of the Hessian made positive, its decrement, and where it is a minimum."""
-    values, vectors = np.linalg.eigh(now.hessian)
-    size = np.abs(values)
-    floor = 1e-10 * size.max(axis=1, initial=1e-300)[:, None]
-    along = np.einsum("zab,za->zb", vectors, now.gradient) / np.maximum(size, floor)
-    step = -np.einsum("zab,zb->za", vectors, along)
-    decrement = -np.einsum("za,za->z", now.gradient, step)
-    return step, decrement, (values >= -floor).all(axis=1)
+@dataclass(frozen=True, eq=False)
+class _Here:
+    """The points ``at`` of some responses and Newton's steps from there: ``step`` (b, k), ``decrement`` (b,).
+
+    The decrement is what the gradient says that twice the fall will be; ``minimum`` (b,): no eigenvalue of the Hessian
+    is negative.
+    """
+
+    at: Deviance
+    rows: np.ndarray
+    step: np.ndarray
+    decrement: np.ndarray
+    minimum: np.ndarray
+
+    @classmethod
+    def of(cls, at: Deviance, rows: np.ndarray) -> _Here:
+        """-H^-1 g, with the eigenvalues of the Hessian H made positive, and the decrement g'H^-1 g."""
+        values, vectors = np.linalg.eigh(at.hessian)
+        size = np.abs(values)
+        floor = 1e-10 * size.max(axis=1, initial=1e-300)[:, None]
+        along = np.einsum("zab,za->zb", vectors, at.gradient) / np.maximum(size, floor)
+        step = -np.einsum("zab,zb->za", vectors, along)
+        return cls(at, rows, step, -np.einsum("za,za->z", at.gradient, step), (values >= -floor).all(axis=1))
+
+    @property
+    def rounding(self) -> np.ndarray:
+        """Rounding errors of the deviances, (b,)."""
+        return ROUNDING_ERROR * (10 + np.abs(self.at.value))
+
+    def take(self, some) -> _Here:
+        return _Here(self.at.take(some), self.rows[some], self.step[some], self.decrement[some], self.minimum[some])
 
 
-def _leave_saddle(objective, now: Deviance, rows) -> tuple[Deviance, np.ndarray]:
+def _polish(objective, here: _Here) -> tuple[Deviance, np.ndarray]:
+    """One step more, of which the deviance shows nothing; False where the gradient shows nothing either."""
+    new = objective(here.at.theta + here.step, here.rows)
+    return new, np.linalg.norm(new.gradient, axis=1) < np.linalg.norm(here.at.gradient, axis=1)
+
+
+def _leave_saddle(objective, here: _Here) -> tuple[Deviance, np.ndarray]:
     """The lowest point along the lowest eigenvector; False where the deviance shows nothing lower."""
-    vector, lowest = np.linalg.eigh(now.hessian)[1][:, :, 0], now
+    vector, lowest = np.linalg.eigh(here.at.hessian)[1][:, :, 0], here.at
     for length in SIDESTEPS:
-        new = objective(now.theta + length * vector, rows)
-        lower = new.value < lowest.value - 10 * _rounding(now)
+        new = objective(here.at.theta + length * vector, here.rows)
+        lower = new.value < lowest.value - 10 * here.rounding
         lowest = lowest.put(lower, new.take(lower))
-    return lowest, lowest.value < now.value
+    return lowest, lowest.value < here.at.value
 
 
-def _rounding(now: Deviance) -> np.ndarray:
-    return ROUNDING_ERROR * (10 + np.abs(now.value))
-
-
-def _descend(objective, now: Deviance, rows, step, decrement, minimum) -> tuple[Deviance, np.ndarray]:
+def _descend(objective, here: _Here) -> tuple[Deviance, np.ndarray]:
     """The step, halved for each response until its deviance falls; False for one whose deviance never does."""
+    now, step, decrement = here.at, here.step, here.decrement
     # A large theta may double: one of thousands is then few steps away. One of millions leaves no digits.
     longest = np.clip(np.abs(now.theta).max(axis=1, initial=0.0), 2.0, LONGEST)
     length = np.minimum(1.0, longest / np.abs(step).max(axis=1, initial=1e-300))
-    close, rounded = minimum & (decrement < CLOSE), minimum & (decrement < ROUNDED)
-    falls = np.zeros(len(rows), bool)
+    close, rounded = here.minimum & (decrement < CLOSE), here.minimum & (decrement < ROUNDED)
+    falls = np.zeros(len(step), bool)
     while len(todo := np.flatnonzero(~falls & (length > 1e-10))):
-        new = objective(now.theta[todo] + length[todo, None] * step[todo], rows[todo])
+        new = objective(now.theta[todo] + length[todo, None] * step[todo], here.rows[todo])
         finite = np.isfinite(new.value)  # -inf: no residual is left
         good = finite & ~rounded[todo] & (new.value <= now.value[todo] - 1e-4 * length[todo] * decrement[todo])
         near = np.flatnonzero(close[todo] & finite)
-        good[near] |= _direction(new.take(near))[1] < decrement[todo[near]] / 4
+        good[near] |= _Here.of(new.take(near), near).decrement < decrement[todo[near]] / 4
         now = now.put(todo[good], new.take(good))
         falls[todo[good]] = True
         length[todo[~good]] /= np.where(rounded[todo[~good]], np.inf, 2.0)
@@ -110,6 +124,9 @@ def _step(best: Deviance) -> Step:
 def newton(objective: Callable[[np.ndarray, np.ndarray], Deviance], theta: np.ndarray) -> Optimum:
     """Least value of an objective for each of B responses.
 
+    From each point one of three moves: where the Newton decrement is that of a minimum, the search is over but for a
+    last step that is too short for the deviance; where it vanishes elsewhere, a step off the saddle; or else a descent.
+
     Parameters
     ----------
     objective : function
@@ -121,39 +138,30 @@ def newton(objective: Callable[[np.ndarray, np.ndarray], Deviance], theta: np.nd
     -------
     Optimum
     """
-    many = len(theta)
-    best = objective(theta, np.arange(many))
-    log = [_step(best)]
-    reason = np.full(many, f"{MAX_STEPS} steps were not enough", dtype=object)
-    converged = np.zeros(many, bool)
+    best = objective(theta, np.arange(len(theta)))
+    log, converged = [_step(best)], np.zeros(len(theta), bool)
+    reason = np.full(len(theta), f"{MAX_STEPS} steps were not enough", dtype=object)
     reason[~np.isfinite(best.value)] = NO_DEVIANCE
     active = np.flatnonzero(np.isfinite(best.value))
-    for taken in range(MAX_STEPS):
-        now = best.take(active)
-        step, decrement, minimum = _direction(now)
-        still = decrement <= _rounding(now)
-        done, saddle, moving = still & minimum, still & ~minimum, ~still
+    for steps_left in reversed(range(MAX_STEPS)):
+        here, moved = _Here.of(best.take(active), active), np.zeros(len(active), bool)
+        still = here.decrement <= here.rounding
+        done = still & here.minimum
         converged[active[done]], reason[active[done]] = True, CONVERGED
-        last = done & (decrement > POLISHED)
-        if last.any():
-            new = objective(now.theta[last] + step[last], active[last])
-            better = np.linalg.norm(new.gradient, axis=1) < np.linalg.norm(now.gradient[last], axis=1)
-            best = best.put(active[last][better], new.take(better))
-        moved = np.zeros(len(active), bool)
-        if taken < MAX_STEPS - 1 and moving.any():
-            go = (now.take(moving), active[moving], step[moving], decrement[moving], minimum[moving])
-            new, moved[moving] = _descend(objective, *go)
-            best = best.put(active[moved], new.take(moved[moving]))
-            stuck = moving & ~moved
-            converged[active[stuck]] = (minimum & (decrement < ROUNDED))[stuck]
+        moves = [(_polish, done & (here.decrement > POLISHED))]
+        if steps_left:
+            moves += [(_descend, ~still), (_leave_saddle, still & ~here.minimum)]
+        for move, some in moves:
+            if some.any():
+                new, moved[some] = move(objective, here.take(some))
+                best = best.put(active[some & moved], new.take(moved[some]))
+        if steps_left:
+            stuck = ~moved & ~done
+            converged[active[stuck]] = (still | here.minimum & (here.decrement < ROUNDED))[stuck]
             reason[active[stuck]] = ROUNDING
-        if taken < MAX_STEPS - 1 and saddle.any():
-            new, moved[saddle] = _leave_saddle(objective, now.take(saddle), active[saddle])
-            best = best.put(active[saddle & moved], new.take(moved[saddle]))
-            converged[active[saddle & ~moved]], reason[active[saddle & ~moved]] = True, ROUNDING
         if best.value[0] != log[-1].deviance or (best.theta[0] != log[-1].theta).any():
             log.append(_step(best))
-        active = active[moved]
+        active = active[moved & ~done]
         if not len(active):
             break
     return Optimum(best, tuple(log), converged, tuple(reason))

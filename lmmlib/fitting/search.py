@@ -9,7 +9,8 @@ import numpy as np
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.minque import coordinates
 from lmmlib.design.responses import Responses
-from lmmlib.fitting.deviance import d_coordinates, deviance, theta_coordinates
+from lmmlib.equations.pieces import gram
+from lmmlib.fitting.deviance import deviance
 from lmmlib.fitting.newton import ROUNDING, Optimum, newton
 
 # Variances of the start are at least this share of sigma2; at zero the gradient vanishes and nothing moves.
@@ -32,25 +33,21 @@ def start(cross: CrossProducts, data: Responses) -> np.ndarray:
     (B, k) array
         In the working basis.
     """
-    q, p, many = len(cross.z_names), len(cross.x_names), len(data)
-    E = d_coordinates(cross)
-    k, to_E = len(E), coordinates(E)
-    beta = np.linalg.solve(data.WtW[:, :p, :p], data.WtW[:, :p, p, None])[..., 0]
-    u = data.entries[:, p] - np.einsum("axzg,zx->azg", data.entries[:, :p], beta)
-    r2 = data.WtW[:, p, p] - np.einsum("zx,zx->z", data.WtW[:, :p, p], beta)
-    observed = np.column_stack([np.einsum("rab,azg,bzg->zr", E, u, u, optimize=True), r2])
+    p, E = len(cross.x_names), cross.D_coordinates
+    XtX, Xty = data.WtW[:, :p, :p], data.WtW[:, :p, p]
+    beta = np.linalg.solve(XtX, Xty[..., None])[..., 0]
+    Ztr = data.entries[:, p] - np.einsum("axzg,zx->azg", data.entries[:, :p], beta)
+    r2 = data.WtW[:, p, p] - np.einsum("zx,zx->z", Xty, beta)
+    observed = np.column_stack([np.einsum("rab,zab->zr", E, gram(Ztr, Ztr)), r2])
+    to_E = coordinates(E)
     alpha = np.linalg.lstsq(to_E.T @ cross.grams.taken @ to_E, observed.T, rcond=None)[0].T
-    sigma2 = np.maximum(alpha[:, k], 0.05 * r2 / cross.n_obs)
-    relative = alpha[:, :k] / np.where(sigma2 > 0, sigma2, 1.0)[:, None]
+    sigma2 = np.maximum(alpha[:, -1], 0.05 * r2 / cross.n_obs)
+    relative = alpha[:, :-1] / np.where(sigma2 > 0, sigma2, 1.0)[:, None]
     if cross.diagonal:
         return np.sqrt(np.maximum(relative, LEAST_START))
-    D = np.zeros((many, q, q))
-    # vech runs down the columns of the lower triangle, NumPy along the rows of the upper: the same pairs.
-    upper = np.triu_indices(q)
-    D[:, upper[0], upper[1]] = D[:, upper[1], upper[0]] = relative
-    values, vectors = np.linalg.eigh(D)
+    values, vectors = np.linalg.eigh(np.tensordot(relative, E, 1))
     L = np.linalg.cholesky((vectors * np.maximum(values, LEAST_START)[:, None, :]) @ np.swapaxes(vectors, 1, 2))
-    return np.swapaxes(L, 1, 2)[:, upper[0], upper[1]]
+    return np.einsum("kab,zab->zk", cross.theta_coordinates, L)
 
 
 def minimise(cross: CrossProducts, method: str, data: Responses | None = None) -> Optimum:
@@ -71,13 +68,13 @@ def minimise(cross: CrossProducts, method: str, data: Responses | None = None) -
     -------
     Optimum
     """
-    B, data = theta_coordinates(cross), data or Responses.of_cross(cross)
-    optimum = newton(lambda theta, rows: deviance(cross, theta, B, method, data.take(rows)), start(cross, data))
+    dL, data = cross.theta_coordinates, data or Responses.of_cross(cross)
+    optimum = newton(lambda theta, rows: deviance(cross, theta, dL, method, data.take(rows)), start(cross, data))
     slow = ~optimum.converged | (np.array(optimum.reason) == ROUNDING)
     lost = np.flatnonzero(slow & np.isfinite(optimum.best.value))
     if cross.diagonal or len(cross.z_names) < 2 or not len(lost):
         return optimum
-    orders = np.array([_pivots(L @ L.T) for L in np.tensordot(optimum.best.theta[lost], B, 1)])
+    orders = np.array([_pivots(L @ L.T) for L in np.tensordot(optimum.best.theta[lost], dL, 1)])
     for order in np.unique(orders[(np.diff(orders) < 0).any(axis=1)], axis=0):
         optimum = _in_order(cross, method, data, optimum, lost[(orders == order).all(axis=1)], order)
     return optimum
@@ -98,26 +95,28 @@ def _pivots(D: np.ndarray) -> np.ndarray:
 
 def _in_order(cross, method: str, data: Responses, optimum: Optimum, rows, order) -> Optimum:
     """The search of some responses continued with L lower triangular for the columns in another order."""
-    B = theta_coordinates(cross)
-    turned = np.eye(len(order))[:, order] @ B
+    dL, C = cross.theta_coordinates, np.eye(len(order))[:, order]
+    turned = C @ dL
 
-    def change(theta, old, new):
+    def change(theta, old, C, new):
         """Coordinates of the same LL' by other matrices, which span the L with L = C T, T lower triangular."""
-        C = np.eye(len(order)) if new is B else np.eye(len(order))[:, order]
         T = np.swapaxes(np.linalg.qr(np.swapaxes(C.T @ np.tensordot(theta, old, 1), 1, 2), mode="r"), 1, 2)
-        return np.einsum("kab,zab->zk", B, T)
+        return np.einsum("kab,zab->zk", new, C @ T)
 
-    some = data.take(rows)
+    some, best = data.take(rows), optimum.best
     again = newton(
         lambda theta, i: deviance(cross, theta, turned, method, some.take(i)),
-        change(optimum.best.theta[rows], B, turned),
+        change(best.theta[rows], dL, C, turned),
     )
-    theta = change(again.best.theta, turned, B)
-    found = deviance(cross, theta, B, method, some)
-    better = np.where(optimum.converged[rows], found.value <= optimum.best.value[rows], again.converged)
+
+    def back(theta: np.ndarray) -> np.ndarray:
+        return change(theta, turned, np.eye(len(order)), dL)
+
+    found = deviance(cross, back(again.best.theta), dL, method, some)
+    better = np.where(optimum.converged[rows], found.value <= best.value[rows], again.converged)
     kept, converged, reason = rows[better], optimum.converged.copy(), np.array(optimum.reason, dtype=object)
     converged[kept], reason[kept] = again.converged[better], np.array(again.reason, dtype=object)[better]
     log = optimum.log
     if 0 in kept:
-        log += tuple(replace(step, theta=change(step.theta[None], turned, B)[0]) for step in again.log[1:])
-    return Optimum(optimum.best.put(kept, found.take(better)), log, converged, tuple(reason))
+        log += tuple(replace(step, theta=back(step.theta[None])[0]) for step in again.log[1:])
+    return Optimum(best.put(kept, found.take(better)), log, converged, tuple(reason))

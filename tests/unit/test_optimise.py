@@ -71,8 +71,8 @@ def test_a_large_theta_takes_few_steps(ratio, sizes):
 def test_rounding_of_the_deviance_does_not_stop_the_descent():
     """With variances of ratio 1e8 the deviance has 8 digits left; the decrement goes on to fall."""
     optimum = search.minimise(lmmlib.cross_products(one_way(1e4)), "REML")
-    step, decrement, minimum = newton._direction(optimum.best)
-    assert optimum.converged[0] and minimum[0] and decrement[0] < 1e-9
+    here = newton._Here.of(optimum.best, np.arange(1))
+    assert optimum.converged[0] and here.minimum[0] and here.decrement[0] < 1e-9
     # Balanced: the REML estimates are those of analysis of variance, D / sigma2 = (F - 1) / 5.
     y = one_way(1e4).y.reshape(20, 5)
     F = 5 * y.mean(axis=1).var(ddof=1) / y.var(axis=1, ddof=1).mean()
