@@ -17,7 +17,7 @@ from lmmlib.design.identify import require_identified
 from lmmlib.design.responses import Responses
 from lmmlib.equations.weighted import LIMIT
 from lmmlib.errors import DataError, ParameterError
-from lmmlib.fitting.deviance import Deviance, theta_coordinates
+from lmmlib.fitting.deviance import Deviance
 from lmmlib.fitting.newton import Step
 from lmmlib.fitting.search import minimise
 
@@ -167,7 +167,7 @@ def join(parts: list[Fits]) -> Fits:
 
 def empty_fits(cross: CrossProducts, method: str, many: int, reason: str = "") -> Fits:
     """No fit for any of the responses."""
-    q, p, k = len(cross.z_names), len(cross.x_names), len(theta_coordinates(cross))
+    q, p, k = len(cross.z_names), len(cross.x_names), len(cross.theta_coordinates)
     shapes = (many, p), (many, p, p), (many, q, q), (many,), (many, k), (many,)
     no = np.zeros(many, bool)
     nothing = (np.full(shape, np.nan) for shape in shapes)
@@ -208,7 +208,7 @@ def solve(cross: CrossProducts, data: Responses, method: str) -> tuple[Fits, tup
 
 def _largest(cross: CrossProducts, best: Deviance) -> np.ndarray:
     """Trace of L'Z_i'Z_iL, the largest of all groups: what Z_i D Z_i' is to sigma2, (B,)."""
-    L = np.tensordot(best.theta, theta_coordinates(cross), 1)
+    L = np.tensordot(best.theta, cross.theta_coordinates, 1)
     return np.einsum("gab,zab->zg", cross.patterns[0], L @ np.swapaxes(L, 1, 2)).max(axis=1, initial=0.0)
 
 
@@ -224,7 +224,7 @@ def _within(cross: CrossProducts, data: Responses) -> np.ndarray:
 
 def _estimates(cross: CrossProducts, data: Responses, best: Deviance, method: str) -> Fits:
     """From theta, beta and sigma2 of the working basis to those of the formula."""
-    U, s, _ = np.linalg.svd(np.tensordot(best.theta, theta_coordinates(cross), 1))
+    U, s, _ = np.linalg.svd(np.tensordot(best.theta, cross.theta_coordinates, 1))
     half = np.linalg.solve(cross.basis.Rz, U * np.where(s > ZERO, s, 0.0)[:, None, :])
     relative, q = half @ np.swapaxes(half, 1, 2), len(cross.z_names)
     if cross.diagonal:

@@ -18,33 +18,6 @@ from lmmlib.equations.likelihood import LOG_2PI
 from lmmlib.equations.pieces import along, pieces
 
 
-def theta_coordinates(cross: CrossProducts) -> np.ndarray:
-    """Matrices B_k with L = sum of theta_k B_k, (k, q, q), in the working basis.
-
-    A full D has the lower triangle of L, column by column. A diagonal D is diagonal for the columns of the formula,
-    where L is diagonal too; in the working basis that is a column of Rz each, of length one whatever its units.
-    """
-    q = len(cross.z_names)
-    if cross.diagonal:
-        B = np.zeros((q, q, q))
-        for a in range(q):
-            B[a, :, a] = cross.basis.Rz[:, a] / np.linalg.norm(cross.basis.Rz[:, a])
-        return B
-    pairs = [(a, b) for b in range(q) for a in range(b, q)]
-    B = np.zeros((len(pairs), q, q))
-    for k, (a, b) in enumerate(pairs):
-        B[k, a, b] = 1.0
-    return B
-
-
-def d_coordinates(cross: CrossProducts) -> np.ndarray:
-    """Symmetric matrices E_r with D = sum of alpha_r E_r, (k, q, q), in the working basis, in the order of vech D."""
-    B = theta_coordinates(cross)
-    if cross.diagonal:
-        return B @ np.swapaxes(B, 1, 2)
-    return np.maximum(B, np.swapaxes(B, 1, 2))
-
-
 def _t(M: np.ndarray) -> np.ndarray:
     """Each matrix transposed."""
     return np.swapaxes(M, -1, -2)
@@ -68,33 +41,36 @@ class Surface:
     half: np.ndarray
 
 
-def surface(cross: CrossProducts, data: Responses, theta: np.ndarray, B: np.ndarray, reml: bool) -> Surface:
-    """Log-determinants and residual sum of squares at theta (B, k), with their derivatives."""
-    L = np.tensordot(theta, B, 1)
-    s = pieces(cross, data, L)
-    Gamma = s.A - s.G if reml else s.A
+def surface(cross: CrossProducts, data: Responses, theta: np.ndarray, dL: np.ndarray, reml: bool) -> Surface:
+    r"""Log-determinants and residual sum of squares at theta (B, k), with their derivatives.
 
-    # Derivatives by LL' along E_k = dLL'/dtheta_k, and by the chain rule what comes from the change of E_k itself.
-    E = B @ _t(L)[:, None]
+    By the entries of LL', with E_r and :math:`M = V_0^{-1}` or, for REML, the projection P that takes out X:
+
+    .. math:: \partial_rh = \operatorname{tr}(MZE_rZ'), \qquad
+        \partial_r\partial_sh = -\operatorname{tr}(MZE_rZ'MZE_sZ'), \\
+        \partial_rr^2 = -r'V_0^{-1}ZE_rZ'V_0^{-1}r, \qquad
+        \partial_r\partial_sr^2 = 2\,r'V_0^{-1}ZE_rZ'PZE_sZ'V_0^{-1}r
+
+    As LL' is quadratic in theta, with :math:`E_k = \partial LL'/\partial\theta_k` a second derivative by theta adds
+    the first one along :math:`\partial_k\partial_lLL' = \dot L_k\dot L_l' + \dot L_l\dot L_k'`.
+    """
+    L = np.tensordot(theta, dL, 1)
+    s = pieces(cross, data, L)
+    E = dL @ _t(L)[:, None]
     E = E + _t(E)
-    h_hessian = 2 * np.einsum("kab,zac,lcb->zkl", B, Gamma, B)
-    h_hessian -= along(E, s.AA - 2 * s.AG if reml else s.AA)
-    if reml:
-        P = np.einsum("zrab,zaxby->zrxy", E, s.CC)
-        h_hessian -= np.einsum("zrxy,zsxy->zrs", P, P)
+
+    def by_theta(slope: np.ndarray, bend: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient and Hessian of what changes by tr(slope dLL') to first order, and by ``bend`` along E to second."""
+        hessian = bend + 2 * np.einsum("kab,zac,lcb->zkl", dL, slope, dL)
+        return 2 * np.einsum("kab,zab->zk", dL, slope @ L), (hessian + _t(hessian)) / 2
+
     c = np.einsum("zrab,zaxb->zrx", E, s.Cu)
-    r2_hessian = 2 * along(E, s.Auu)
-    r2_hessian -= 2 * c @ _t(c) + 2 * np.einsum("kab,zac,lcb->zkl", B, s.uu, B)
-    return Surface(
-        h=s.logdet_V + (s.logdet_X if reml else 0.0),
-        h_gradient=2 * np.einsum("kab,zab->zk", B, Gamma @ L),
-        h_hessian=(h_hessian + _t(h_hessian)) / 2,
-        r2=s.r2,
-        r2_gradient=-2 * np.einsum("kab,zab->zk", B, s.uu @ L),
-        r2_hessian=(r2_hessian + _t(r2_hessian)) / 2,
-        beta=s.beta,
-        half=s.half,
-    )
+    of_r2 = by_theta(-s.uu, 2 * along(E, s.Auu) - 2 * c @ _t(c))
+    if not reml:
+        return Surface(s.logdet_V, *by_theta(s.A, -along(E, s.AA)), s.r2, *of_r2, s.beta, s.half)
+    P = np.einsum("zrab,zaxby->zrxy", E, s.CC)
+    bend = 2 * along(E, s.AG) - along(E, s.AA) - np.einsum("zrxy,zsxy->zrs", P, P)
+    return Surface(s.logdet_V + s.logdet_X, *by_theta(s.A - s.G, bend), s.r2, *of_r2, s.beta, s.half)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +107,7 @@ def degrees(cross: CrossProducts, method: str) -> int:
 
 
 def deviance(
-    cross: CrossProducts, theta: np.ndarray, coordinates: np.ndarray, method: str, data: Responses | None = None
+    cross: CrossProducts, theta: np.ndarray, dL: np.ndarray, method: str, data: Responses | None = None
 ) -> Deviance:
     r"""Profiled deviance, its gradient and its Hessian.
 
@@ -147,8 +123,8 @@ def deviance(
     cross : CrossProducts
     theta : (k,) or (B, k) array
         Coordinates of L, in the working basis; with (B, k) every part of the answer has the axis B in front.
-    coordinates : (k, q, q) array
-        The B_k of :func:`theta_coordinates`.
+    dL : (k, q, q) array
+        Derivatives of L by theta, ``cross.theta_coordinates``.
     method : {"REML", "ML"}
     data : Responses, optional
         One for each theta, or one for all; by default the response of the cross-products.
@@ -158,9 +134,9 @@ def deviance(
     Deviance
     """
     if theta.ndim == 1:
-        return deviance(cross, theta[None], coordinates, method, data).take(0)
+        return deviance(cross, theta[None], dL, method, data).take(0)
     m, data = degrees(cross, method), data or Responses.of_cross(cross)
-    s = surface(cross, data, theta, coordinates, method == "REML")
+    s = surface(cross, data, theta, dL, method == "REML")
     with np.errstate(invalid="ignore", divide="ignore"):  # a response without residual has no deviance: NaN
         value = s.h + m * (1 + LOG_2PI + np.log(s.r2 / m))
         slope = s.r2_gradient / s.r2[:, None]

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 import lmmlib
 from lmmlib import dense
 from lmmlib.errors import DesignError
-from lmmlib.fitting.deviance import deviance, theta_coordinates
+from lmmlib.fitting.deviance import deviance
 from lmmlib.lmm.fit import fit_design
 
 
@@ -80,7 +80,7 @@ def test_the_optimum_is_one_by_the_dense_likelihood(case, method, seed):
 @given(designs(), st.sampled_from(["ML", "REML"]), st.integers(0, 10**6))
 def test_many_theta_are_the_single_theta(case, method, seed):
     cross = lmmlib.cross_products(case[0])
-    B = theta_coordinates(cross)
+    B = cross.theta_coordinates
     theta = np.random.default_rng(seed).normal(size=(3, len(B)))
     together = deviance(cross, theta, B, method)
     for k, one in enumerate(theta):

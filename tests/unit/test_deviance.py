@@ -8,7 +8,7 @@ import lmmlib
 from lmmlib import dense, equations
 from lmmlib.design.responses import Responses
 from lmmlib.equations import pieces as pieces_module
-from lmmlib.fitting.deviance import degrees, deviance, surface, theta_coordinates
+from lmmlib.fitting.deviance import degrees, deviance, surface
 
 FORMULAS = ["Reaction ~ Days + (Days | Subject)", "Reaction ~ Days + (Days || Subject)", "Reaction ~ 1 + (1 | Subject)"]
 
@@ -29,7 +29,7 @@ def theta_of(B, seed=0):
 
 
 def test_value_is_the_likelihood_at_the_best_sigma2(cross, method):
-    B = theta_coordinates(cross)
+    B = cross.theta_coordinates
     d = deviance(cross, theta_of(B), B, method)
     half = np.linalg.solve(cross.basis.Rz, np.tensordot(d.theta, B, 1))
     loglik = equations.profile_loglik if method == "ML" else equations.restricted_loglik
@@ -40,7 +40,7 @@ def test_value_is_the_likelihood_at_the_best_sigma2(cross, method):
 
 
 def test_derivatives(cross, method):
-    B = theta_coordinates(cross)
+    B = cross.theta_coordinates
     here, h = theta_of(B), 1e-5
     d = deviance(cross, here, B, method)
     ends = [(deviance(cross, here + e, B, method), deviance(cross, here - e, B, method)) for e in h * np.eye(len(B))]
@@ -53,7 +53,7 @@ def test_derivatives(cross, method):
 def test_a_diagonal_D_is_diagonal_for_the_columns_of_the_formula():
     design = lmmlib.build_design(FORMULAS[1], lmmlib.load("sleep"))
     cross = lmmlib.cross_products(design)
-    B = theta_coordinates(cross)
+    B = cross.theta_coordinates
     half = np.linalg.solve(cross.basis.Rz, np.tensordot([0.9, 0.2], B, 1))
     length = np.linalg.norm(cross.basis.Rz, axis=0)  # what keeps theta of order one in any units
     assert_allclose(half, np.diag([0.9, 0.2] / length), atol=1e-12)
@@ -64,7 +64,7 @@ def test_a_diagonal_D_is_diagonal_for_the_columns_of_the_formula():
 
 def shifted(cross, many=4):
     """Several theta, negative entries and zero among them."""
-    B = theta_coordinates(cross)
+    B = cross.theta_coordinates
     theta = 0.3 * np.random.default_rng(8).standard_normal((many, len(B)))
     theta[-1] = 0.0
     return B, theta
@@ -114,7 +114,7 @@ def test_blocks_of_groups_add_up(cross, method, monkeypatch, block):
 
 def test_the_two_parts_and_their_derivatives(cross, method):
     """h and r2 by the dense matrices, their gradients and Hessians by differences."""
-    B, theta = theta_coordinates(cross), theta_of(theta_coordinates(cross), 3)
+    B, theta = cross.theta_coordinates, theta_of(cross.theta_coordinates, 3)
     data, reml, e = Responses.of_cross(cross), method == "REML", 1e-5
 
     def at(point):
@@ -138,7 +138,7 @@ def test_the_two_parts_are_those_of_the_dense_matrices(method):
     sleep = lmmlib.load("sleep")
     design = lmmlib.build_design(FORMULAS[0], sleep[sleep.index % 7 != 3])
     cross = lmmlib.cross_products(design)
-    B = theta_coordinates(cross)
+    B = cross.theta_coordinates
     theta = theta_of(B, 3)
     half = np.linalg.solve(cross.basis.Rz, np.tensordot(theta, B, 1))
     V0 = dense.V(design, half @ half.T, 1.0)
@@ -157,7 +157,7 @@ def test_degrees_are_n_or_n_less_p(cross):
 
 def test_no_digits_left_is_nan_for_that_response_alone(cross, method):
     """At an L of 1e12 X'V0^-1X is rounding: no error, no value, and the neighbour is what it was."""
-    B = theta_coordinates(cross)
+    B = cross.theta_coordinates
     theta = np.stack([theta_of(B), np.full(len(B), 1e12)])
     d = deviance(cross, theta, B, method)
     assert not np.isfinite(d.value[1]) or d.sigma2[1] > 0

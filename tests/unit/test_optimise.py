@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 import lmmlib
 from lmmlib.design.responses import Responses
 from lmmlib.fitting import newton, search
-from lmmlib.fitting.deviance import deviance, theta_coordinates
+from lmmlib.fitting.deviance import deviance
 
 
 def cross_of(formula, data):
@@ -23,7 +23,7 @@ def unbalanced():
 
 def test_the_start_is_reml_in_a_balanced_design():
     cross = cross_of("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"))
-    d = deviance(cross, search.start(cross, Responses.of_cross(cross))[0], theta_coordinates(cross), "REML")
+    d = deviance(cross, search.start(cross, Responses.of_cross(cross))[0], cross.theta_coordinates, "REML")
     assert np.abs(d.gradient).max() < 1e-8
 
 
@@ -44,7 +44,7 @@ def test_a_far_start_reaches_the_same_optimum(unbalanced, monkeypatch):
 
 
 def test_too_few_steps_are_said(unbalanced, monkeypatch):
-    monkeypatch.setattr(search, "MAX_STEPS", 1)
+    monkeypatch.setattr(newton, "MAX_STEPS", 1)
     optimum = search.minimise(unbalanced, "ML")
     assert not optimum.converged[0] and "not enough" in optimum.reason[0] and len(optimum.log) == 1
 
@@ -109,7 +109,7 @@ def test_a_start_is_never_singular():
         frame["y"] -= frame.groupby("g")["y"].transform("mean")  # less variance between groups than by chance
         cross = cross_of(formula, frame)
         theta = search.start(cross, Responses.of_cross(cross))
-        L = np.tensordot(theta, theta_coordinates(cross), 1)[0]
+        L = np.tensordot(theta, cross.theta_coordinates, 1)[0]
         assert np.linalg.svd(L)[1].min() >= 0.05
 
 
@@ -124,7 +124,7 @@ def test_no_random_effects_is_no_step(method):
 def test_a_saddle_is_left(far):
     """At L = 0, or where one column of L is zero, the gradient by it is zero too, but that need not be a minimum."""
     cross = cross_of("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"))
-    B, best = theta_coordinates(cross), search.minimise(cross, "REML").best.value
+    B, best = cross.theta_coordinates, search.minimise(cross, "REML").best.value
     for start in ([far, far, far], [1.3, 0.5, far]):
         optimum = newton.newton(lambda theta, rows: deviance(cross, theta, B, "REML"), np.array([start]))
         assert optimum.converged[0] and optimum.reason == (newton.CONVERGED,)
@@ -160,6 +160,6 @@ def test_a_bent_valley(method, monkeypatch):
     assert one.log[-1].deviance == pytest.approx(one.best.value[0], rel=1e-13)
     assert_allclose(np.abs(one.log[-1].theta), np.abs(one.best.theta[0]), atol=1e-9)
     assert_allclose(
-        deviance(cross, one.log[-1].theta[None], theta_coordinates(cross), method, data.take(rows[:1])).value,
+        deviance(cross, one.log[-1].theta[None], cross.theta_coordinates, method, data.take(rows[:1])).value,
         one.best.value,
     )

@@ -10,7 +10,6 @@ from scipy.stats import multivariate_normal
 import lmmlib
 from lmmlib.design.responses import Responses
 from lmmlib.errors import DesignError
-from lmmlib.fitting.deviance import theta_coordinates
 from lmmlib.prediction import empirical_bayes, ratio
 from lmmlib.prediction.ratio import _Split, ratio_posterior
 
@@ -130,7 +129,7 @@ def test_density_of_the_ratio_is_the_restricted_likelihood(intercepts):
     cross = intercepts.cross
     data, ratio = Responses.of_cross(cross), np.array([[0.1, 0.7, 2.0]])
     node = _Split.of(cross, data).at(ratio)
-    reml = lmmlib.fitting.deviance.deviance(cross, ratio.T, theta_coordinates(cross), "REML", data)
+    reml = lmmlib.fitting.deviance.deviance(cross, ratio.T, cross.theta_coordinates, "REML", data)
     m = cross.n_obs - 3
     theirs = -reml.value / 2 + 0.5 * np.log(reml.sigma2 * m)
     assert_allclose(np.diff(node.log_density[0]), np.diff(theirs), rtol=1e-9)
