@@ -5,8 +5,8 @@ group, sigma2 = 1 and mu = 0 (which change nothing but units), over a grid of nu
 correlations. ``python -m studies.coverage`` runs the grid and rewrites ``coverage.csv``.
 
 The design is balanced, so everything but the Bayesian answer has a closed form in the group means, MSB and MSW. That
-makes thousands of data sets one array computation; ``tests/unit/test_coverage_study.py`` compares each closed form with
-:mod:`lmmlib.prediction.empirical_bayes` on single data sets.
+makes thousands of data sets one array computation; ``tests/project/test_coverage_study.py`` compares each closed form
+with :mod:`lmmlib.prediction.empirical_bayes` on single data sets.
 """
 
 from __future__ import annotations

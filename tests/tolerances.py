@@ -2,7 +2,7 @@
 
 A literal of at most 1e-6 may stand in a test: it is rounding. A looser one is named here, or its test is listed in
 ``tolerances.csv`` with its values and one of the reasons below; ``python -m tests.tolerances_scan`` adds the lines of
-new ones. ``tests/unit/test_tolerances.py`` sees to both. Monte Carlo comparisons are best written as multiples of a
+new ones. ``tests/project/test_tolerances.py`` sees to both. Monte Carlo comparisons are best written as multiples of a
 standard error, such as :func:`monte_carlo`: these are never loose.
 """
 

@@ -15,7 +15,7 @@ import lmmlib
 from lmmlib.bayes.chains import model_of, sweep
 from lmmlib.bayes.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors
 from lmmlib.cloning.clone import PLAN, clone, clone_design
-from tests.unit.joint import Case, Chains, draw_priors, groups
+from tests.statistical.joint import Case, Chains, draw_priors, groups
 
 FORMULA = "y ~ 1 + (1 | i)"
 D11 = "D[(Intercept), (Intercept)]"

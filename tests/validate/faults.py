@@ -15,7 +15,7 @@ LIBRARY = "lmmlib/*.py"
 LOCKED = ("tests/equations/test_lock.py::test_the_book_is_as_locked",)
 NUMBERS = ("tests/notebooks/test_numbers.py",)
 FIGURES = ("tests/notebooks/test_figures.py",)
-FACTS = ("tests/unit/test_data_facts.py",)
+FACTS = ("tests/project/test_data_facts.py",)
 RULES = ("tests/notebooks/test_chapters.py",)
 quoted = load_tool("quoted")
 
@@ -76,56 +76,56 @@ CODE = [
         "limits of rows tested together by F",
         "reach = (norm.ppf((1 + level) / 2) if np.isinf(df) else t.ppf((1 + level) / 2, df)) * se",
         "reach = (norm.ppf((1 + level) / 2) if np.isinf(df) or len(L) > 1 else t.ppf((1 + level) / 2, df)) * se",
-        "unit/test_inference.py::test_rows_that_are_tested_together_have_the_limits_of_each_alone",
+        "unit/equations/test_degrees.py::test_rows_that_are_tested_together_have_the_limits_of_each_alone",
     ),
     code(
         "df of pooled rows by their number",
         "return 2.0\n    total",
         "return float(len(each))\n    total",
-        "unit/test_inference.py::test_a_direction_of_at_most_two_df_leaves_two_in_all",
+        "unit/equations/test_degrees.py::test_a_direction_of_at_most_two_df_leaves_two_in_all",
     ),
     code(
         "standard deviation with n for n - 1",
         "np.std(ratios, ddof=1)",
         "np.std(ratios)",
-        "unit/test_poisson_dispersion.py::test_simulated_z_and_p_by_hand",
+        "unit/glmm/test_dispersion.py::test_simulated_z_and_p_by_hand",
     ),
     code(
         "last chunk of the null law too long",
         "chunk = min(CHUNK, size - first)",
         "chunk = CHUNK",
-        "unit/test_chunk_sizes.py",
+        "project/test_chunk_sizes.py",
     ),
     code(
         "failed refits counted in the Monte Carlo error",
         "np.sqrt(p * (1 - p) / len(draws))",
         "np.sqrt(p * (1 - p) / (len(draws) + n_failed))",
-        "unit/test_failed_refits.py",
+        "project/test_failed_refits.py",
     ),
     code(
         "failed refits kept",
         "good = np.flatnonzero(~fits.failed)\n    if not",
         "good = np.arange(len(fits.failed))\n    if not",
-        "unit/test_failed_refits.py",
+        "project/test_failed_refits.py",
     ),
-    code("the seed does not reach PyMC", "cores=1, seed=seed, progress", "cores=1, progress", "unit/test_seeds.py"),
+    code("the seed does not reach PyMC", "cores=1, seed=seed, progress", "cores=1, progress", "project/test_seeds.py"),
     code(
         "variance of effects about zero",
         "shift = mean.mean(axis=1) if shift is None else shift",
         "shift = 0 * mean.mean(axis=1) if shift is None else shift",
-        "unit/test_random_effects.py::test_effects_far_from_zero_keep_their_sd",
+        "unit/bayes/test_random_effects.py::test_effects_far_from_zero_keep_their_sd",
     ),
     code(
         "one variable not thinned for ArviZ",
         '"sigma2": self.sigma2[:, ::thin]}',
         '"sigma2": self.sigma2[:, : len(self.sigma2[0, ::thin])]}',
-        "unit/test_posterior.py::test_thinned_draws_are_the_same_ones_in_every_variable",
+        "unit/bayes/test_draws.py::test_thinned_draws_are_the_same_ones_in_every_variable",
     ),
     code(
         "a Hessian whose units matter",
         "unit = 1 / np.sqrt(np.where(own, size, rest or 1.0))",
         "unit = np.ones(len(size))",
-        "unit/test_poisson_intervals.py",
+        "unit/glmm/test_intervals.py",
     ),
 ]
 
@@ -496,7 +496,7 @@ DATA = [
         "data",
         "a value changed, its checksum kept",
         data("tlc", one_value, known=False),
-        ("tests/unit/test_datasets.py",),
+        ("tests/unit/book/test_datasets.py",),
     ),
 ]
 
@@ -536,8 +536,8 @@ REFERENCES = [
         (f"{LEAVES}predictions",),
     ),
 ]
-TOLERANCES = ("tests/unit/test_tolerances.py",)
-ENTRIES = ("tests/unit/test_bibliography.py",)
+TOLERANCES = ("tests/project/test_tolerances.py",)
+ENTRIES = ("tests/project/test_bibliography.py",)
 YEAR = ("{Neyman, Jerzy", "year    = {1948}")
 MORE = [
     Fault(
@@ -565,19 +565,19 @@ MORE = [
             "folder.mkdir(exist_ok=True)\n",
             "folder.mkdir(exist_ok=True)\n    shutil.rmtree(folder / 'html', ignore_errors=True)\n",
         ),
-        ("tests/unit/test_build.py",),
+        ("tests/project/test_build.py",),
     ),
     Fault(
         "machinery",
         "a chapter written in place",
         text("chapters/_tools/execute.py", "replace_text(path, after)", "path.write_text(after)"),
-        ("tests/unit/test_replacing.py", "tests/notebooks/test_execute.py"),
+        ("tests/project/test_replacing.py", "tests/notebooks/test_execute.py"),
     ),
     Fault(
         "machinery",
         "an error that is not the package's",
         text(LIBRARY, 'raise ParameterError(f"X_new must be rows', 'raise ValueError(f"X_new must be rows'),
-        ("tests/unit/test_raises.py",),
+        ("tests/project/test_raises.py",),
     ),
 ]
 
@@ -599,7 +599,7 @@ MORE += [
         "link",
         "a link of the README",
         text("README.md", "](CITATION.cff)", "](CITATION.bib)"),
-        ("tests/unit/test_readme.py",),
+        ("tests/project/test_readme.py",),
     ),
 ]
 

@@ -42,7 +42,7 @@ def without_place(tree):
 
 def test_what_is_not_noticed_is_said(tree):
     before = (tree.folder / "references.bib").read_bytes()
-    check = ("tests/unit/test_bibliography.py::test_every_entry_is_in_order",)
+    check = ("tests/project/test_bibliography.py::test_every_entry_is_in_order",)
     assert plant.tried(plant.Fault("none", "harmless", harmless, check), tree).verdict == "SURVIVED"
     assert plant.tried(plant.Fault("none", "nowhere", without_place, check), tree).verdict == "no place"
     assert (tree.folder / "references.bib").read_bytes() == before
@@ -50,7 +50,7 @@ def test_what_is_not_noticed_is_said(tree):
 
 def test_a_check_that_fails_anyway_is_said(tree):
     tree.text("references.bib", "year    = {1948}", "year    = {1949}")
-    check = ("tests/unit/test_bibliography.py::test_every_entry_is_in_order",)
+    check = ("tests/project/test_bibliography.py::test_every_entry_is_in_order",)
     result = plant.Result(plant.Fault("none", "any", harmless), "caught", "", "", check, 0.0)
     assert "1949" in plant.failing_anyway([result], tree)[0]
     tree.restore()

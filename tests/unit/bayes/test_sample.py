@@ -409,7 +409,7 @@ def test_clones_of_the_data_lead_to_maximum_likelihood():
 
     The estimates and errors are those of tests/reference; four Monte Carlo errors of 50,000 draws.
     """
-    frame = pd.read_csv(Path(__file__).parents[1] / "reference" / "cloning" / "y_n100_m2.csv")
+    frame = pd.read_csv(Path(__file__).parents[2] / "reference" / "cloning" / "y_n100_m2.csv")
     cross, K = lmmlib.cross_products(lmmlib.build_design("y ~ 1 + (1 | i)", frame)), 10**6
     model, rng = chains.model_of(cross, Priors().resolved(cross), n_clones=K), np.random.default_rng(1)
     plan = chains.Plan(centred=False, blocked=True)

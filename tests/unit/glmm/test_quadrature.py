@@ -8,7 +8,7 @@ from lmmlib.errors import ParameterError
 from lmmlib.glmm import quadrature
 from lmmlib.glmm.rows import Counts
 from lmmlib.glmm.search import Objective
-from tests.unit.counts import design, differences, integral, offsets
+from tests.unit.glmm.designs import design, differences, integral, offsets
 
 
 @pytest.mark.parametrize("q", [1, 2])

@@ -6,7 +6,7 @@ p < 1e-5 comes once in 100,000; a case has four to six values, all cases some 15
 
 import pytest
 
-from tests.unit.joint import RUNS, calibration
+from tests.statistical.joint import RUNS, calibration
 
 
 @pytest.mark.parametrize(("one", "plan"), RUNS)

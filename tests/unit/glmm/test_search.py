@@ -10,7 +10,7 @@ from lmmlib.glmm import search
 from lmmlib.glmm.rows import Counts
 from lmmlib.glmm.search import Objective, glm, is_singular, maximise, start
 from lmmlib.laplace.point import Ascent
-from tests.unit.counts import design, offsets
+from tests.unit.glmm.designs import design, offsets
 
 
 def groups(n, n_i, mean, sd, seed=1, slope=0.0):

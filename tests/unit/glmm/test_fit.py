@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 import lmmlib
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.glmm.fit import fit_poisson, fit_poisson_design
-from tests.unit.counts import design, integral, offsets
+from tests.unit.glmm.designs import design, integral, offsets
 
 SLOPE = "y ~ x + (x | g)"
 

@@ -84,7 +84,7 @@ def test_document_000s_numbers(stored_pairs):
 def stored_pairs():
     from pathlib import Path
 
-    return pd.read_csv(Path(__file__).parents[1] / "reference" / "cloning" / "y_n100_m2.csv")
+    return pd.read_csv(Path(__file__).parents[2] / "reference" / "cloning" / "y_n100_m2.csv")
 
 
 def test_two_random_effects(sleep):

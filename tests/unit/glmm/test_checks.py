@@ -10,7 +10,7 @@ from lmmlib import equations
 from lmmlib.errors import DataError, DesignError, FormulaError
 from lmmlib.glmm.checks import checked_offset, offset_of
 from lmmlib.glmm.fit import fit_poisson, fit_poisson_design
-from tests.unit.counts import design
+from tests.unit.glmm.designs import design
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib.glmm.fit import fit_poisson_design
-from tests.unit.counts import design, offsets
+from tests.unit.glmm.designs import design, offsets
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from lmmlib.errors import ParameterError
 from lmmlib.glmm.fit import fit_poisson_design
-from tests.unit.counts import design, offsets
+from tests.unit.glmm.designs import design, offsets
 
 
 @pytest.fixture(scope="module")

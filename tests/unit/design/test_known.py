@@ -13,7 +13,7 @@ import lmmlib
 from lmmlib import dense, equations
 from lmmlib.errors import DataError, DesignError, ParameterError
 
-LME4 = json.loads((Path(__file__).parents[1] / "reference/anova/weights.json").read_text())
+LME4 = json.loads((Path(__file__).parents[2] / "reference/anova/weights.json").read_text())
 FORMULA = "y ~ x + (x | g)"
 
 

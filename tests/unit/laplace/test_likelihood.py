@@ -12,7 +12,7 @@ import lmmlib
 from lmmlib import equations, laplace
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.glmm.fit import fit_poisson_design
-from tests.unit.counts import design, differences
+from tests.unit.glmm.designs import design, differences
 
 pt = pytest.importorskip("pytensor.tensor")
 LOG_2PI = np.log(2 * np.pi)

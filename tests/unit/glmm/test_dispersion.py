@@ -9,7 +9,7 @@ from lmmlib.errors import ParameterError
 from lmmlib.glmm import dispersion
 from lmmlib.glmm.dispersion import Dispersion, effective_parameters
 from lmmlib.glmm.fit import fit_poisson, fit_poisson_design
-from tests.unit.counts import design
+from tests.unit.glmm.designs import design
 
 
 def sample(rng, extra, n=40, n_i=6, mean=1.5):

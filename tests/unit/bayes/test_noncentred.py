@@ -13,7 +13,7 @@ from lmmlib.bayes.chains import model_of, start
 from lmmlib.bayes.conditionals import half
 from lmmlib.bayes.noncentred import entries_of, lambda_basis, lambda_given_u, log_prior, lower, redraw_D
 from lmmlib.bayes.priors import HuangWand, InverseWishart, Priors
-from tests.unit.joint import CASES, Chains, draw_data, draw_priors, uniforms
+from tests.statistical.joint import CASES, Chains, draw_data, draw_priors, uniforms
 
 
 def invariance(one, move, seed=2, chains=4000, moves=8):

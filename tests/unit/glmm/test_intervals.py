@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from lmmlib.glmm.fit import fit_poisson_design
 from lmmlib.laplace.curvature import covariance, whitening, without_curvature
-from tests.unit.counts import design, differences
+from tests.unit.glmm.designs import design, differences
 
 
 @pytest.mark.parametrize("diagonal", [False, True])

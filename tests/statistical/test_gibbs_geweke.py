@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lmmlib.bayes import chains, conditionals, noncentred
-from tests.unit.joint import ALTERNATING, CASES, CENTRED, INTERWOVEN, RUNS, STANDARD, calibration, geweke
+from tests.statistical.joint import ALTERNATING, CASES, CENTRED, INTERWOVEN, RUNS, STANDARD, calibration, geweke
 
 right_sigma2, right_D, right_beta = conditionals.sigma2_given_rest, conditionals.D_given_b, chains.beta_given_data
 right_gamma, right_effects = chains.beta_given_gamma, conditionals.effects_given_beta

@@ -14,7 +14,7 @@ import pytest
 from lmmlib.book import datasets
 from lmmlib.errors import DatasetError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHAPES = {
     "tlc": (400, 4),
     "dental": (108, 4),

@@ -9,7 +9,7 @@ import pytest
 
 from lmmlib.book import cloning_plots
 from lmmlib.errors import ParameterError
-from tests.unit.test_cloned import made
+from tests.unit.cloning.test_cloned import made
 
 
 @pytest.fixture(scope="module")

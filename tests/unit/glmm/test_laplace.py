@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from lmmlib.glmm import laplace
 from lmmlib.glmm.rows import Counts, modes
 from lmmlib.glmm.search import Objective
-from tests.unit.counts import design, differences, integral, offsets
+from tests.unit.glmm.designs import design, differences, integral, offsets
 
 CASES = [(1, 2, False), (1, 0, False), (2, 2, False), (2, 1, True), (2, 3, False), (3, 2, False)]
 

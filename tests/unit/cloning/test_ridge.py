@@ -14,8 +14,8 @@ from lmmlib.cloning import ridge
 from lmmlib.cloning.ridge import ridges, slide
 from lmmlib.design.cross import cross_products
 from lmmlib.design.design import Design
-from tests.unit.joint import Case, Chains, draw_data, draw_priors, groups
-from tests.unit.test_noncentred import invariance
+from tests.statistical.joint import Case, Chains, draw_data, draw_priors, groups
+from tests.unit.bayes.test_noncentred import invariance
 
 
 def single(q=1, n=12, diagonal=False, seed=4):

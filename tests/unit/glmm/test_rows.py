@@ -9,7 +9,7 @@ from scipy.stats import norm, poisson
 import lmmlib
 from lmmlib.glmm import rows as module
 from lmmlib.glmm.rows import Conditional, Counts, modes
-from tests.unit.counts import design, offsets
+from tests.unit.glmm.designs import design, offsets
 
 L = {1: np.array([[0.8]]), 2: np.array([[0.8, 0.0], [0.3, 0.5]]), 3: np.tril(np.full((3, 3), 0.4))}
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from lmmlib.common.text import fixed, significant
 from lmmlib.glmm.fit import fit_poisson_design
-from tests.unit.counts import design
+from tests.unit.glmm.designs import design
 
 
 def test_summary_shows_the_attributes():
