@@ -28,7 +28,7 @@ def test_html_and_latex_have_the_same_cells_and_escape_them():
     assert re.findall(r"\\(top|mid|bottom)rule", tex) == ["top", "mid", "bottom"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result(Shown):
     asked: list
     broken: bool = False

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import fit_poisson
+from lmmlib.fitting import newton
 
 COUNTS = (1.0, 1e3, 1e6, 1e9)
 UNITS = ((0.0, 1.0), (2000.0, 1.0), (0.0, 1e6), (0.0, 1e-6))
@@ -169,7 +170,7 @@ def test_a_gradient_that_is_no_number_is_named():
 
 def test_nothing_prints_a_standard_error_without_convergence(monkeypatch):
     d, model = rows(30.0, 100.0), marginal(rows(30.0, 100.0))
-    monkeypatch.setattr(lmmlib.optimise, "MAX_STEPS", 2)
+    monkeypatch.setattr(newton, "MAX_STEPS", 2)
     linear = lmmlib.fit("y ~ x + (x | g)", d)
     for fit in (linear, fit_poisson("y ~ x + (1 | g)", d), fit_poisson("y ~ x + (1 | g)", d, "aghq")):
         assert not fit.converged and "not converged, so no standard errors" in repr(fit)
