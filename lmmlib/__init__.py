@@ -5,12 +5,14 @@ Data flow one way: :func:`load` or your own frame, ``build_design``, ``cross_pro
 as printed.
 """
 
+from importlib import import_module
+
 from lmmlib import equations, errors, laplace
 from lmmlib.bayes import priors
 from lmmlib.bayes.draws import Draws
 from lmmlib.bayes.sample import sample
 from lmmlib.bayes.unit_priors import unit_information
-from lmmlib.book import plots, report, simulate
+from lmmlib.book import report, simulate
 from lmmlib.book.datasets import load
 from lmmlib.cloning.clone import clone
 from lmmlib.cloning.cloned import Cloned
@@ -59,6 +61,13 @@ __all__ = [
     "simulate",
     "unit_information",
 ]
+
+
+def __getattr__(name: str):
+    """Figures are imported when they are first asked for: matplotlib takes as long as all the rest."""
+    if name == "plots":
+        return import_module("lmmlib.book.plots")
+    raise AttributeError(f"module 'lmmlib' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from lmmlib.book.figure_text import show_as_text
 from lmmlib.common.text import fixed
@@ -177,7 +177,7 @@ def residuals_by_group(ax: Axes, residuals, group, colour: str = "blue") -> Axes
 def normal_quantiles(ax: Axes, values, colour: str = "blue", marker: str = "o") -> Axes:
     """Sorted `values` against normal quantiles at (i - 1/2)/n, with the line mean + sd * quantile."""
     values = np.sort(np.asarray(values, dtype=float))
-    q = norm.ppf((np.arange(1, len(values) + 1) - 0.5) / len(values))
+    q = ndtri((np.arange(1, len(values) + 1) - 0.5) / len(values))
     line = values.mean() + values.std() * q
     ax.plot(q, line, color=COLOURS["black"], linewidth=1.0, linestyle="--")
     ax.plot(q, values, linestyle="", marker=marker, markersize=3.5, color=COLOURS[colour])

@@ -9,11 +9,11 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from lmmlib.bayes.diagnostics import diagnostics
 from lmmlib.cloning import estimability
 from lmmlib.common.arguments import checked_count, checked_level, require_known
+from lmmlib.common.tails import half_width
 from lmmlib.design.dependent import require_kept
 from lmmlib.design.design import Design
 from lmmlib.errors import ParameterError
@@ -167,7 +167,7 @@ class Cloned:
 
     def confint(self, level: float = 0.95) -> pd.DataFrame:
         """Estimates plus and minus a normal quantile times standard errors: ``lower`` and ``upper``."""
-        reach = norm.ppf((1 + checked_level(level)) / 2) * self.se
+        reach = half_width(level) * self.se
         return pd.DataFrame({"lower": self.estimate - reach, "upper": self.estimate + reach})
 
     def table(self, level: float = 0.95) -> pd.DataFrame:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy.linalg import eigh
-from scipy.stats import chi2
 
 from lmmlib.common.arguments import numbers
+from lmmlib.common.tails import chi2_quantile
 from lmmlib.errors import ParameterError
 
 # R-hat from which chains count as different, and the effective draws below which they say too little.
@@ -86,7 +86,7 @@ def chi_square_fit(draws) -> tuple[float, float]:
         NaN if the covariance of the draws is singular.
     """
     d = np.sort(mahalanobis(draws))
-    c = chi2(np.shape(draws)[1]).ppf((np.arange(len(d)) + 0.5) / len(d))
+    c = chi2_quantile((np.arange(len(d)) + 0.5) / len(d), np.shape(draws)[1])
     return float(np.mean((d - c) ** 2)), float(1 - np.corrcoef(d, c)[0, 1] ** 2)
 
 

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.stats import f
 
 from lmmlib.common.arguments import checked_choice, checked_made
+from lmmlib.common.tails import f_tail
 from lmmlib.common.text import fixed
 from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts
@@ -222,7 +222,7 @@ def _kenward_roger(at: Curvature, L, null) -> KenwardRoger:
     gap = L @ d.beta - null
     statistic = scale * float(gap @ np.linalg.solve(rows @ adjusted @ rows.T, gap)) / ell
     cov = cross.basis.cov_beta_back(d.half @ adjusted @ d.half.T)
-    return KenwardRoger(cov, df, scale, statistic, float(f.sf(statistic, ell, df)), ell)
+    return KenwardRoger(cov, df, scale, statistic, f_tail(statistic, ell, df), ell)
 
 
 def _moments_match(A1: float, A2: float, ell: int) -> tuple[float, float]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t
 
-from lmmlib.common.arguments import checked_df, checked_level, checked_made, numbers, shown, standard_deviations
+from lmmlib.common.arguments import checked_df, checked_made, numbers, shown, standard_deviations
+from lmmlib.common.tails import half_width
 from lmmlib.common.text import fixed
 from lmmlib.design.cross import CrossProducts
 from lmmlib.equations.weighted import weigh
@@ -119,8 +119,7 @@ def predict_mean(result: Estimate, X_new, level: float = 0.95, df=None) -> pd.Da
         raise ParameterError(
             f"X_new must have {len(result.beta)} columns ({', '.join(result.names)}); got {X_new.shape[1]}"
         )
-    level = checked_level(level)
     df = result.df if df is None else checked_df(df, len(X_new))
-    quantile = norm.ppf((1 + level) / 2) if df is None else t.ppf((1 + level) / 2, df)
+    reach = half_width(level, np.inf if df is None else df)
     mean, se = X_new @ result.beta, np.sqrt(np.einsum("ra,ab,rb->r", X_new, result.cov, X_new))
-    return pd.DataFrame({"mean": mean, "se": se, "lower": mean - quantile * se, "upper": mean + quantile * se})
+    return pd.DataFrame({"mean": mean, "se": se, "lower": mean - reach * se, "upper": mean + reach * se})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2, f, norm, t
 
 from lmmlib.common.arguments import checked_df, checked_level, numbers, standard_deviations
+from lmmlib.common.tails import f_tail, half_width, two_sided
 from lmmlib.common.text import fixed
 from lmmlib.common.text import p as p_value
 from lmmlib.equations.generalised_least_squares import Estimate
@@ -147,15 +147,15 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
     df = np.inf if df is None and result.df is None else checked_df(result.df if df is None else df).item()
     estimate, cov = L @ result.beta, L @ result.cov @ L.T
     gap, se = estimate - _null(null, len(L)), standard_deviations(cov, "the contrasts")
-    reach = (norm.ppf((1 + level) / 2) if np.isinf(df) else t.ppf((1 + level) / 2, df)) * se
+    reach = half_width(level, df) * se
     if len(L) == 1:
         statistic = float(gap[0] / se[0])
-        p = float(2 * (norm.sf(abs(statistic)) if np.isinf(df) else t.sf(abs(statistic), df)))
+        p = float(two_sided(statistic, df))
         dfs: tuple = (df,)
     else:
         rows, values = independent(L, null)
         r, gap = len(rows), rows @ result.beta - values
         statistic = float(gap @ np.linalg.solve(rows @ result.cov @ rows.T, gap)) / r
-        p = float(chi2.sf(statistic * r, r) if np.isinf(df) else f.sf(statistic, r, df))
+        p = f_tail(statistic, r, df)
         dfs = (r, df)
     return Wald(estimate, se, statistic, dfs, p, estimate - reach, estimate + reach, level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linprog
+import scipy  # which imports scipy.optimize when it is first asked for
 
 from lmmlib.common.arguments import shown
 from lmmlib.design.basis import divide, triangle
@@ -158,7 +158,7 @@ def _require_overlap(design: Design, X: np.ndarray) -> None:
         return
     slopes = X[~seen] @ free
     d = free.shape[1]
-    best = linprog(slopes.sum(axis=0), A_ub=slopes, b_ub=np.zeros(len(slopes)), bounds=[(-1, 1)] * d)
+    best = scipy.optimize.linprog(slopes.sum(axis=0), A_ub=slopes, b_ub=np.zeros(len(slopes)), bounds=[(-1, 1)] * d)
     if best.status == 0 and best.fun < -1e-8 * np.abs(slopes).sum():
         move = free @ best.x
         gamma = np.linalg.solve(triangle(design.X), move)

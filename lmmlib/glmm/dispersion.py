@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from lmmlib.common.arguments import checked_count
 from lmmlib.common.text import fixed
@@ -111,4 +111,4 @@ def _pearson(fit: FittedGlmm) -> Dispersion:
     if df <= 0:
         return Dispersion(pearson, df, float("nan"), float("nan"), float("nan"))
     z = float((pearson - df) / np.sqrt((2 + fourth / variance**2).mean() * df))
-    return Dispersion(pearson, df, pearson / df, z, float(norm.sf(z)))
+    return Dispersion(pearson, df, pearson / df, z, float(ndtr(-z)))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
-from lmmlib.common.arguments import checked_level, standard_deviations
+from lmmlib.common.arguments import standard_deviations
+from lmmlib.common.tails import half_width, two_sided
 from lmmlib.equations.moments import correlation
 from lmmlib.glmm.fitted import FittedGlmm
 
@@ -27,7 +27,7 @@ def coefficients(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
     -------
     DataFrame
     """
-    reach = norm.ppf((1 + checked_level(level)) / 2) * fit.se
+    reach = half_width(level) * fit.se
     z = fit.beta / fit.se
     with np.errstate(over="ignore"):  # of a column in tiny units
         ratio = np.exp(fit.beta)
@@ -36,7 +36,7 @@ def coefficients(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
             "estimate": fit.beta,
             "se": fit.se,
             "z": z,
-            "p": 2 * norm.sf(np.abs(z)),
+            "p": two_sided(z),
             "lower": fit.beta - reach,
             "upper": fit.beta + reach,
             "ratio": ratio,
@@ -127,7 +127,7 @@ def confint(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
     DataFrame
         ``estimate``, ``se``, ``lower``, ``upper``; NaN for standard deviations and correlations of a singular D.
     """
-    reach = norm.ppf((1 + checked_level(level)) / 2)
+    reach = half_width(level)
     value, se = parameters(fit), pd.Series(standard_deviations(cov_parameters(fit), "the parameters"), _names(fit))
     out = pd.DataFrame({"estimate": value, "se": se, "lower": value - reach * se, "upper": value + reach * se})
     for name in value.index[len(fit.beta) :]:

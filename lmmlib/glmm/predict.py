@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from lmmlib.common.arguments import checked_choice, checked_level
+from lmmlib.common.tails import half_width
 from lmmlib.design.new_rows import new_rows
 from lmmlib.errors import DataError
 from lmmlib.glmm.checks import checked_offset, offset_of
@@ -149,7 +149,7 @@ def predict(
         link = link + ((Z @ fit.L) ** 2).sum(axis=1) / 2
         slope[:, X.shape[1] :] = np.einsum("ra,kab,rb->rk", Z, B, Z @ fit.L)
     se = np.sqrt(variance + np.einsum("rp,ps,rs->r", slope, fit.cov_psi, slope))
-    reach = norm.ppf((1 + coverage) / 2) * se
+    reach = half_width(coverage) * se
     values = {"estimate": link, "se": se, "lower": link - reach, "upper": link + reach}
     if scale == "response":
         values = {name: np.exp(v) for name, v in values.items()}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.stats import chi2
 
 from lmmlib.common.arguments import checked_count, checked_made, checked_method
+from lmmlib.common.tails import chi2_tail
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.identify import require_identified
 from lmmlib.equations.information import information_variance
@@ -42,7 +42,7 @@ def chi_bar_square_sf(statistic: float, df, weights) -> float:
     df, weights = np.asarray(df), np.asarray(weights, float)
     if df.shape != weights.shape or (weights < 0).any() or abs(weights.sum() - 1) > 1e-8 or (df < 0).any():
         raise ParameterError(f"weights must be probabilities that sum to 1, one for each df; got {weights} for {df}")
-    tails = [float(statistic <= 0) if k == 0 else chi2.sf(max(statistic, 0.0), k) for k in df]
+    tails = [float(statistic <= 0) if k == 0 else chi2_tail(statistic, k) for k in df]
     return float(weights @ tails)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
 from lmmlib.common.arguments import checked_choice, shown
+from lmmlib.common.tails import chi2_tail
 from lmmlib.common.text import fixed
 from lmmlib.common.text import p as p_value
 from lmmlib.design.cross import cross_products
@@ -132,7 +132,7 @@ def compare(fit0: Fitted, fit1: Fitted, method: str = "auto", size: int = 10_000
     df = df_fixed + df_random
     note = SINGULAR_NULL if df_random and fit0.is_singular else ""
     note = "the hypothesis is on the boundary, where chi-square is conservative" if boundary else note
-    return replace(test, p=float(chi2.sf(statistic, df)), reference=f"chi2({df})", note=note)
+    return replace(test, p=chi2_tail(statistic, df), reference=f"chi2({df})", note=note)
 
 
 def _bootstrap(fit0: Fitted, fit1: Fitted, test: Comparison, size: int, rng) -> Comparison:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
-from scipy.stats import chi2, norm
 
 from lmmlib.common.arguments import checked_level
+from lmmlib.common.tails import half_width
 from lmmlib.equations.moments import icc
 from lmmlib.equations.names import parameter_names
 from lmmlib.fitting.fitted import Fitted
@@ -81,7 +81,7 @@ def variance_components(
 
 
 def _icc_profile(fit: Fitted, level: float, draws) -> np.ndarray:
-    root, model = np.sqrt(chi2.ppf(level, 1)), HeldRatio(fit)
+    root, model = half_width(level), HeldRatio(fit)
     ratio2 = np.array([reach(model, -root), reach(model, root)]) ** 2
     return 1 - 1 / (1 + ratio2)
 
@@ -92,7 +92,8 @@ def _icc_wald(fit: Fitted, level: float, draws) -> np.ndarray:
         return np.full(2, np.nan)
     tau2, sigma2 = fit.D.iloc[0, 0], fit.sigma2
     slope = np.array([1 / tau2, -1 / sigma2])  # of logit icc = log tau2 - log sigma2
-    return expit(logit(icc(tau2, sigma2)) + norm.ppf([(1 - level) / 2, (1 + level) / 2]) * np.sqrt(slope @ A @ slope))
+    reach = half_width(level) * np.sqrt(slope @ A @ slope)
+    return expit(logit(icc(tau2, sigma2)) + np.array([-reach, reach]))
 
 
 def _icc_bootstrap(fit: Fitted, level: float, draws) -> np.ndarray:

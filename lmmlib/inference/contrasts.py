@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import f as f_law
 
 from lmmlib.common.arguments import checked_limit
+from lmmlib.common.tails import f_tail
 from lmmlib.design.dependent import require_kept
 from lmmlib.equations.degrees import Curvature, curvature
 from lmmlib.equations.generalised_least_squares import Estimate
@@ -162,5 +162,5 @@ def joint_test(fit: Fitted, L: np.ndarray, df, shared: Curvature | None, null, l
     w = wald(adjusted, L, k.df, null, level)
     if len(L) == 1:
         return w
-    p = float(f_law.sf(k.statistic, k.rows, k.df))
+    p = f_tail(k.statistic, k.rows, k.df)
     return Wald(w.estimate, w.se, k.statistic, (k.rows, k.df), p, w.lower, w.upper, w.level)

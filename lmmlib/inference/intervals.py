@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy.linalg import solve_triangular
-from scipy.stats import chi2, norm
 
 from lmmlib.common.arguments import checked_choice, checked_level
+from lmmlib.common.tails import half_width
 from lmmlib.equations.information import _information, directions
 from lmmlib.equations.names import chosen, derived, parameter_names
 from lmmlib.errors import ParameterError
@@ -105,14 +105,14 @@ def _frame(estimate: pd.Series, limits) -> pd.DataFrame:
 
 
 def _profile_limits(fit: Fitted, kinds: dict[str, tuple], level: float) -> pd.DataFrame:
-    root = np.sqrt(chi2.ppf(level, 1))
+    root = half_width(level)
     models = [held(fit, kind) for kind in kinds.values()]
     limits = [[reach(model, -root), reach(model, root)] for model in models]
     return _frame(_estimates(fit, kinds), limits).assign(likelihood=[model.fit.method for model in models])
 
 
 def _wald_limits(fit: Fitted, kinds: dict[str, tuple], level: float) -> pd.DataFrame:
-    estimate, z = _estimates(fit, kinds), norm.ppf((1 + level) / 2)
+    estimate, z = _estimates(fit, kinds), half_width(level)
     effects = coefficients(fit, level=level) if any(kind[0] == "effect" for kind in kinds.values()) else None
     A, limits = variance_covariance(fit), []
     for name, (kind, *at) in kinds.items():

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
-from lmmlib.common.arguments import checked_choice, checked_level, standard_deviations
+from lmmlib.common.arguments import checked_choice, standard_deviations
+from lmmlib.common.tails import half_width
 
 ERRORS = ("known", "estimated")
 
@@ -41,7 +41,7 @@ class Modes:
 
     def frame(self, error: str = "estimated", level: float = 0.95) -> pd.DataFrame:
         """One row for each group and random effect: mode, both standard errors, normal limits by one of them."""
-        reach = norm.ppf((1 + checked_level(level)) / 2) * self.se(error).to_numpy().ravel()
+        reach = half_width(level) * self.se(error).to_numpy().ravel()
         index = pd.MultiIndex.from_product([self.b.index, self.b.columns], names=["group", "term"])
         b = self.b.to_numpy().ravel()
         errors = {f"se_{e}": self.se(e).to_numpy().ravel() for e in ERRORS}

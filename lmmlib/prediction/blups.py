@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.linalg import solve_triangular
-from scipy.stats import norm
 
-from lmmlib.common.arguments import checked_choice, checked_level, standard_deviations
+from lmmlib.common.arguments import checked_choice, standard_deviations
+from lmmlib.common.tails import half_width
 from lmmlib.equations.blup import _Factors, estimation_error, random_effects
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
@@ -68,7 +68,7 @@ class Blups:
 
     def frame(self, error: str = "pev", level: float = 0.95) -> pd.DataFrame:
         """One row for each group and random effect: prediction, the three standard errors, normal limits by one."""
-        reach = norm.ppf((1 + checked_level(level)) / 2) * self.se(error).to_numpy().ravel()
+        reach = half_width(level) * self.se(error).to_numpy().ravel()
         index = pd.MultiIndex.from_product([self.b.index, self.b.columns], names=["group", "term"])
         b = self.b.to_numpy().ravel()
         errors = {f"se_{e}": standard_deviations(getattr(self, e), "the random effects").ravel() for e in ERRORS}

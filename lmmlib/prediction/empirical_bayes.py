@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from lmmlib.common.arguments import checked_choice, checked_level, checked_made, shown, standard_deviations
+from lmmlib.common.tails import half_width
 from lmmlib.design.basis import chunks
 from lmmlib.design.responses import Responses
 from lmmlib.equations.degrees import curvature
@@ -76,7 +76,7 @@ class Posterior:
         """Equal-tailed limits ``lower`` and ``upper`` by ``law``, indexed by group and term."""
         p = (1 + checked_level(level)) / 2
         if self.mixture is None:
-            b, reach = self.b.to_numpy(), norm.ppf(p) * self.se.to_numpy()
+            b, reach = self.b.to_numpy(), half_width(level) * self.se.to_numpy()
             lower, upper = b - reach, b + reach
         else:
             lower, upper = self.mixture.quantile(1 - p), self.mixture.quantile(p)

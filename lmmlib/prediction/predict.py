@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from lmmlib.common.arguments import checked_choice, numbers
+from lmmlib.common.tails import half_width
 from lmmlib.design.known import of_new_rows
 from lmmlib.design.new_rows import NewRows, new_rows
 from lmmlib.equations.blup import random_effects
@@ -122,7 +122,7 @@ def predict(
         se, ends, failed = bootstrap_interval(fit, rows, own, coverage, size, rng)
     else:
         se = np.sqrt(own + error_variance(fit, rows, corrected=method == "corrected"))
-        ends = norm.ppf((1 + coverage) / 2) * np.stack([-se, se])
+        ends = half_width(coverage) * np.stack([-se, se])
     limits = {} if interval is None else {"lower": mean + ends[0], "upper": mean + ends[1]}
     frame = pd.DataFrame({"mean": mean, "se": se, **limits, "known_group": seen}, newdata.index)
     if failed is not None:

@@ -125,10 +125,14 @@ def test_results_are_frozen(cross, D):
 
 
 def test_importing_lmmlib_needs_no_heavy_package():
-    """PyMC, numba and statsmodels are imported only where a function needs them: the core runs in a browser kernel."""
+    """PyMC, numba and statsmodels are imported only where a function needs them: the core runs in a browser kernel.
+
+    Matplotlib and scipy.stats would take as long as all the rest, so figures wait until they are asked for.
+    """
     import subprocess
     import sys
 
-    code = "import sys, lmmlib; print([m for m in ('statsmodels', 'pymc', 'numba', 'arviz') if m in sys.modules])"
+    heavy = ("statsmodels", "pymc", "numba", "arviz", "matplotlib", "scipy.stats", "scipy.optimize")
+    code = f"import sys, lmmlib; print([m for m in {heavy} if m in sys.modules]); lmmlib.plots.COLOURS"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
