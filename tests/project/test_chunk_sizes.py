@@ -17,7 +17,7 @@ from lmmlib.cloning import prediction
 from lmmlib.design import basis, minque
 from lmmlib.design.basis import Basis, Sums, triangle
 from lmmlib.design.responses import Responses
-from lmmlib.equations import pieces
+from lmmlib.equations import degrees, pieces
 from lmmlib.fitting import batch
 from lmmlib.inference import bootstrap, boundary
 from lmmlib.prediction import empirical_bayes
@@ -26,7 +26,7 @@ from tests import modules
 
 FORMULA = "lead ~ week + (week | child)"
 # A constant of such a name that is something else.
-OTHER = {("clone_prediction", "ROOM")}
+OTHER = {("cloning.prediction", "ROOM")}
 
 
 def rng(seed=1):
@@ -57,6 +57,11 @@ def sums_of_groups(many):
 def inner_products(many):
     cross = lmmlib.cross_products(lmmlib.build_design("lead ~ week + (week | child)", many))
     return {"taken": cross.grams.at(0.5).taken}
+
+
+def adjusted(many):
+    fit = lmmlib.fit(FORMULA, many)
+    return {"adjustment": degrees.curvature(fit.cross, fit.D.to_numpy(), fit.sigma2, "expected").adjustment}
 
 
 def moments(many):
@@ -102,21 +107,22 @@ def limits(many):
 
 # (module, constant): what is done in pieces of that size, and a size that does not divide it.
 SAME = {
-    ("basis", "CHUNK"): (sums, 9),
-    ("batch", "ROOM"): (many_fits, 500),
-    ("pieces", "BLOCK"): (sums_of_groups, 37),
-    ("minque", "BLOCK"): (inner_products, 7 * 6),
-    ("random_effects", "BLOCK"): (moments, 4 * 20 * 3),
-    ("eb", "CHUNK"): (mixture, 4),
-    ("clone_prediction", "CHUNK"): (clone_mixture, 4),
+    ("design.basis", "CHUNK"): (sums, 9),
+    ("fitting.batch", "ROOM"): (many_fits, 500),
+    ("equations.pieces", "BLOCK"): (sums_of_groups, 37),
+    ("equations.degrees", "BLOCK"): (adjusted, 2 * 2 * 7),
+    ("design.minque", "BLOCK"): (inner_products, 7 * 6),
+    ("bayes.random_effects", "BLOCK"): (moments, 4 * 20 * 3),
+    ("prediction.empirical_bayes", "CHUNK"): (mixture, 4),
+    ("cloning.prediction", "CHUNK"): (clone_mixture, 4),
 }
 # The same for draws: how many there are.
 COUNTED = {
-    ("bootstrap", "CHUNK"): (refitted, 4, 11),
-    ("boundary", "CHUNK"): (null_draws, 500, 2011),
-    ("random_effects", "BLOCK"): (effects, 4 * 20 * 3, 11),
-    ("prediction_errors", "CHUNK"): (errors, 4, 11),
-    ("prediction_errors", "ROOM"): (errors, 4 * 170, 11),
+    ("inference.bootstrap", "CHUNK"): (refitted, 4, 11),
+    ("inference.boundary", "CHUNK"): (null_draws, 500, 2011),
+    ("bayes.random_effects", "BLOCK"): (effects, 4 * 20 * 3, 11),
+    ("prediction.errors", "CHUNK"): (errors, 4, 11),
+    ("prediction.errors", "ROOM"): (errors, 4 * 170, 11),
 }
 
 
@@ -135,15 +141,20 @@ def test_a_range_with_a_step_is_one_of_these():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "range" and len(node.args) == 3:
                 found.add((module, ast.unparse(node.args[2])))
-    pieces_of_work = {("basis", "size"), ("batch", "chunk"), ("bootstrap", "CHUNK"), ("boundary", "CHUNK")}
-    pieces_of_work |= {("pieces", "size"), ("random_effects", "size")}
+    pieces_of_work = {
+        ("design.basis", "size"),
+        ("fitting.batch", "chunk"),
+        ("inference.bootstrap", "CHUNK"),
+        ("inference.boundary", "CHUNK"),
+    }
+    pieces_of_work |= {("equations.pieces", "size"), ("bayes.random_effects", "size")}
     assert found == pieces_of_work
 
 
 def with_size(monkeypatch, key, size):
     module, name = key
     monkeypatch.setattr(modules.load(module), name, size)
-    if module == "basis":
+    if module == "design.basis":
         monkeypatch.setattr(basis.chunks, "__defaults__", (size,))
 
 
@@ -157,7 +168,9 @@ def test_the_same_numbers_in_pieces(key, many, monkeypatch):
     assert calls() > 2 * once, "it was done in one piece"
     for name, value in whole.items():
         scale = np.abs(value).max(initial=0)
-        assert_allclose(apart[name], value, rtol=1e-6 if key[0] == "batch" else 1e-9, atol=1e-9 * scale, err_msg=name)
+        assert_allclose(
+            apart[name], value, rtol=1e-6 if key[0] == "fitting.batch" else 1e-9, atol=1e-9 * scale, err_msg=name
+        )
 
 
 @pytest.mark.parametrize("key", COUNTED, ids=".".join)
@@ -175,16 +188,17 @@ def test_as_many_draws_as_were_asked_for(key, many, monkeypatch):
 def counted(monkeypatch, key):
     """Counts the calls of the function that does one piece."""
     inner = {
-        "basis": (basis.np, "bincount"),
-        "batch": (batch, "solve"),
-        "pieces": (pieces, "_of"),
-        "minque": (minque.np, "swapaxes"),
-        "random_effects": (random_effects, "half"),
-        "eb": (empirical_bayes, "batched_effects"),
-        "clone_prediction": (prediction, "batched_effects"),
-        "bootstrap": (bootstrap, "fit_many"),
-        "boundary": (boundary, "_suprema"),
-        "prediction_errors": (prediction_errors, "batched_effects"),
+        "design.basis": (basis.np, "bincount"),
+        "fitting.batch": (batch, "solve"),
+        "equations.pieces": (pieces, "_of"),
+        "equations.degrees": (degrees.np, "swapaxes"),
+        "design.minque": (minque.np, "swapaxes"),
+        "bayes.random_effects": (random_effects, "half"),
+        "prediction.empirical_bayes": (empirical_bayes, "batched_effects"),
+        "cloning.prediction": (prediction, "batched_effects"),
+        "inference.bootstrap": (bootstrap, "fit_many"),
+        "inference.boundary": (boundary, "_suprema"),
+        "prediction.errors": (prediction_errors, "batched_effects"),
     }
     module, name = inner[key[0]]
     plain, calls = getattr(module, name), []

@@ -17,44 +17,44 @@ from tests.modules import SOURCE
 
 # Raised and not an error of lmmlib, each with its reason.
 OTHERS = {
-    ("parameters", "numbers", "TypeError"): "caught in the same function, which raises ParameterError",
-    ("chunked", "chunk_sums", "type(error)"): "an LmmError again, with the name of the chunk before its text",
-    ("laplace_graph", "compile_joint", "ImportError"): "PyTensor is not installed; says what to install",
-    ("evaluation", "matrix", "_in_our_words(error, formula)"): "makes a FormulaError or a DataError",
+    ("common.arguments", "numbers", "TypeError"): "caught in the same function, which raises ParameterError",
+    ("common.arguments", "require_known", "error"): "a ParameterError, or another of ours that the caller names",
+    ("common.summary", "Shown.summary", "NotImplementedError"): "each result has its own",
+    ("design.coding", "chunk_sums", "type(error)"): "an LmmError again, with the name of the chunk before its text",
+    ("laplace.graph", "compile_joint", "ImportError"): "PyTensor is not installed; says what to install",
+    ("design.evaluation", "matrix", "_in_our_words(error, formula)"): "makes a FormulaError or a DataError",
 }
 
 # Texts that tell the reader to pass an argument to another function than the one that was called, which they name.
 NAMES_ANOTHER = {
-    ("design", "CrossProducts.require_full_rank", "drop"): (lmmlib.build_design, "build_design with"),
-    ("compare", "aic_table", "method"): (lmmlib.fit, "fit all with"),
-    ("nested", "nested_fixed", "method"): (lmmlib.fit, "fit both with"),
-    ("contrasts", "checked_df", "method"): (lmmlib.fit, "fit with"),
-    ("inference", "_variance_of_parameters", "kind"): (equations.satterthwaite, "satterthwaite with"),
-    ("inference", "_variance_of_parameters", "df"): (lmmlib.Fit.contrast, "contrasts of a fit with"),
+    ("design.cross", "CrossProducts.require_full_rank", "drop"): (lmmlib.build_design, "build_design with"),
+    ("inference.compare", "aic_table", "method"): (lmmlib.fit, "fit all with"),
+    ("inference.nested", "nested_fixed", "method"): (lmmlib.fit, "fit both with"),
+    ("inference.contrasts", "checked_df", "method"): (lmmlib.fit, "fit with"),
+    ("equations.degrees", "_variance_of_parameters", "kind"): (equations.satterthwaite, "satterthwaite with"),
+    ("equations.degrees", "_variance_of_parameters", "df"): (lmmlib.Fit.contrast, "contrasts of a fit with"),
 }
 
 # Public functions that reach a text by calls and never show it, with the reason.
 NEVER_SHOWN = {
-    ("aghq", "rule", "method"): {
+    ("glmm.quadrature", "rule", "method"): {
         "PoissonFit.laplace_error": "its fit has one or two random columns",
         "PoissonFit.overdispersion": "fits as the fit that it belongs to",
         "PoissonFit.refit": "fits as the fit that it belongs to",
     },
-    ("poisson_estimate", "estimate", "method"): {
+    ("glmm.estimate", "estimate", "method"): {
         "PoissonFit.overdispersion": "fits as the fit that it belongs to",
         "PoissonFit.refit": "fits as the fit that it belongs to",
     },
-    ("frames", "checked_rows", "missing"): {
+    ("design.frames", "checked_rows", "missing"): {
         "Fit.predict": "passes missing=None, and the text says dropna()",
         "PoissonFit.predict": "passes missing=None, and the text says dropna()",
-        "fixed_matrix": "passes missing=None, and the text says dropna()",
     },
-    ("chains", "require_memory", "thin"): {"Draws.extend": "has a text of its own"},
-    ("contrasts", "checked_df", "df"): {
+    ("bayes.chains", "require_memory", "thin"): {"Draws.extend": "has a text of its own"},
+    ("inference.contrasts", "checked_df", "df"): {
         "Fit.confint": "asks for df only of a REML fit",
         "Fit.variance_components": "asks for no df",
         "Fit.summary": "asks for z where there are no df",
-        "Fit.__repr__": "asks for z where there are no df",
     },
 }
 
@@ -167,7 +167,7 @@ ARGUMENT = re.compile(r"\b([a-z_]\w*)=['\"]?(\w[\w.-]*)")
 def told():
     """(module, function, argument), value and text of every ``argument=value`` in a text, docstrings left out."""
     for key, node in FUNCTIONS.items():
-        if key[0] == "report":  # attributes of HTML
+        if key[1].endswith("._repr_html_"):  # attributes of HTML
             continue
         documentation = ast.get_docstring(node, clean=False)
         for text in ast.walk(node):

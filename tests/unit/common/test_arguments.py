@@ -159,15 +159,15 @@ def test_no_root_of_a_diagonal_is_taken_without_a_look():
     found = {name for name, code in modules.TEXT.items() if re.search(r"np\.sqrt\(\s*np\.diag(onal)?\(", code)}
     # D of a fit, information matrices that were checked, drawn covariances, NaN where there is no curvature.
     assert found <= {
-        "basis",
-        "boundary",
-        "cloned",
-        "dense",
-        "held_parameters",
-        "laplace",
-        "moments",
-        "poisson_intervals",
-        "priors",
+        "design.basis",
+        "inference.boundary",
+        "cloning.cloned",
+        "equations.dense",
+        "inference.held_parameters",
+        "laplace.likelihood",
+        "equations.moments",
+        "glmm.intervals",
+        "bayes.priors",
     }
 
 
