@@ -33,7 +33,7 @@ def timed(frame: pd.DataFrame, n_clones, repeats: int, **how) -> tuple[object, T
     seconds = []
     for seed in range(repeats + 1):
         begin = time.perf_counter()
-        found = clone(FORMULA, frame, n_clones, seed=seed, **how)
+        found = clone(FORMULA, frame, n_clones, rng=seed, **how)
         seconds.append(time.perf_counter() - begin)
     return found, Times(tuple(seconds[1:]))
 
@@ -66,7 +66,7 @@ def in_turn(frame: pd.DataFrame, sizes, repeats: int, formula: str = FORMULA, **
     for seed in range(repeats + 1):
         for K, spent in zip(sizes, seconds, strict=True):
             begin = time.perf_counter()
-            found = clone(formula, frame, K, seed=seed, **how)
+            found = clone(formula, frame, K, rng=seed, **how)
             spent.append(time.perf_counter() - begin)
     return found, [Times(tuple(spent[1:])) for spent in seconds]
 

@@ -29,7 +29,7 @@ from lmmlib.bayes.diagnostics import readable
 from lmmlib.bayes.noncentred import redraw_D
 from lmmlib.bayes.priors import Priors
 from lmmlib.bayes.rotation import rotate
-from lmmlib.common.arguments import checked_choice, checked_limit
+from lmmlib.common.arguments import checked_choice, checked_count, checked_limit
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 from lmmlib.errors import ParameterError
@@ -158,6 +158,17 @@ def advance(
 def model_of(cross: CrossProducts, priors: Priors, data: Responses | None = None, n_clones: int = 1) -> Model:
     """What sweeps need, for clones of the data or a response for each chain; priors that are resolved."""
     return Model.of(cross, priors, rotate(cross, data, n_clones))
+
+
+def checked_run(draws: int, chains: int, warmup: int, thin: int, several: bool = False) -> tuple[int, int, int, int]:
+    """The counts of a run; ``several`` chains at least, where one could not show that it is stuck."""
+    counts = {"draws": draws, "chains": chains, "thin": thin}
+    draws, chains, thin = (checked_count(name, value) for name, value in counts.items())
+    if several and (chains < 2 or draws < 4):
+        raise ParameterError(
+            f"cloning needs 2 chains of 4 draws at least, to see whether they agree; got {chains} of {draws}"
+        )
+    return draws, chains, checked_count("warmup", warmup, least=0), thin
 
 
 def memory(model: Model, chains: int, draws: int) -> int:

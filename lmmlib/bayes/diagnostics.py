@@ -23,8 +23,8 @@ def diagnostics(frame: pd.DataFrame, chains: int) -> pd.DataFrame:
     except ParameterError:
         return of_halves(frame, chains)
     values = {str(k): frame[name].to_numpy().reshape(chains, -1) for k, name in enumerate(frame)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one chain, or a parameter that does not move: NaN says it; many short chains
+    # One chain, or a parameter that does not move: NaN says it; many short chains.
+    with warnings.catch_warnings(action="ignore"):
         data = az.convert_to_dataset(values)
         found = {
             "mcse": az.mcse(data),
@@ -55,8 +55,7 @@ def of_halves(frame: pd.DataFrame, chains: int) -> pd.DataFrame:
 def arviz():
     """ArviZ, imported when it is needed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a note on its next version, once a day
+        with warnings.catch_warnings(action="ignore"):  # a note on its next version, once a day
             import arviz as az
     except ImportError:
         raise ParameterError('this needs ArviZ, which is not installed: pip install "arviz<1"') from None

@@ -16,13 +16,13 @@ import copy
 import numpy as np
 import pandas as pd
 
-from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, memory, model_of, require_memory, start
+from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, checked_run, memory, model_of, require_memory, start
 from lmmlib.bayes.diagnostics import readable
 from lmmlib.bayes.draws import Draws, Run
 from lmmlib.bayes.priors import Priors
 from lmmlib.bayes.propriety import require_proper
 from lmmlib.bayes.rotation import Rotated
-from lmmlib.common.arguments import checked_count, shown
+from lmmlib.common.arguments import generator
 from lmmlib.common.progress import progress_bar
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
@@ -32,35 +32,35 @@ from lmmlib.errors import DesignError, ParameterError
 
 
 def sample(
-    formula: str,
-    data: pd.DataFrame,
+    formula: str | Design,
+    data: pd.DataFrame | None = None,
     priors: Priors | None = None,
+    *,
     draws: int = 1000,
     chains: int = 4,
     warmup: int = 500,
     thin: int = 1,
     parametrisation: str = "standard",
     blocked: bool | None = None,
-    seed: int | np.random.Generator | None = None,
+    interweave: bool = True,
+    rng: int | np.random.Generator | None = None,
     missing: str = "error",
+    drop: str | None = None,
+    unidentified: str = "error",
     progress: bool | None = None,
     max_memory: float = MAX_MEMORY,
-    *,
-    interweave: bool = True,
-    unidentified: str = "error",
-    drop: str | None = None,
 ) -> Draws:
     r"""Draws from the posterior distribution of a mixed model, by Gibbs sampling.
 
     .. math:: p(\beta, b, D, \sigma^2 \mid y)
 
     Equation :eq:`joint-posterior` of the book for the model :eq:`three-stage-model`. Chains share each operation, so
-    a hundred cost little more than four. The same seed gives the same draws.
+    a hundred cost little more than four. The same ``rng`` gives the same draws.
 
     Parameters
     ----------
-    formula : str
-        lme4 syntax with one grouping factor; see :func:`lmmlib.build_design`.
+    formula : str or Design
+        lme4 syntax with one grouping factor; see :func:`lmmlib.build_design`. Or a design, which has its data.
     data : DataFrame
     priors : Priors, optional
         By default weakly informative, see :class:`lmmlib.priors.Priors`.
@@ -75,22 +75,22 @@ def sample(
         and beta given these; the columns of X must be in the span of those of Z in each group.
     blocked : bool, optional
         Draw beta and b jointly: the default when not centred. False draws b given beta and beta given b.
-    seed : int or Generator, optional
-    missing : {"error", "drop"}
-    progress : bool, optional
-        Show a bar; by default when a person watches and it takes a while.
-    max_memory : float
-        Bytes that the run may take.
-
     interweave : bool
         Draw D a second time, given the standardised effects (:func:`lmmlib.bayes.noncentred.redraw_D`), in each sweep;
         in half of them with several random columns. Chains then pass through a D near zero or near singular. False is
         the textbook's sampler.
-    unidentified : {"error", "allow"}
-        Whether to go on when the data do not tell D and sigma2 apart, so that the priors alone decide.
+    rng : int or Generator, optional
+        A whole number is the seed of a new generator.
+    missing : {"error", "drop"}
     drop : {"dependent"}, optional
         Leave out columns of the fixed effects that are linear combinations of earlier ones, for which only
         proper priors have an answer; the result names them as ``dropped``.
+    unidentified : {"error", "allow"}
+        Whether to go on when the data do not tell D and sigma2 apart, so that the priors alone decide.
+    progress : bool, optional
+        Show a bar; by default when a person watches and it takes a while.
+    max_memory : float
+        Bytes that the run may take.
 
     Returns
     -------
@@ -105,54 +105,10 @@ def sample(
     ParameterError
         If the posterior is improper, centring is impossible, or the draws would not fit into memory; says which.
     """
-    design = build_design(formula, data, missing, drop=drop)
-    if not design.z_names and design.grouping == "all":
-        raise DesignError(
-            "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"
-        )
-    return sample_design(
-        design,
-        priors,
-        draws,
-        chains,
-        warmup,
-        thin,
-        parametrisation,
-        blocked,
-        seed,
-        progress,
-        max_memory,
-        interweave=interweave,
-        unidentified=unidentified,
-    )
-
-
-def sample_design(
-    design: Design,
-    priors: Priors | None = None,
-    draws: int = 1000,
-    chains: int = 4,
-    warmup: int = 500,
-    thin: int = 1,
-    parametrisation: str = "standard",
-    blocked: bool | None = None,
-    seed: int | np.random.Generator | None = None,
-    progress: bool | None = None,
-    max_memory: float = MAX_MEMORY,
-    *,
-    interweave: bool = True,
-    unidentified: str = "error",
-) -> Draws:
-    """:func:`sample` for a design that is there already; its parameters."""
-    plan, rng = Plan.of(parametrisation, blocked, interweave), generator(seed)
-    counts = {"draws": draws, "chains": chains, "thin": thin}
-    draws, chains, thin = (checked_count(name, value) for name, value in counts.items())
-    warmup = checked_count("warmup", warmup, least=0)
-    cross = cross_products(design)
-    if not isinstance(priors, Priors | None):
-        raise ParameterError(f"priors must be lmmlib.priors.Priors(beta=..., sigma=..., D=...); got {priors!r}")
-    require_allowed(cross, design.grouping, unidentified)
-    priors = (priors or Priors()).resolved(cross)
+    plan = Plan.of(parametrisation, blocked, interweave)
+    rng = np.random.default_rng() if rng is None else generator(rng)
+    draws, chains, warmup, thin = checked_run(draws, chains, warmup, thin)
+    design, cross, priors = prepared(formula, data, priors, missing, drop, unidentified)
     require_proper(cross, priors)
     model = model_of(cross, priors)
     if plan.centred:
@@ -167,14 +123,20 @@ def sample_design(
     return Draws.of_work(design, cross, priors, parametrisation, warmup, thin, run, *kept)
 
 
-def generator(seed) -> np.random.Generator:
-    """A generator from a seed, or the one that is given."""
-    if isinstance(seed, np.random.Generator):
-        return seed
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise ParameterError(f"seed must be a whole number of at least 0, or a generator; got {shown(seed)}") from None
+def prepared(
+    formula: str | Design, data, priors: Priors | None, missing: str, drop: str | None, unidentified: str
+) -> tuple[Design, CrossProducts, Priors]:
+    """What a sampler works with: the design, its cross-products, and priors that are resolved."""
+    design = formula if isinstance(formula, Design) else build_design(formula, data, missing, drop=drop)
+    if not design.z_names and design.grouping == "all":
+        raise DesignError(
+            "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"
+        )
+    if not isinstance(priors, Priors | None):
+        raise ParameterError(f"priors must be lmmlib.priors.Priors(beta=..., sigma=..., D=...); got {priors!r}")
+    cross = cross_products(design)
+    require_allowed(cross, design.grouping, unidentified)
+    return design, cross, (priors or Priors()).resolved(cross)
 
 
 def require_spanned(cross: CrossProducts, data: Rotated) -> None:

@@ -13,26 +13,24 @@ average, which has the covariance C/K, and their scatter, a Wishart matrix with 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, memory, model_of, require_memory, start
+from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, checked_run, memory, model_of, require_memory, start
 from lmmlib.bayes.conditionals import Model, State
 from lmmlib.bayes.diagnostics import readable
 from lmmlib.bayes.draws import Draws
 from lmmlib.bayes.noncentred import redraw_D
 from lmmlib.bayes.priors import Priors
-from lmmlib.bayes.sample import generator
-from lmmlib.cloning.cloned import Cloned
-from lmmlib.cloning.gaussian import Gaussian, improper_clones, result
+from lmmlib.bayes.sample import prepared
+from lmmlib.cloning.gaussian import Gaussian, GaussianClones, improper_clones, result
 from lmmlib.cloning.ridge import Ridge, ridges, slide
-from lmmlib.common.arguments import checked_count
+from lmmlib.common.arguments import checked_count, generator
 from lmmlib.common.progress import progress_bar
-from lmmlib.design.cross import cross_products
 from lmmlib.design.design import Design
-from lmmlib.design.formula import build_design
-from lmmlib.design.identify import require_allowed
-from lmmlib.errors import DesignError, ParameterError
+from lmmlib.errors import ParameterError
 
 PLAN = Plan(centred=False, blocked=True)
 # Sweeps for each move that brings chains to a D near zero or near singular.
@@ -40,22 +38,22 @@ EVERY = 2
 
 
 def clone(
-    formula: str,
-    data: pd.DataFrame,
-    n_clones=(1, 10, 25),
+    formula: str | Design,
+    data: pd.DataFrame | None = None,
+    n_clones: int | Sequence[int] = (1, 10, 25),
     priors: Priors | None = None,
+    *,
     draws: int = 500,
     chains: int = 40,
     warmup: int = 300,
     thin: int = 1,
-    seed: int | np.random.Generator | None = None,
+    rng: int | np.random.Generator | None = None,
     missing: str = "error",
+    drop: str | None = None,
+    unidentified: str = "error",
     progress: bool | None = None,
     max_memory: float = MAX_MEMORY,
-    *,
-    unidentified: str = "error",
-    drop: str | None = None,
-) -> Cloned:
+) -> GaussianClones:
     r"""Maximum likelihood, not REML, of a mixed model by data cloning.
 
     .. math:: \hat\theta \approx E(\theta \mid y^{(K)}), \qquad
@@ -66,8 +64,8 @@ def clone(
 
     Parameters
     ----------
-    formula : str
-        lme4 syntax with one grouping factor; see :func:`lmmlib.build_design`.
+    formula : str or Design
+        lme4 syntax with one grouping factor; see :func:`lmmlib.build_design`. Or a design, which has its data.
     data : DataFrame
     n_clones : int or sequence of int
         The K; two or more, from few to many, show whether the posterior shrinks as it should.
@@ -79,20 +77,21 @@ def clone(
         Sweeps before the first that counts.
     thin : int
         Keep every so many-th.
-    seed : int or Generator, optional
+    rng : int or Generator, optional
+        A whole number is the seed of a new generator.
     missing : {"error", "drop"}
-    progress : bool, optional
-    max_memory : float
-        Bytes that the draws for one K may take.
-    unidentified : {"error", "allow"}
-        Whether to go on when the data do not tell D and sigma2 apart, so that no number of clones will.
     drop : {"dependent"}, optional
         Leave out columns of the fixed effects that are linear combinations of earlier ones, which are not
         estimable; the result names them as ``dropped``.
+    unidentified : {"error", "allow"}
+        Whether to go on when the data do not tell D and sigma2 apart, so that no number of clones will.
+    progress : bool, optional
+    max_memory : float
+        Bytes that the draws for one K may take.
 
     Returns
     -------
-    Cloned
+    GaussianClones
         About the fixed effects, the entries of D and sigma2; :meth:`lmmlib.cloning.cloned.Cloned.on` chooses others.
 
     Raises
@@ -104,47 +103,16 @@ def clone(
     ParameterError
         If a number is out of range, or the posterior is improper for every K; says which, and why.
     """
-    design = build_design(formula, data, missing, drop=drop)
-    if not design.z_names and design.grouping == "all":
-        raise DesignError(
-            "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"
-        )
-    return clone_design(
-        design, n_clones, priors, draws, chains, warmup, thin, seed, progress, max_memory, unidentified=unidentified
-    )
-
-
-def clone_design(
-    design: Design,
-    n_clones=(1, 10, 25),
-    priors: Priors | None = None,
-    draws: int = 500,
-    chains: int = 40,
-    warmup: int = 300,
-    thin: int = 1,
-    seed: int | np.random.Generator | None = None,
-    progress: bool | None = None,
-    max_memory: float = MAX_MEMORY,
-    *,
-    unidentified: str = "error",
-) -> Cloned:
-    """:func:`clone` for a design that is there already; its parameters."""
-    K_all, rng = checked_clones(n_clones), generator(seed)
-    draws, chains, thin = checked_run(draws, chains, thin)
-    warmup = checked_count("warmup", warmup, least=0)
-    if not isinstance(priors, Priors | None):
-        raise ParameterError(f"priors must be lmmlib.priors.Priors(beta=..., sigma=..., D=...); got {priors!r}")
-    cross = cross_products(design)
-    require_allowed(cross, design.grouping, unidentified)
-    priors = (priors or Priors()).resolved(cross)
+    K_all = checked_clones(n_clones)
+    rng = np.random.default_rng() if rng is None else generator(rng)
+    draws, chains, warmup, thin = checked_run(draws, chains, warmup, thin, several=True)
+    design, cross, priors = prepared(formula, data, priors, missing, drop, unidentified)
     improper = improper_clones(cross, priors, K_all)
-    kept, flat = {}, ridges(cross)
+    kept, flat, model = {}, ridges(cross), model_of(cross, priors)
     proper = [K for K in K_all if K not in improper]
-    sweeps = warmup + draws * thin
-    model = model_of(cross, priors)
     require_memory(model, chains, draws, max_memory)
     label = f"cloning, {readable(memory(model, chains, draws))}"
-    with progress_bar(sweeps * len(proper), label, progress) as update:
+    with progress_bar((warmup + draws * thin) * len(proper), label, progress) as update:
         for K in proper:
             model = model_of(cross, priors, n_clones=K)
             taken = run(rng, model, start(rng, cross, model, chains), flat, warmup, draws * thin, thin, update)
@@ -175,14 +143,3 @@ def checked_clones(n_clones) -> tuple[int, ...]:
     if not many:
         raise ParameterError("n_clones must be a whole number of at least 1, or several; got none")
     return tuple(sorted({checked_count("n_clones", K) for K in many}))
-
-
-def checked_run(draws: int, chains: int, thin: int) -> tuple[int, int, int]:
-    """Counts of a run; two chains at least, because one cannot show that it is stuck."""
-    counts = {"draws": draws, "chains": chains, "thin": thin}
-    draws, chains, thin = (checked_count(name, value) for name, value in counts.items())
-    if chains < 2 or draws < 4:
-        raise ParameterError(
-            f"cloning needs 2 chains of 4 draws at least, to see whether they agree; got {chains} of {draws}"
-        )
-    return draws, chains, thin

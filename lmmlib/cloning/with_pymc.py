@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from lmmlib.cloning.clone import checked_clones, checked_run
+from lmmlib.bayes.chains import checked_run
+from lmmlib.cloning.clone import checked_clones
 from lmmlib.cloning.cloned import Cloned
-from lmmlib.common.arguments import checked_count, require_known
+from lmmlib.common.arguments import checked_count, generator, require_known
 from lmmlib.common.progress import progress_bar
 from lmmlib.errors import ParameterError
 
@@ -22,13 +23,14 @@ from lmmlib.errors import ParameterError
 def clone_pymc(
     build_model: Callable,
     data: Mapping,
-    n_clones=(1, 4, 16),
-    unchanged=(),
-    parameters=None,
+    n_clones: int | Sequence[int] = (1, 4, 16),
+    *,
+    unchanged: Sequence[str] = (),
+    parameters: str | Sequence[str] | None = None,
     draws: int = 1000,
     chains: int = 4,
     warmup: int = 1000,
-    seed: int | None = None,
+    rng: int | np.random.Generator | None = None,
     title: str | None = None,
     progress: bool | None = None,
 ) -> Cloned:
@@ -54,7 +56,8 @@ def clone_pymc(
         depend on K.
     draws, chains, warmup : int
         Draws that are kept of each chain, two chains or more, and steps before the first draw, for each K.
-    seed : int, optional
+    rng : int or Generator, optional
+        A whole number is the seed that the sampler gets for each K; of a generator, one that it draws.
     title : str, optional
         By default the name of ``build_model``.
     progress : bool, optional
@@ -69,13 +72,17 @@ def clone_pymc(
         If PyMC or nutpie is not installed, the model does not follow the rule above, or a name is unknown; says which.
     """
     K_all = checked_clones(n_clones)
-    draws, chains, _ = checked_run(draws, chains, 1)
-    warmup = checked_count("warmup", warmup)
+    draws, chains, warmup, _ = checked_run(draws, chains, checked_count("warmup", warmup), 1, several=True)
     if not callable(build_model):
         raise ParameterError(f"build_model must be a function of (data, n_clones); got {build_model!r}")
     data = checked_data(data, unchanged)
+    if isinstance(rng, np.random.Generator):
+        rng = int(rng.integers(2**31))
+    elif rng is not None:
+        generator(rng)  # for its checks
     pm, nutpie = _pymc()
-    with _quiet():
+    # What compilers and samplers warn of, R-hat says.
+    with warnings.catch_warnings(action="ignore"):
         names = chosen_parameters(pm, build_model, data, unchanged, parameters)
         frames = {}
         with progress_bar(len(K_all), "cloning", progress) as update:
@@ -83,7 +90,7 @@ def clone_pymc(
                 model = built(pm, build_model, data, unchanged, K)
                 compiled = nutpie.compile_pymc_model(model)
                 found = nutpie.sample(
-                    compiled, draws=draws, tune=warmup, chains=chains, cores=1, seed=seed, progress_bar=False
+                    compiled, draws=draws, tune=warmup, chains=chains, cores=1, seed=rng, progress_bar=False
                 )
                 frames[K] = as_frame(found.posterior, names)
                 update(1)
@@ -174,8 +181,7 @@ def as_frame(posterior, names: list[str]) -> pd.DataFrame:
 def _pymc():
     """PyMC and nutpie, imported when they are needed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             import nutpie
             import pymc as pm
     except ImportError as error:
@@ -184,12 +190,3 @@ def _pymc():
         ) from None
     logging.getLogger("pymc").setLevel(logging.WARNING)
     return pm, nutpie
-
-
-class _quiet(warnings.catch_warnings):
-    """No warnings of compilers and samplers: what they warn of, R-hat says."""
-
-    def __enter__(self):
-        out = super().__enter__()
-        warnings.simplefilter("ignore")
-        return out

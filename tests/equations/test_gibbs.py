@@ -102,7 +102,7 @@ def test_zellner(m, rng):
     priors = lmmlib.priors.Priors(
         beta=lmmlib.priors.Zellner(1e6, beta0), sigma=lmmlib.priors.InverseGamma(200, 200 * m.sigma2)
     )
-    drawn = lmmlib.sample("y ~ x1 + x2 + (1 | g)", data, priors=priors, seed=1, chains=2, draws=200)
+    drawn = lmmlib.sample("y ~ x1 + x2 + (1 | g)", data, priors=priors, rng=1, chains=2, draws=200)
     x2 = drawn["x2"].ravel()
     sigma2 = drawn["sigma2"].ravel()
     scale = np.sqrt(sigma2.mean() / 1e6 * np.linalg.inv(m.X.T @ m.X)[2, 2])

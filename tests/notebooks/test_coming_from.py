@@ -54,9 +54,9 @@ def names():
     sleep = lmmlib.load("sleep")
     f = lmmlib.fit(SLEEP, sleep)
     counts = lmmlib.fit_poisson("count ~ 1 + (1 | site)", lmmlib.load("counts_4x2"))
-    pairs = lmmlib.clone("y ~ 1 + (1 | group)", lmmlib.load("neyman_scott"), seed=1)
+    pairs = lmmlib.clone("y ~ 1 + (1 | group)", lmmlib.load("neyman_scott"), rng=1)
     new = pd.DataFrame({"Days": [0, 5, 12], "Subject": [308, 308, 309]})
-    d = lmmlib.sample(SLEEP, sleep, draws=20, seed=1)
+    d = lmmlib.sample(SLEEP, sleep, draws=20, rng=1)
     more = {"new": new, "L": [0, 1], "f0": lmmlib.fit("Reaction ~ Days + (1 | Subject)", sleep), "m": None}
     return {"np": np, "lmmlib": lmmlib, "f": f, "c": pairs, "d": d, "counts": counts, **more}
 

@@ -14,7 +14,7 @@ from scipy import stats
 import lmmlib
 from lmmlib.bayes.chains import model_of, sweep
 from lmmlib.bayes.priors import HalfCauchy, HuangWand, InverseGamma, InverseWishart, Normal, Priors
-from lmmlib.cloning.clone import PLAN, clone, clone_design
+from lmmlib.cloning.clone import PLAN, clone
 from tests.statistical.joint import Case, Chains, draw_priors, groups
 
 FORMULA = "y ~ 1 + (1 | i)"
@@ -153,7 +153,7 @@ def check(found, exact, se, leftover=0.0, draws=4.5):
 def test_neyman_scott(pairs, stored, n_clones):
     """Document 000's model. What 25 clones leave of the prior is a few hundredths of a standard error."""
     answer = stored("cloning/jags.json")["exact_ml"]
-    found = clone(FORMULA, pairs, n_clones, draws=700, seed=4)
+    found = clone(FORMULA, pairs, n_clones, draws=700, rng=4)
     names = {"(Intercept)": "mu", D11: "tau_sq", "sigma2": "sigma_sq"}
     exact, se = (pd.Series({own: a[name] for own, name in names.items()}) for a in (answer, answer["se"]))
     # The standard errors of 25 clones are off by the same share.
@@ -166,7 +166,7 @@ def test_neyman_scott(pairs, stored, n_clones):
 def test_optima_in_60_digits(case, name):
     """A million clones, against the optimum; theta and sigma too, whose covariance is stored."""
     one = case(name)
-    found = clone_design(one.design, 10**6, draws=500, seed=5)
+    found = clone(one.design, n_clones=10**6, draws=500, rng=5)
     q, names = len(one.D), list(one.design.x_names)
 
     def entries(f):
@@ -192,7 +192,7 @@ def test_stored_runs_of_dclone_agree(pairs, stored):
     runs = stored("cloning/jags.json")["dc_m2_long"]
     # dclone's priors: normal with variance 1000 of log sigma and log tau, 10 of mu; the data make little of them.
     priors = Priors(Normal(0.0, 10.0), InverseGamma(1e-3, 1e-3), InverseGamma(1e-3, 1e-3))
-    found = clone(FORMULA, pairs, [run["K"] for run in runs], priors, seed=6)
+    found = clone(FORMULA, pairs, [run["K"] for run in runs], priors, rng=6)
     names = {"mu": "(Intercept)", "sigma_sq": "sigma2", "tau_sq": D11}
     for run in runs:
         table = found.table().xs(run["K"], level="n_clones")
@@ -212,7 +212,7 @@ def test_the_prior_vanishes_as_one_over_K(pairs):
         "small variances": Priors(Normal(0.0, 0.1), InverseGamma(30.0, 0.3), InverseGamma(30.0, 2.0)),
     }
     K = np.array([10, 100, 1000])
-    found = {name: clone(FORMULA, pairs, K.tolist(), priors, seed=7) for name, priors in kinds.items()}
+    found = {name: clone(FORMULA, pairs, K.tolist(), priors, rng=7) for name, priors in kinds.items()}
     assert list(found["weak"].n_clones) == K.tolist()
     for name in list(kinds)[1:]:
         for parameter in found["weak"].parameters:
@@ -226,7 +226,7 @@ def test_the_prior_vanishes_as_one_over_K(pairs):
 
 def test_bias_vanishes_as_one_over_K(pairs, stored):
     exact = stored("cloning/jags.json")["exact_ml"]["sigma_sq"]
-    table = clone(FORMULA, pairs, (1, 10, 100), draws=1000, seed=8).table().loc["sigma2"]
+    table = clone(FORMULA, pairs, (1, 10, 100), draws=1000, rng=8).table().loc["sigma2"]
     bias, error = (table["estimate"] - exact) * table.index, table["mcse"] * table.index
     assert bias[1] > 15 * error[1] and bias[10] > 4.5 * error[10]
     assert (np.abs(bias - bias[1]) < 0.15 * bias[1] + 4.5 * np.hypot(error, error[1])).all()
@@ -237,7 +237,7 @@ def test_one_observation_in_each_group(stored):
     from tests.oracle.conftest import REFERENCE
 
     frame, answer = pd.read_csv(REFERENCE / "cloning" / "y_n100_m1.csv"), stored("cloning/jags.json")["exact_m1"]
-    found = clone(FORMULA, frame, (1, 10, 25, 10**6), seed=9, unidentified="allow")
+    found = clone(FORMULA, frame, (1, 10, 25, 10**6), rng=9, unidentified="allow")
     assert found.verdicts()["verdict"].tolist() == ["estimable", "not estimable", "not estimable"]
     np.testing.assert_allclose(found.null_directions(), [[0.0, -1.0, 1.0]], atol=1e-12)
     # The chains know it too: at a million clones each of them visits the whole line.
@@ -256,6 +256,6 @@ def test_one_observation_in_each_group(stored):
 def test_uninformative_priors_do_not_matter_here(pairs):
     """Half-Cauchy and Huang-Wand priors, with scales five times apart, at a thousand clones."""
     a, b = (
-        clone(FORMULA, pairs, 1000, Priors(sigma=HalfCauchy(s), D=HuangWand(2.0, s)), seed=10).estimate for s in (1, 5)
+        clone(FORMULA, pairs, 1000, Priors(sigma=HalfCauchy(s), D=HuangWand(2.0, s)), rng=10).estimate for s in (1, 5)
     )
     np.testing.assert_allclose(a, b, rtol=2e-3)

@@ -18,7 +18,7 @@ def test_rows_and_targets(monkeypatch):
 
 def test_runs_are_in_turn(monkeypatch):
     calls = []
-    monkeypatch.setattr(cloning, "clone", lambda formula, frame, K, seed, **how: calls.append((K, seed)))
+    monkeypatch.setattr(cloning, "clone", lambda formula, frame, K, rng, **how: calls.append((K, rng)))
     _, times = cloning.in_turn(None, (1, 10), 2)
     assert calls == [(1, 0), (10, 0), (1, 1), (10, 1), (1, 2), (10, 2)]
     assert [len(t.seconds) for t in times] == [2, 2]
@@ -29,7 +29,7 @@ def test_stored_answers():
 
 
 def test_a_wrong_answer_stops_it():
-    found = cloning.clone(cloning.FORMULA, cloning.pairs(), 10_000, seed=1, draws=100, chains=10, warmup=50)
+    found = cloning.clone(cloning.FORMULA, cloning.pairs(), 10_000, rng=1, draws=100, chains=10, warmup=50)
     exact = cloning.stored()["exact_ml"]
     cloning.require_right(found, exact)
     with pytest.raises(ArithmeticError, match="tau_sq is off by"):

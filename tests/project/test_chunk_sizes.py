@@ -65,12 +65,12 @@ def adjusted(many):
 
 
 def moments(many):
-    drawn = lmmlib.sample(FORMULA, many, draws=11, chains=2, warmup=5, seed=1)
+    drawn = lmmlib.sample(FORMULA, many, draws=11, chains=2, warmup=5, rng=1)
     return {"moments": drawn.random_effects().to_numpy()}
 
 
 def effects(many):
-    b = lmmlib.sample(FORMULA, many, draws=11, chains=1, warmup=5, seed=1).b()
+    b = lmmlib.sample(FORMULA, many, draws=11, chains=1, warmup=5, rng=1).b()
     return b[0, :, 0, 0]
 
 
@@ -79,7 +79,7 @@ def mixture(many):
 
 
 def clone_mixture(many):
-    cloned = lmmlib.clone("lead ~ week + (1 | child)", many, (1, 400), draws=40, chains=10, warmup=100, seed=1)
+    cloned = lmmlib.clone("lead ~ week + (1 | child)", many, (1, 400), draws=40, chains=10, warmup=100, rng=1)
     found = cloned.posterior_of_b(11, rng())
     return {"b": found.b.to_numpy(), "cov": found.cov}
 

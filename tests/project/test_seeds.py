@@ -10,7 +10,6 @@ import pytest
 import lmmlib
 from lmmlib.bayes import sample
 from lmmlib.cloning import prediction
-from lmmlib.cloning.clone import clone_design
 from lmmlib.glmm import dispersion, estimate
 from lmmlib.inference import bootstrap, boundary, components, intervals
 from lmmlib.prediction import empirical_bayes, predict
@@ -44,7 +43,6 @@ STEPS = {
         "common.small.inverse_wishart_factor",
     ),
     *(
-        "bayes.sample.generator",
         "inference.intervals.bootstrap_draws",
         "bayes.conditionals.draw_rates_D",
         "bayes.noncentred.redraw_D",
@@ -78,12 +76,16 @@ def fit(dyestuff):
 @pytest.fixture(scope="module")
 def cloned():
     frame = lmmlib.simulate.recipe("neyman-scott-m2")
-    return lmmlib.clone("y ~ 1 + (1 | group)", frame, (25, 1000), draws=100, seed=1)
+    return lmmlib.clone("y ~ 1 + (1 | group)", frame, (25, 1000), draws=100, rng=1)
 
 
 @pytest.fixture(scope="module")
 def poisson():
     return lmmlib.fit_poisson("count ~ 1 + (1 | site)", lmmlib.simulate.recipe("counts-4x2"))
+
+
+def both(drawn):
+    return np.concatenate([drawn.frame().to_numpy().ravel(), drawn.b().ravel()])
 
 
 def known(cloned):
@@ -103,8 +105,7 @@ KINDS = {
     "inference.boundary.exact_null": lambda s, fit: boundary.exact_null(fit.cross, "ML", 40, rng(s)),
     "cloning.prediction.data_twice": lambda s, cloned: prediction.data_twice(*known(cloned), 6, rng(s)).b,
     "cloning.prediction.posterior_of_b": lambda s, cloned: prediction.posterior_of_b(*known(cloned), 6, rng(s)).b,
-    "cloning.clone.clone": lambda s, dyestuff: lmmlib.clone(FORMULA, dyestuff, (1, 5), seed=s, **BRIEF).draws(),
-    "cloning.clone.clone_design": lambda s, fit: clone_design(fit.design, (1, 5), seed=s, **BRIEF).draws(),
+    "cloning.clone.clone": lambda s, dyestuff: lmmlib.clone(FORMULA, dyestuff, (1, 5), rng=s, **BRIEF).draws(),
     "cloning.with_pymc.clone_pymc": lambda s: by_pymc(s),
     "inference.compare.compare": lambda s, null, fit: lmmlib.compare(null, fit, "bootstrap", 6, rng(s)).draws,
     "inference.components.variance_components": lambda s, fit: components.variance_components(fit, **WALD, rng=rng(s))[
@@ -117,8 +118,7 @@ KINDS = {
     "lmm.fit.Fit.predict": lambda s, fit: fit.predict(NEW, **WALD, rng=rng(s))["se"],
     "lmm.fit.Fit.simulate": lambda s, fit: fit.simulate(rng(s)),
     "lmm.fit.Fit.variance_components": lambda s, fit: fit.variance_components(**WALD, rng=rng(s))["upper"],
-    "bayes.sample.sample": lambda s, dyestuff: sample.sample(FORMULA, dyestuff, seed=s, **BRIEF).frame(),
-    "bayes.sample.sample_design": lambda s, fit: sample.sample_design(fit.design, seed=s, **BRIEF).b(),
+    "bayes.sample.sample": lambda s, dyestuff: both(sample.sample(FORMULA, dyestuff, rng=s, **BRIEF)),
     "inference.intervals.confint": lambda s, fit: intervals.confint(fit, **WALD, rng=rng(s))["upper"],
     "glmm.dispersion.overdispersion": lambda s, poisson: dispersion.overdispersion(poisson, 6, rng(s)).z,
     "glmm.estimate.simulate": lambda s, poisson: estimate.simulate(poisson, rng(s), 4),
@@ -157,7 +157,7 @@ def by_pymc(seed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nutpie, "compile_pymc_model", lambda model: None)
         patch.setattr(nutpie, "sample", sampler)
-        return lmmlib.clone_pymc(model, {"y": np.arange(5.0)}, (1,), draws=20, seed=seed, progress=False).draws()
+        return lmmlib.clone_pymc(model, {"y": np.arange(5.0)}, (1,), draws=20, rng=seed, progress=False).draws()
 
 
 def takers():

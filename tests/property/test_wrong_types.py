@@ -18,7 +18,7 @@ from lmmlib.prediction import empirical_bayes
 
 FORMULA = "y ~ x + (1 | g)"
 # Right values of arguments, required or not, with which a call takes little time.
-QUICK = {"draws": 4, "warmup": 2, "chains": 2, "seed": 1, "progress": False, "n_clones": (1, 2), "size": 2}
+QUICK = {"draws": 4, "warmup": 2, "chains": 2, "rng": 1, "progress": False, "n_clones": (1, 2), "size": 2}
 WALD = {"Fit.confint": {"method": "wald"}, "Fit.variance_components": {"method": "wald"}}
 
 

@@ -39,7 +39,7 @@ def ours():
     }
     formulas = {"dental": DENTAL, "tlc": TLC, "planting": quadratic}
     data = {"dental": dental, "tlc": tlc, "planting": planting}
-    return {k: sample(formulas[k], data[k], priors[k], draws=2000, chains=20, seed=5) for k in formulas}
+    return {k: sample(formulas[k], data[k], priors[k], draws=2000, chains=20, rng=5) for k in formulas}
 
 
 def by_group(drawn):
@@ -151,7 +151,7 @@ def test_another_prior_would_be_noticed(ours, theirs):
     """The negative control: sigma2 of the dental data under twice the prior rate."""
     dental, *_ = frames()
     other = Priors(Normal(20.0, 100.0), InverseGamma(2.0, 12.0), HuangWand(2.0, [3.0, 0.5]))
-    z = differences(sample(DENTAL, dental, other, draws=2000, chains=20, seed=5), theirs, "dental")
+    z = differences(sample(DENTAL, dental, other, draws=2000, chains=20, rng=5), theirs, "dental")
     assert np.abs(z[-1]) > 4.5
 
 

@@ -82,7 +82,7 @@ def cloned():
     def get(name):
         if name not in done:
             formula, frame, K, priors, _ = MODELS[name]
-            done[name] = lmmlib.clone(formula, frame, K, priors, draws=200, chains=20, seed=1, **ALLOW)
+            done[name] = lmmlib.clone(formula, frame, K, priors, draws=200, chains=20, rng=1, **ALLOW)
         return done[name]
 
     return get
@@ -118,7 +118,7 @@ def test_a_prior_that_rules_one_parameter_leaves_none(cloned, name):
 def test_more_clones_outvote_the_prior():
     """The same prior against ten thousand clones."""
     formula, frame, _, priors, _ = MODELS["prior of the mean"]
-    found = lmmlib.clone(formula, frame, (100, 10**6), priors, draws=200, chains=20, seed=1)
+    found = lmmlib.clone(formula, frame, (100, 10**6), priors, draws=200, chains=20, rng=1)
     assert set(found.verdicts()["verdict"]) == {"estimable"}
     assert found.away < 0.05
 

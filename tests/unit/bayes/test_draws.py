@@ -14,7 +14,7 @@ from lmmlib.errors import ParameterError
 
 @pytest.fixture
 def drawn(frame):
-    return sample("lead ~ week + (week | child)", frame, draws=200, chains=3, warmup=50, seed=1)
+    return sample("lead ~ week + (week | child)", frame, draws=200, chains=3, warmup=50, rng=1)
 
 
 def test_shapes_and_labels(drawn):
@@ -39,7 +39,7 @@ def test_every_D_is_a_covariance(drawn):
 
 
 def test_a_diagonal_D_has_no_correlations(frame):
-    drawn = sample("lead ~ week + (week || child)", frame, draws=30, seed=1)
+    drawn = sample("lead ~ week + (week || child)", frame, draws=30, rng=1)
     assert np.abs(drawn.D[..., 0, 1]).max() < 1e-12 * drawn.D.max()
     assert not [name for name in drawn.frame() if "corr" in name or "D[week, (Int" in name]
 
@@ -65,7 +65,7 @@ def test_r_hat_sees_chains_apart(drawn):
 
 
 def test_one_chain_has_a_summary(frame):
-    table = sample("lead ~ week + (1 | child)", frame, draws=50, chains=1, seed=1).summary()
+    table = sample("lead ~ week + (1 | child)", frame, draws=50, chains=1, rng=1).summary()
     assert table["mean"].notna().all() and table["ess_bulk"].gt(0).all()
 
 
@@ -96,7 +96,7 @@ def test_a_thinned_run_keeps_every_so_many_sweeps_of_the_longer_one(frame, run):
     """The same for every field that is kept."""
 
     def drawn(draws, thin):
-        made = run("lead ~ week + (week | child)", frame, draws=draws, thin=thin, chains=2, warmup=20, seed=1, **more)
+        made = run("lead ~ week + (week | child)", frame, draws=draws, thin=thin, chains=2, warmup=20, rng=1, **more)
         return made.source.draws[3] if run is clone else made
 
     more = {"n_clones": (3,)} if run is clone else {}
@@ -107,7 +107,7 @@ def test_a_thinned_run_keeps_every_so_many_sweeps_of_the_longer_one(frame, run):
 
 
 def test_arviz_without_random_effects(frame):
-    data = sample("lead ~ week + (0 | child)", frame, draws=20, seed=1).to_arviz(b=True).posterior
+    data = sample("lead ~ week + (0 | child)", frame, draws=20, rng=1).to_arviz(b=True).posterior
     assert sorted(data.data_vars) == ["beta", "sigma2"]
 
 
@@ -122,14 +122,14 @@ def test_text(drawn):
 
 
 def test_text_of_chains_that_agree(frame):
-    drawn = sample("lead ~ week + (0 | child)", frame, draws=4_000, chains=4, seed=1)
+    drawn = sample("lead ~ week + (0 | child)", frame, draws=4_000, chains=4, rng=1)
     assert drawn.summary().r_hat.max() < 1.01
     assert "disagree" not in repr(drawn)
-    assert "disagree" not in repr(sample("lead ~ week + (1 | child)", frame, draws=5, chains=1, warmup=0, seed=1))
+    assert "disagree" not in repr(sample("lead ~ week + (1 | child)", frame, draws=5, chains=1, warmup=0, rng=1))
 
 
 def test_many_short_chains_are_summarised_without_a_warning(frame, recwarn):
-    repr(sample("lead ~ week + (1 | child)", frame, draws=5, chains=8, warmup=0, seed=1))
+    repr(sample("lead ~ week + (1 | child)", frame, draws=5, chains=8, warmup=0, rng=1))
     assert not recwarn.list
 
 
@@ -148,7 +148,7 @@ def test_bytes(size, text):
 def test_columns_with_confusing_names(frame):
     frame = frame.rename(columns={"week": "sigma"})
     with pytest.raises(ParameterError, match="two parameters are called 'sigma'"):
-        sample("lead ~ sigma + (1 | child)", frame, draws=5, seed=1).frame()
+        sample("lead ~ sigma + (1 | child)", frame, draws=5, rng=1).frame()
 
 
 def test_diagnostics_of_a_constant():
@@ -162,7 +162,7 @@ def test_without_arviz_nothing_raises(drawn, frame, monkeypatch):
     many = pd.DataFrame({"white": rng.normal(size=8000), "slow": 0.0})
     for t in range(1, 8000):
         many.loc[t, "slow"] = 0.9 * many.loc[t - 1, "slow"] * (t % 100 > 0) + rng.normal()
-    cloned = clone("lead ~ week + (1 | child)", frame, (1, 20), draws=500, chains=20, seed=2)
+    cloned = clone("lead ~ week + (1 | child)", frame, (1, 20), draws=500, chains=20, rng=2)
     with_arviz = diagnostics(many, 80), drawn.summary(), cloned.verdicts()
     monkeypatch.setitem(sys.modules, "arviz", None)
     cloned.__dict__.pop("_summaries")

@@ -12,7 +12,7 @@ from lmmlib.errors import ParameterError
 
 @pytest.fixture
 def drawn(frame):
-    return sample("lead ~ week + (week | child)", frame, draws=300, chains=4, warmup=100, seed=1)
+    return sample("lead ~ week + (week | child)", frame, draws=300, chains=4, warmup=100, rng=1)
 
 
 def conditional(drawn, chain, t):
@@ -49,7 +49,7 @@ def test_effects_far_from_zero_keep_their_sd(size):
     rng = np.random.default_rng(1)
     g = np.repeat(np.arange(8), 200)
     y = size * rng.standard_normal(8)[g] + rng.standard_normal(len(g))
-    drawn = sample("y ~ 0 + (1 | g)", pd.DataFrame({"y": y, "g": g}), draws=200, chains=2, warmup=100, seed=1)
+    drawn = sample("y ~ 0 + (1 | g)", pd.DataFrame({"y": y, "g": g}), draws=200, chains=2, warmup=100, rng=1)
     sd = drawn.random_effects()["sd"]
     # What the shrinkage takes off, and how sigma2 varies over the draws, are below a hundredth.
     np.testing.assert_allclose(sd, np.sqrt(drawn.sigma2.mean() / 200), rtol=1e-2)
@@ -94,12 +94,12 @@ def test_memory_is_refused_before_it_is_used(drawn):
 
 
 def test_other_seeds_give_other_draws(frame):
-    one, two = (sample("lead ~ week + (1 | child)", frame, draws=20, seed=s).b() for s in (1, 2))
+    one, two = (sample("lead ~ week + (1 | child)", frame, draws=20, rng=s).b() for s in (1, 2))
     assert not np.allclose(one, two)
 
 
 def test_a_diagonal_D_and_a_tiny_one(frame):
     priors = lmmlib.bayes.priors.Priors(D=lmmlib.bayes.priors.InverseWishart(1e6, 1e-12 * np.eye(2)))
     for formula in ("lead ~ week + (week || child)", "lead ~ week + (week | child)"):
-        drawn = sample(formula, frame, priors, draws=20, seed=1)
+        drawn = sample(formula, frame, priors, draws=20, rng=1)
         assert np.isfinite(drawn.b()).all() and np.abs(drawn.b()).max() < 1e-6

@@ -91,7 +91,7 @@ def test_posterior_of_the_dyestuff_data(dyestuff, kind, scheme):
     formula, frame, *grid = dyestuff
     priors, log_prior = GRID[kind]
     how = {"parametrisation": "centred"} if scheme == "centred" else {"blocked": scheme == "standard"}
-    drawn = sample(formula, frame, priors, draws=1000, chains=80, warmup=200, seed=3, **how)
+    drawn = sample(formula, frame, priors, draws=1000, chains=80, warmup=200, rng=3, **how)
     exact = grid_posterior(*grid, log_prior)
     log_tau = np.log(drawn.D[:, :, 0, 0]) / 2
     assert off(drawn, log_tau, exact["log tau"]) < 4.5
@@ -103,7 +103,7 @@ def test_posterior_of_the_dyestuff_data(dyestuff, kind, scheme):
 def test_known_variances_give_gls_and_blups(design, frame, D):
     """Priors that leave no doubt about D and sigma2: beta is normal about GLS, b about its BLUP."""
     known = Priors(sigma=InverseGamma(1e9, 1.7e9), D=InverseWishart(1e9, 1e9 * D))
-    drawn = sample(design.formula, frame, known, draws=5000, chains=8, warmup=2, seed=4)
+    drawn = sample(design.formula, frame, known, draws=5000, chains=8, warmup=2, rng=4)
     gls = equations.gls(drawn.cross, D, 1.7)
     for j, name in enumerate(design.x_names):
         assert off(drawn, name, gls.beta[j]) < 4.5
@@ -124,7 +124,7 @@ def groups(design):
 @pytest.mark.parametrize("beta", [Flat(), Zellner(0.5, 1.0)])
 def test_no_random_effects(frame, beta):
     """(0 | g): the normal-gamma posterior of linear regression in closed form."""
-    drawn = sample("lead ~ week + (0 | child)", frame, Priors(beta, InverseGamma(2.0, 3.0)), draws=4000, seed=5)
+    drawn = sample("lead ~ week + (0 | child)", frame, Priors(beta, InverseGamma(2.0, 3.0)), draws=4000, rng=5)
     X, y = drawn.design.X, drawn.design.y
     delta, m = (0.0, np.zeros(2)) if isinstance(beta, Flat) else (0.5, np.ones(2))
     P = (1 + delta) * X.T @ X
@@ -144,7 +144,7 @@ def test_schemes_agree(frame):
     priors = Priors(D=InverseWishart(5.0, np.eye(2)))
     formula = "lead ~ week + (week | child)"
     runs = [
-        sample(formula, frame, priors, draws=3000, chains=20, seed=6, **how)
+        sample(formula, frame, priors, draws=3000, chains=20, rng=6, **how)
         for how in ({}, {"interweave": False}, {"blocked": False}, {"parametrisation": "centred"})
     ]
     tables = [run.summary() for run in runs]
@@ -154,13 +154,13 @@ def test_schemes_agree(frame):
 
 
 def test_same_seed_same_draws(frame):
-    one, two, other = (sample("lead ~ week + (1 | child)", frame, draws=20, warmup=5, seed=s) for s in (1, 1, 2))
+    one, two, other = (sample("lead ~ week + (1 | child)", frame, draws=20, warmup=5, rng=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(one.frame(), two.frame())
     np.testing.assert_array_equal(one.b(), two.b())
     assert not np.array_equal(one.sigma2, other.sigma2)
     rng = np.random.default_rng(1)
     np.testing.assert_array_equal(
-        sample("lead ~ week + (1 | child)", frame, draws=20, warmup=5, seed=rng).beta, one.beta
+        sample("lead ~ week + (1 | child)", frame, draws=20, warmup=5, rng=rng).beta, one.beta
     )
 
 
@@ -169,8 +169,8 @@ def test_same_seed_same_draws(frame):
     "formula", ["lead ~ week + (week | child)", "lead ~ week + (week || child)", "lead ~ week + (1 | child)"]
 )
 def test_extending_is_a_longer_run(frame, formula, thin):
-    whole = sample(formula, frame, draws=30, warmup=5, thin=thin, seed=9)
-    part = sample(formula, frame, draws=20, warmup=5, thin=thin, seed=9)
+    whole = sample(formula, frame, draws=30, warmup=5, thin=thin, rng=9)
+    part = sample(formula, frame, draws=20, warmup=5, thin=thin, rng=9)
     more = part.extend(4).extend(6)
     np.testing.assert_array_equal(more.frame(), whole.frame())
     assert part.draws == 20 and more.draws == 30  # the shorter one stays as it was
@@ -186,9 +186,9 @@ def test_extending_needs_memory_too(frame):
 
 def test_a_run_goes_on_with_a_generator_of_its_own(frame):
     rng = np.random.default_rng(9)
-    part = sample("lead ~ week + (1 | child)", frame, draws=20, warmup=5, seed=rng)
+    part = sample("lead ~ week + (1 | child)", frame, draws=20, warmup=5, rng=rng)
     rng.standard_normal(7)
-    whole = sample("lead ~ week + (1 | child)", frame, draws=30, warmup=5, seed=9)
+    whole = sample("lead ~ week + (1 | child)", frame, draws=30, warmup=5, rng=9)
     np.testing.assert_array_equal(part.extend(10).frame(), whole.frame())
 
 
@@ -198,7 +198,7 @@ def test_small_variances_mix(between):
     rng = np.random.default_rng(0)
     g, x = np.repeat(np.arange(12), 10), rng.normal(size=120)
     frame = pd.DataFrame({"g": g, "x": x, "y": 1 + x / 2 + between * rng.normal(size=12)[g] + rng.normal(size=120)})
-    woven, plain = (sample("y ~ x + (1 | g)", frame, draws=2000, seed=1, interweave=i) for i in (True, False))
+    woven, plain = (sample("y ~ x + (1 | g)", frame, draws=2000, rng=1, interweave=i) for i in (True, False))
     assert woven.summary()["ess_bulk"].min() > 2000
     assert plain.summary()["ess_bulk"].min() < 400
     assert woven.summary()["r_hat"].max() < 1.01
@@ -211,7 +211,7 @@ def test_one_group_and_a_slope():
     priors = Priors(D=InverseWishart(4.0, np.eye(2)))
     design = lmmlib.build_design("y ~ x + (x | g)", frame)
     woven, plain = (
-        bayes_sample.sample_design(design, priors, 2000, 20, seed=2, interweave=i, **ALLOW).summary()
+        sample(design, None, priors, draws=2000, chains=20, rng=2, interweave=i, **ALLOW).summary()
         for i in (True, False)
     )
     z = (woven["mean"] - plain["mean"]) / np.hypot(woven["mcse"], plain["mcse"])
@@ -219,8 +219,8 @@ def test_one_group_and_a_slope():
 
 
 def test_thinning_keeps_every_third(frame):
-    all_of_them = sample("lead ~ week + (1 | child)", frame, draws=30, warmup=5, seed=9)
-    third = sample("lead ~ week + (1 | child)", frame, draws=10, warmup=5, thin=3, seed=9)
+    all_of_them = sample("lead ~ week + (1 | child)", frame, draws=30, warmup=5, rng=9)
+    third = sample("lead ~ week + (1 | child)", frame, draws=10, warmup=5, thin=3, rng=9)
     np.testing.assert_array_equal(third.sigma2, all_of_them.sigma2[:, 2::3])
 
 
@@ -228,7 +228,7 @@ def test_one_observation_in_each_group():
     """Only the sum of tau2 and sigma2 is in the likelihood; its posterior does not care how the two are split."""
     rng = np.random.default_rng(7)
     frame = pd.DataFrame({"g": np.arange(60), "y": rng.normal(3, 1.3, size=60)})
-    drawn = sample("y ~ 1 + (1 | g)", frame, draws=1500, chains=60, seed=8, **ALLOW)
+    drawn = sample("y ~ 1 + (1 | g)", frame, draws=1500, chains=60, rng=8, **ALLOW)
     exact = {}
     A = drawn.priors.sigma.scale, drawn.priors.D.scale[0]
     s = np.exp(np.linspace(-9, 3, 300))
@@ -246,7 +246,7 @@ def test_no_variance_between_groups():
     rng = np.random.default_rng(8)
     e = rng.normal(size=(30, 4))
     frame = pd.DataFrame({"g": np.repeat(np.arange(30), 4), "y": (e - e.mean(axis=1, keepdims=True)).ravel()})
-    drawn = sample("y ~ 1 + (1 | g)", frame, draws=2000, seed=9)
+    drawn = sample("y ~ 1 + (1 | g)", frame, draws=2000, rng=9)
     assert np.isfinite(drawn.frame()).all(axis=None)
     assert drawn["sd (Intercept)"].mean() < 0.2 and drawn["sd (Intercept)"].min() > 0
     assert np.abs(drawn.b()).max() < 2
@@ -263,20 +263,20 @@ def years():
 
 def test_default_priors_know_no_origin_and_no_unit(years):
     """Years, years since a start, months: the same draws; with scales for the formula's own columns they are not."""
-    one, two, three = (sample(f"y ~ {x} + ({x} | g)", years, draws=200, seed=11) for x in ("t", "year", "month"))
+    one, two, three = (sample(f"y ~ {x} + ({x} | g)", years, draws=200, rng=11) for x in ("t", "year", "month"))
     for other, x, unit in ((two, "year", 1), (three, "month", 12)):
         np.testing.assert_allclose(other[f"sd {x}"] * unit, one["sd t"], rtol=1e-5)
         np.testing.assert_allclose(other["sigma"], one["sigma"], rtol=1e-5)
     own = Priors(D=HuangWand(2.0, 3.0))
-    near, far = (sample(f"y ~ {x} + ({x} | g)", years, own, draws=200, seed=11) for x in ("t", "year"))
+    near, far = (sample(f"y ~ {x} + ({x} | g)", years, own, draws=200, rng=11) for x in ("t", "year"))
     assert np.abs(far["sd year"] / near["sd t"] - 1).max() > 0.1
 
 
 def test_calendar_years(years):
     """Years instead of years since a start, and the prior of D moved with them: the same draws, up to rounding."""
     M, frame = np.array([[1.0, -2015.0], [0.0, 1.0]]), years  # coefficients at year 0 from those at t = 0
-    near = sample("y ~ t + (t | g)", frame, Priors(D=InverseWishart(4.0, np.eye(2))), draws=200, warmup=50, seed=11)
-    far = sample("y ~ year + (year | g)", frame, Priors(D=InverseWishart(4.0, M @ M.T)), draws=200, warmup=50, seed=11)
+    near = sample("y ~ t + (t | g)", frame, Priors(D=InverseWishart(4.0, np.eye(2))), draws=200, warmup=50, rng=11)
+    far = sample("y ~ year + (year | g)", frame, Priors(D=InverseWishart(4.0, M @ M.T)), draws=200, warmup=50, rng=11)
     assert np.linalg.cond(far.cross.XtX) > 1e12
     for one, other in (("t", "year"), ("sigma", "sigma"), ("sd t", "sd year")):
         np.testing.assert_allclose(near[one], far[other], rtol=1e-5)
@@ -286,7 +286,7 @@ def test_calendar_years(years):
 def test_groups_without_rows_have_the_prior(design):
     """A group that lost all its rows changes nothing, and its b is N(0, D)."""
     kept = design.take(np.flatnonzero(design.group != 2))
-    drawn = bayes_sample.sample_design(kept, draws=2000, chains=8, seed=12)
+    drawn = sample(kept, draws=2000, chains=8, rng=12)
     b = drawn.b()[:, :, 2]
     white = np.linalg.solve(np.linalg.cholesky(drawn.D), b[..., None])[..., 0]
     assert stats.kstest(white[:, ::4, 0].ravel(), stats.norm.cdf).pvalue > 1e-4
@@ -323,8 +323,8 @@ def test_centring_needs_columns_in_the_span(frame):
         ({"chains": 1.5}, "chains"),
         ({"thin": -1}, "thin"),
         ({"warmup": -1}, "warmup"),
-        ({"seed": "a"}, "seed must be a whole number"),
-        ({"seed": -1}, "seed"),
+        ({"rng": "a"}, "rng must be a numpy Generator.*or a whole number"),
+        ({"rng": -1}, "rng"),
         ({"parametrisation": "centered"}, "parametrisation is 'standard' or 'centred'; got 'centered'"),
         ({"parametrisation": "centred", "blocked": True}, "centring changes nothing"),
         ({"priors": Priors(D=Reciprocal())}, "improper"),
@@ -353,7 +353,7 @@ def test_bad_formulas(frame, formula, error):
 def test_chains_that_leave_all_range_say_so(frame):
     lost = Priors(sigma=InverseGamma(1e-3, 1e-300), D=InverseGamma(1e3, 1e290))
     with pytest.raises(ParameterError, match="range of floating-point numbers"), np.errstate(all="ignore"):
-        sample("lead ~ week + (1 | child)", frame, lost, draws=20, seed=1)
+        sample("lead ~ week + (1 | child)", frame, lost, draws=20, rng=1)
 
 
 @pytest.mark.parametrize(("n", "chains_", "draws"), [(3000, 40, 10), (10, 4, 1_000)])
@@ -366,7 +366,7 @@ def test_memory_is_what_a_run_takes(n, chains_, draws):
     cross = lmmlib.cross_products(design)
     said = chains.memory(chains.model_of(cross, Priors().resolved(cross)), chains_, draws)
     tracemalloc.start()
-    bayes_sample.sample_design(design, draws=draws, chains=chains_, warmup=0, seed=1)
+    sample(design, draws=draws, chains=chains_, warmup=0, rng=1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 0.5 < peak / said < 2
@@ -381,7 +381,7 @@ def test_the_bar_counts_sweeps_and_says_how_much_memory(frame, monkeypatch):
         yield seen.append
 
     monkeypatch.setattr(bayes_sample, "progress_bar", bar)
-    sample("lead ~ week + (1 | child)", frame, draws=60, warmup=30, thin=2, seed=1, progress=True)
+    sample("lead ~ week + (1 | child)", frame, draws=60, warmup=30, thin=2, rng=1, progress=True)
     assert seen[:3] == [150, "sampling, 16.4 kB", True] and sum(seen[3:]) == 150
 
 
@@ -396,9 +396,9 @@ def test_dependent_columns_with_a_normal_prior(frame):
     frame = frame.assign(twice=2 * frame.week)
     with pytest.raises(DesignError, match="twice"):
         sample("lead ~ week + twice + (1 | child)", frame, draws=5)
-    drawn = sample("lead ~ week + twice + (1 | child)", frame, Priors(beta=Normal(0.0, 100.0)), draws=2000, seed=2)
+    drawn = sample("lead ~ week + twice + (1 | child)", frame, Priors(beta=Normal(0.0, 100.0)), draws=2000, rng=2)
     one = sample(
-        "lead ~ week + (1 | child)", frame, Priors(beta=Normal(0.0, [[100.0, 0], [0, 500.0]])), draws=2000, seed=2
+        "lead ~ week + (1 | child)", frame, Priors(beta=Normal(0.0, [[100.0, 0], [0, 500.0]])), draws=2000, rng=2
     )
     total = drawn["week"] + 2 * drawn["twice"]
     assert abs(total.mean() - one["week"].mean()) < 0.1 * one["week"].std()

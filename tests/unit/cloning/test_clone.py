@@ -24,31 +24,31 @@ FAST = {"draws": 20, "chains": 4, "warmup": 5}
 
 
 def test_the_same_seed_gives_the_same_draws(frame):
-    one, two, other = (clone(FORMULA, frame, (1, 10), seed=s, **FAST) for s in (1, 1, 2))
+    one, two, other = (clone(FORMULA, frame, (1, 10), rng=s, **FAST) for s in (1, 1, 2))
     for K in (1, 10):
         np.testing.assert_array_equal(one.frames[K], two.frames[K])
         assert not np.array_equal(one.frames[K], other.frames[K])
     rng = np.random.default_rng(1)
-    np.testing.assert_array_equal(clone(FORMULA, frame, (1, 10), seed=rng, **FAST).frames[10], one.frames[10])
+    np.testing.assert_array_equal(clone(FORMULA, frame, (1, 10), rng=rng, **FAST).frames[10], one.frames[10])
 
 
 def test_numbers_of_clones_in_any_order(frame):
-    found = clone(FORMULA, frame, [25, 1, 10, 10], seed=1, **FAST)
+    found = clone(FORMULA, frame, [25, 1, 10, 10], rng=1, **FAST)
     assert found.n_clones == (1, 10, 25)
-    assert clone(FORMULA, frame, 7, seed=1, **FAST).n_clones == (7,)
-    assert clone(FORMULA, frame, np.array([2, 3]), seed=1, **FAST).n_clones == (2, 3)
-    assert clone(FORMULA, frame, range(1, 3), seed=1, **FAST).n_clones == (1, 2)
+    assert clone(FORMULA, frame, 7, rng=1, **FAST).n_clones == (7,)
+    assert clone(FORMULA, frame, np.array([2, 3]), rng=1, **FAST).n_clones == (2, 3)
+    assert clone(FORMULA, frame, range(1, 3), rng=1, **FAST).n_clones == (1, 2)
 
 
 def test_shapes_and_names(frame):
-    found = clone("lead ~ week + (week | child)", frame, (1, 3), seed=1, **FAST)
+    found = clone("lead ~ week + (week | child)", frame, (1, 3), rng=1, **FAST)
     names = ["(Intercept)", "week", "D[(Intercept), (Intercept)]", "D[week, (Intercept)]", "D[week, week]", "sigma2"]
     assert list(found.parameters) == names and list(found.draws()) == names
     assert found.draws().index.names == ["chain", "draw"] and len(found.draws()) == 80
     extra = found.on("sigma", "sd week", "corr (Intercept), week").draws()
     np.testing.assert_allclose(extra["sigma"] ** 2, found.draws()["sigma2"])
     np.testing.assert_allclose(extra["sd week"] ** 2, found.draws()["D[week, week]"])
-    diagonal = clone("lead ~ week + (week || child)", frame, (1, 3), seed=1, **FAST)
+    diagonal = clone("lead ~ week + (week || child)", frame, (1, 3), rng=1, **FAST)
     assert list(diagonal.parameters) == [n for n in names if n != "D[week, (Intercept)]"]
 
 
@@ -56,8 +56,8 @@ def test_one_clone_is_the_posterior(frame):
     """K = 1 against the sampler of the posterior, by another way of drawing D and other seeds."""
     priors = Priors(D=InverseWishart(5.0, np.eye(2)))
     formula = "lead ~ week + (week | child)"
-    cloned = clone(formula, frame, 1, priors, draws=2000, seed=2).on("(Intercept)", "week", "sigma", "sd week")
-    drawn = lmmlib.sample(formula, frame, priors, draws=2000, chains=40, seed=3).summary()
+    cloned = clone(formula, frame, 1, priors, draws=2000, rng=2).on("(Intercept)", "week", "sigma", "sd week")
+    drawn = lmmlib.sample(formula, frame, priors, draws=2000, chains=40, rng=3).summary()
     table = cloned.table().xs(1, level="n_clones")
     other = drawn.loc[table.index]
     z = (table["estimate"] - other["mean"]) / np.hypot(table["mcse"], other["mcse"])
@@ -68,7 +68,7 @@ def test_one_clone_is_the_posterior(frame):
 def test_any_number_of_clones(frame):
     """Standard errors do not depend on it; estimates settle; so many clones that doubles can hardly count the rows."""
     K = (10**3, 10**6, 10**9, 10**12)
-    found = clone("lead ~ week + (week | child)", frame, K, draws=200, seed=4)
+    found = clone("lead ~ week + (week | child)", frame, K, draws=200, rng=4)
     table = found.table()
     for name in found.parameters:
         se = table.loc[name]["se"]
@@ -101,7 +101,7 @@ def test_progress_counts_all_sweeps(frame, monkeypatch):
 
 def test_chains_start_far_apart_for_any_number_of_clones(frame):
     """Without warm-up the first draws of a million clones are as scattered as those of one."""
-    found = clone(FORMULA, frame, (1, 10**6), draws=4, chains=40, warmup=0, seed=5)
+    found = clone(FORMULA, frame, (1, 10**6), draws=4, chains=40, warmup=0, rng=5)
     assert (found.verdicts()["r_hat"] > 1.1).any()
     assert "not converged" in set(found.verdicts()["verdict"])
 
@@ -112,11 +112,11 @@ def test_chains_stuck_on_a_ridge_have_not_converged(monkeypatch):
     A short run, in which the spread of each chain falls with K.
     """
     frame = lmmlib.simulate.recipe("neyman-scott-m1")
-    known = clone("y ~ 1 + (1 | group)", frame, (1, 10), seed=6, unidentified="allow")
+    known = clone("y ~ 1 + (1 | group)", frame, (1, 10), rng=6, unidentified="allow")
     assert known.verdicts().loc["sigma2", "verdict"] == "not estimable"
     monkeypatch.setattr("lmmlib.cloning.ridges", lambda cross: [])
     monkeypatch.setattr("lmmlib.cloning.clone.EVERY", 10**9)
-    short = {"draws": 200, "chains": 3, "warmup": 50, "seed": 6}
+    short = {"draws": 200, "chains": 3, "warmup": 50, "rng": 6}
     stuck = clone("y ~ 1 + (1 | group)", frame, (1, 10), **short, unidentified="allow")
     verdicts = stuck.verdicts()
     assert verdicts.loc["sigma2", "verdict"] == "not converged" and verdicts.loc["sigma2", "r_hat"] > 1.2
@@ -152,13 +152,13 @@ def test_the_work_does_not_depend_on_the_clones(frame, formula):
     asked = []
     for K in (1, 3, 10**6):
         rng = Counting(np.random.PCG64(1))
-        clone(formula, unequal, K, seed=rng, **FAST)
+        clone(formula, unequal, K, rng=rng, **FAST)
         asked.append(rng.asked)
     assert asked[0] < asked[1] == asked[2], "one clone has no scatter to draw"
 
 
 def test_draws_are_kept_for_prediction(frame):
-    found = clone(FORMULA, frame, (1, 5), seed=1, **FAST)
+    found = clone(FORMULA, frame, (1, 5), rng=1, **FAST)
     assert isinstance(found.source.draws[5], Draws) and found.source.rank == 1
     np.testing.assert_array_equal(found.source.draws[5].sigma2.ravel(), found.draws(5)["sigma2"])
 
@@ -167,7 +167,7 @@ def test_missing_values(frame):
     holes = frame.assign(lead=frame.lead.where(frame.index != 3))
     with pytest.raises(DataError, match="lead"):
         clone(FORMULA, holes, **FAST)
-    assert clone(FORMULA, holes, missing="drop", seed=1, **FAST).source.cross.n_obs == len(frame) - 1
+    assert clone(FORMULA, holes, missing="drop", rng=1, **FAST).source.cross.n_obs == len(frame) - 1
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_missing_values(frame):
         ({"chains": 2.5}, "chains must be"),
         ({"thin": 0}, "thin must be"),
         ({"warmup": -1}, "warmup must be"),
-        ({"seed": "a"}, "seed must be"),
+        ({"rng": "a"}, "rng must be a numpy Generator"),
         ({"priors": Flat()}, "priors must be lmmlib.priors.Priors"),
         ({"max_memory": 100}, "raise max_memory"),
     ],
@@ -209,7 +209,7 @@ def test_chains_that_leave_all_range_say_so(frame):
 
     lost = Priors(sigma=InverseGamma(1e-3, 1e-300), D=InverseGamma(1e3, 1e290))
     with pytest.raises(ParameterError, match="range of floating-point numbers"), np.errstate(all="ignore"):
-        clone(FORMULA, frame, 1, lost, seed=1, **FAST)
+        clone(FORMULA, frame, 1, lost, rng=1, **FAST)
 
 
 def test_calendar_years():
@@ -219,7 +219,7 @@ def test_calendar_years():
     b = rng.normal(size=(40, 2)) * [1.0, 0.4]
     frame = pd.DataFrame({"g": g, "t": t, "year": 2015 + t, "y": 5 + t + b[g, 0] + b[g, 1] * t + rng.normal(size=240)})
     K = 10**6
-    near, far = (clone(f"y ~ {x} + ({x} | g)", frame, K, draws=200, seed=11).table() for x in ("t", "year"))
+    near, far = (clone(f"y ~ {x} + ({x} | g)", frame, K, draws=200, rng=11).table() for x in ("t", "year"))
     for one, other in (("t", "year"), ("D[t, t]", "D[year, year]"), ("sigma2", "sigma2")):
         a, b = near.loc[(one, K)], far.loc[(other, K)]
         assert abs(a["estimate"] - b["estimate"]) < 4.5 * np.hypot(a["mcse"], b["mcse"])

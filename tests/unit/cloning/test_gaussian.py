@@ -7,7 +7,7 @@ import pytest
 import lmmlib
 from lmmlib import equations
 from lmmlib.bayes.priors import Flat, InverseGamma, Normal, Priors, Reciprocal
-from lmmlib.cloning.clone import clone, clone_design
+from lmmlib.cloning.clone import clone
 from lmmlib.cloning.gaussian import copies, improper_clones
 from lmmlib.design.design import Design
 from lmmlib.errors import DesignError, ParameterError
@@ -38,7 +38,7 @@ def pair():
 
 def test_more_clones_may_be_proper():
     """Flat standard deviations and two groups: one clone has no posterior, two have."""
-    found = clone("y ~ 1 + (1 | g)", pair(), (1, 2, 20), Priors(sigma=Flat(), D=Flat()), draws=50, seed=1)
+    found = clone("y ~ 1 + (1 | g)", pair(), (1, 2, 20), Priors(sigma=Flat(), D=Flat()), draws=50, rng=1)
     assert found.n_clones == (2, 20) and list(found.improper) == [1]
     assert "flat prior of the standard deviation" in found.improper[1]
     assert "no draws for K = 1: with a flat prior" in repr(found)
@@ -65,7 +65,7 @@ def test_dependent_columns(frame):
     formula = "lead ~ week + day + (1 | child)"
     with pytest.raises(DesignError, match="day"):
         clone(formula, both)
-    found = clone(formula, both, (1, 10, 100), priors, seed=2)
+    found = clone(formula, both, (1, 10, 100), priors, rng=2)
     assert found.verdicts()["verdict"].tolist()[:3] == ["estimable", "not estimable", "not estimable"]
     assert found.verdicts()["verdict"].tolist()[4] == "estimable"
     np.testing.assert_allclose(found.null_directions().iloc[0, :3], [0, -1, 1 / 7], atol=1e-9)
@@ -78,10 +78,10 @@ def test_dependent_columns(frame):
 def test_a_strong_prior_needs_more_clones(frame):
     """Against a prior worth thousands of rows ten clones do little; the model has no flat direction, and it is said."""
     priors = Priors(Normal([25.0, 5.0], 1e-6), InverseGamma(2.0, 1.0), InverseGamma(2.0, 1.0))
-    table = clone("lead ~ week + (1 | child)", frame, (1, 10), priors, seed=3).verdicts()
+    table = clone("lead ~ week + (1 | child)", frame, (1, 10), priors, rng=3).verdicts()
     assert table.loc["week", "verdict"] == "too few clones"
     assert (
-        clone("lead ~ week + (1 | child)", frame, (1, 10, 10**8, 10**9), priors, seed=3)
+        clone("lead ~ week + (1 | child)", frame, (1, 10, 10**8, 10**9), priors, rng=3)
         .verdicts()["verdict"]
         .eq("estimable")
         .all()
@@ -99,7 +99,7 @@ def flat_groups(n=30, m=4, seed=8):
 def test_a_variance_estimated_by_zero(K):
     frame = flat_groups()
     assert lmmlib.fit("y ~ 1 + (1 | g)", frame, "ML").is_singular
-    found = clone("y ~ 1 + (1 | g)", frame, (1, K), seed=4)
+    found = clone("y ~ 1 + (1 | g)", frame, (1, K), rng=4)
     assert found.edge == 1
     assert found.verdicts()["verdict"].tolist() == ["estimable", "at a boundary", "estimable"]
     assert "D tends to a matrix of rank 0" in repr(found)
@@ -122,7 +122,7 @@ def test_a_D_of_rank_one():
     frame = line_groups()
     exact = lmmlib.fit("y ~ x + (x | g)", frame, "ML")
     assert exact.is_singular and np.linalg.matrix_rank(exact.D, tol=1e-4) == 1
-    found = clone("y ~ x + (x | g)", frame, (1, 25, 2500), seed=6)
+    found = clone("y ~ x + (x | g)", frame, (1, 25, 2500), rng=6)
     assert found.edge == 1 and "D tends to a matrix of rank 1" in repr(found)
     off = (found.estimate.iloc[2:5] - exact.D.to_numpy()[[0, 1, 1], [0, 0, 1]]).abs()
     assert (off < 0.02 * found.se.iloc[2:5]).all()
@@ -130,11 +130,11 @@ def test_a_D_of_rank_one():
 
 def test_interior_estimates_have_no_edge():
     frame = lmmlib.load("sleep")
-    assert clone("Reaction ~ Days + (Days | Subject)", frame, draws=200, seed=7).edge == 0
-    assert clone("Reaction ~ Days + (Days || Subject)", frame, draws=200, seed=7).edge == 0
+    assert clone("Reaction ~ Days + (Days | Subject)", frame, draws=200, rng=7).edge == 0
+    assert clone("Reaction ~ Days + (Days || Subject)", frame, draws=200, rng=7).edge == 0
     rng = np.random.default_rng(9)
     many = flat_groups().assign(y=rng.normal(size=120))
-    no_effects = clone_design(lmmlib.build_design("y ~ x + (0 | g)", many), draws=50, seed=7)
+    no_effects = clone(lmmlib.build_design("y ~ x + (0 | g)", many), draws=50, rng=7)
     assert no_effects.edge == 0 and list(no_effects.parameters) == ["(Intercept)", "x", "sigma2"]
 
 
@@ -142,7 +142,7 @@ def test_one_of_two_variances_is_zero():
     """Uncorrelated effects: the one that is zero is named."""
     frame = flat_groups()
     frame["y"] = frame.y + np.random.default_rng(10).normal(size=30)[frame.g] * frame.x
-    found = clone("y ~ x + (x || g)", frame, (1, 25, 2500), seed=8)
+    found = clone("y ~ x + (x || g)", frame, (1, 25, 2500), rng=8)
     verdicts = found.verdicts()["verdict"]
     assert found.edge == 1
     assert verdicts["D[(Intercept), (Intercept)]"] == "at a boundary" and verdicts["D[x, x]"] == "estimable"

@@ -17,12 +17,12 @@ FORMULA = "y ~ 1 + (1 | group)"
 @pytest.fixture(scope="module")
 def pairs():
     """100 groups of two, as document 000's, cloned."""
-    return clone(FORMULA, lmmlib.simulate.recipe("neyman-scott-m2"), (25, 1000), draws=1000, seed=1)
+    return clone(FORMULA, lmmlib.simulate.recipe("neyman-scott-m2"), (25, 1000), draws=1000, rng=1)
 
 
 @pytest.fixture(scope="module")
 def sleep():
-    return clone("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"), (25, 1000), seed=2)
+    return clone("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"), (25, 1000), rng=2)
 
 
 def rng(seed=3):
@@ -74,7 +74,7 @@ def test_the_data_twice_are_too_sure(pairs):
 
 def test_document_000s_numbers(stored_pairs):
     """Its data by the same recipe, n = 100 and m = 2: mean sd of alpha 0.1489 the right way, 0.1452 its way."""
-    cloned = clone("y ~ 1 + (1 | i)", stored_pairs, (1, 25), draws=1000, seed=5)
+    cloned = clone("y ~ 1 + (1 | i)", stored_pairs, (1, 25), draws=1000, rng=5)
     assert cloned.posterior_of_b(4000, rng()).se.mean().item() == pytest.approx(0.1489, abs=0.0007)
     with pytest.warns(DataTwiceWarning):
         assert cloned.data_twice(4000, rng()).se.mean().item() == pytest.approx(0.1452, abs=0.0006)
@@ -100,7 +100,7 @@ def test_two_random_effects(sleep):
 
 
 def test_uncorrelated_effects():
-    cloned = clone("Reaction ~ Days + (Days || Subject)", lmmlib.load("sleep"), (10, 100), draws=200, seed=6)
+    cloned = clone("Reaction ~ Days + (Days || Subject)", lmmlib.load("sleep"), (10, 100), draws=200, rng=6)
     found = cloned.posterior_of_b(500, rng())
     assert list(found.parameters.index)[2:] == ["log sd (Intercept)", "log sd Days", "log sigma"]
     assert found.b.shape == (18, 2)
@@ -139,7 +139,7 @@ def test_same_seed_same_prediction(pairs):
 
 
 def test_what_cannot_be_predicted():
-    single = clone(FORMULA, lmmlib.simulate.recipe("neyman-scott-m1"), (1, 10), draws=200, seed=7, unidentified="allow")
+    single = clone(FORMULA, lmmlib.simulate.recipe("neyman-scott-m1"), (1, 10), draws=200, rng=7, unidentified="allow")
     with pytest.raises(ParameterError, match=r"does not hold for D\[\(Intercept\), \(Intercept\)\]: not estimable"):
         single.posterior_of_b(10, rng())
     # Nor does it help to look at what is estimable.
@@ -148,8 +148,8 @@ def test_what_cannot_be_predicted():
     e = rng().normal(size=(30, 4))
     flat = pd.DataFrame({"group": np.repeat(np.arange(30), 4), "y": (e - e.mean(axis=1, keepdims=True)).ravel()})
     with pytest.raises(ParameterError, match="at a boundary.*laird_louis"):
-        clone(FORMULA, flat, (1, 25), draws=300, seed=8).posterior_of_b(10, rng())
-    none = clone("y ~ 1 + (0 | group)", flat, (1, 10), draws=50, seed=8)
+        clone(FORMULA, flat, (1, 25), draws=300, rng=8).posterior_of_b(10, rng())
+    none = clone("y ~ 1 + (0 | group)", flat, (1, 10), draws=50, rng=8)
     with pytest.raises(ParameterError, match="no random effects"):
         none.posterior_of_b(10, rng())
 

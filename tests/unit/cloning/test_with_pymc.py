@@ -59,7 +59,7 @@ def maximum_likelihood(data):
 
 @pytest.fixture(scope="module")
 def cloned(counts):
-    return clone_pymc(poisson, counts, (2, 30), ["site"], draws=300, warmup=300, seed=1, progress=False)
+    return clone_pymc(poisson, counts, (2, 30), unchanged=["site"], draws=300, warmup=300, rng=1, progress=False)
 
 
 def test_it_tends_to_maximum_likelihood(cloned, counts):
@@ -169,7 +169,7 @@ def test_without_pymc_it_says_what_to_install(counts, monkeypatch, absent):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ParameterError, match=f"needs PyMC and nutpie, and {absent} is not installed"):
-        clone_pymc(poisson, counts, 2, ["site"])
+        clone_pymc(poisson, counts, 2, unchanged=["site"])
 
 
 def test_pymc_is_not_imported_with_lmmlib():

@@ -96,7 +96,7 @@ def test_counts(case):
 
 def test_samplers():
     formula, hand, names = CASES["copy"]
-    run = {"draws": 20, "chains": 2, "warmup": 10, "seed": 4, "progress": False}
+    run = {"draws": 20, "chains": 2, "warmup": 10, "rng": 4, "progress": False}
     ours, theirs = lmmlib.sample(formula, DATA, drop="dependent", **run), lmmlib.sample(hand, DATA, **run)
     assert ours.dropped == names and "left out, as they depend on other columns: again" in repr(ours)
     assert_array_equal(ours.beta, theirs.beta)

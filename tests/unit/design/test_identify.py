@@ -112,7 +112,7 @@ def test_counts_have_no_sigma2(frame):
 
 
 def test_samplers_may_go_on(frame):
-    drawn = lmmlib.sample("y ~ x + (1 | row)", frame, draws=20, warmup=20, seed=1, unidentified="allow")
+    drawn = lmmlib.sample("y ~ x + (1 | row)", frame, draws=20, warmup=20, rng=1, unidentified="allow")
     assert np.isfinite(drawn.sigma2).all()
     for call in (lmmlib.sample, lmmlib.clone):
         with pytest.raises(ParameterError, match="unidentified is 'error' or 'allow'; got 'yes'"):
