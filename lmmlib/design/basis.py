@@ -7,9 +7,10 @@ orthonormal, and results are turned back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -141,7 +142,7 @@ def triangle(M: np.ndarray) -> np.ndarray:
     upper, length2 = np.zeros((0, k)), np.zeros(k)
     for rows in chunks(N):
         # The triangle of the rows before stands for them.
-        upper = np.linalg.qr(np.concatenate([upper, M[rows]]), mode="r")
+        upper = np.asarray(np.linalg.qr(np.concatenate([upper, M[rows]]), mode="r"))
         length2 += (M[rows] ** 2).sum(axis=0)
     length = np.sqrt(length2)
     R = np.zeros((k, k))
@@ -224,15 +225,15 @@ class Sums:
             return self
         return self.change(divide(old.Rz, new.Rz), divide(old.Rx, new.Rx), old.Rx @ (old.beta0 - new.beta0))
 
-    def spread(self, to: list[int], n_groups: int) -> Sums:
-        """The same sums with group i at place ``to[i]`` of ``n_groups``, zeros elsewhere."""
-        wide = {key: np.zeros((n_groups, *getattr(self, key).shape[1:])) for key in PER_GROUP}
-        for key, out in wide.items():
-            out[to] = getattr(self, key)
-        return replace(self, **wide)
-
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+    @classmethod
+    def joined(cls, parts: Sequence[Sums], places: Sequence, n_groups: int) -> Sums:
+        """Sums of parts that are in one basis and whose groups stand at these places among ``n_groups``."""
+        total: dict[str, Any] = {key: np.zeros((n_groups, *getattr(parts[0], key).shape[1:])) for key in PER_GROUP}
+        for part, mine in zip(parts, places, strict=True):
+            for key, sums in total.items():
+                sums[mine] += getattr(part, key)
+        rest = {key: sum(getattr(part, key) for part in parts) for key in ("XtX", "Xty", "yty")}
+        return cls(**total, **rest)
 
 
 def dependent(Rx: np.ndarray, gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
+from formulaic import ModelSpec
 
 from lmmlib.common.arguments import checked_made, shown
-from lmmlib.design.basis import PER_GROUP, Basis, Sums
-from lmmlib.design.cross import CrossProducts
+from lmmlib.design.basis import Basis, Sums
+from lmmlib.design.cross import CrossProducts, joined
 from lmmlib.design.design import Design
 from lmmlib.design.evaluation import matrix, names_in
-from lmmlib.design.formula import build_design, fixed_matrix, random_matrix, read
+from lmmlib.design.formula import build_design, fixed_matrix, random_matrix, read, require_columns
 from lmmlib.design.frames import check_frame, checked_rows, group_codes, is_text
 from lmmlib.errors import DataError, DesignError, FormulaError, LmmError, NoRowsError, ParameterError
 
-ROWS = frozenset({"y", "X", "Z", "group"})
-
-
+ROWS = ("y", "X", "Z", "group")
 NUMBERS = frozenset({"integer", "floating", "mixed-integer-float", "boolean", "decimal"})
 
 
@@ -38,16 +38,20 @@ class Coding(Design):
         Expansion of the response.
     """
 
-    basis: Basis = field(default=None, repr=False)
-    y_spec: object = field(default=None, repr=False)
+    y: np.ndarray = field(init=False)
+    X: np.ndarray = field(init=False)
+    Z: np.ndarray = field(init=False)
+    group: np.ndarray = field(init=False)
+    basis: Basis = field(kw_only=True)
+    y_spec: ModelSpec = field(kw_only=True)
 
-    def __getattribute__(self, name: str):
-        if name in ROWS:
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in ROWS or hasattr(Design, name):  # rows, or what asks for them
             raise NoRowsError(
                 f"a fit from sums has no rows, and so no {name!r}: read the chunks a second time for residuals and "
                 "predictions, and compare models by their criteria"
             )
-        return super().__getattribute__(name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"Coding: {self.formula}\n  fixed:  {', '.join(self.x_names)}\n  random: {', '.join(self.z_names)}"
@@ -97,10 +101,9 @@ def coding(formula: str, example: pd.DataFrame, levels: Mapping | None = None) -
         raise FormulaError(
             f"the response {design.response!r} depends on all rows, of which a chunk has some; transform it yourself"
         )
-    kept = {f.name: getattr(design, f.name) for f in fields(Design)}
+    kept = {f.name: getattr(design, f.name) for f in fields(Design) if f.name not in ROWS}
     basis = Basis.of(design.y[: len(example)], design.X[: len(example)], design.Z[: len(example)])
-    kept |= dict.fromkeys(ROWS) | {"group_names": (), "n_dropped": 0}
-    return Coding(**kept, basis=basis, y_spec=y_spec)
+    return Coding(**kept | {"group_names": (), "n_dropped": 0}, basis=basis, y_spec=y_spec)
 
 
 def _with_levels(example: pd.DataFrame, levels: Mapping, formula: str) -> pd.DataFrame:
@@ -166,9 +169,7 @@ def _rows_of(coding: Coding, rows: pd.DataFrame, missing: str) -> tuple:
     """y, X, Z, the groups' numbers and their names."""
     check_frame(rows)
     used = list(dict.fromkeys([*coding.columns, coding.grouping]))
-    lost = [column for column in used if column not in rows]
-    if lost:
-        raise DataError(f"there is no column {lost[0]!r}, which the formula uses ({', '.join(map(str, rows))})")
+    require_columns(used, rows, coding.formula)
     if missing == "drop":
         rows = rows.dropna(subset=used)
     if not len(rows):
@@ -225,19 +226,8 @@ def merge(parts: Iterable[CrossProducts]) -> CrossProducts:
     _one_kind([part.group_names for part in parts])
     labels = np.array([name for part in parts for name in part.group_names] + [None], dtype=object)[:-1]
     codes, names = group_codes(labels)
-    ends, total, n_i = np.cumsum([part.n_groups for part in parts]), None, np.zeros(len(names), int)
-    for part, mine in zip(parts, np.split(codes, ends[:-1]), strict=True):
-        work = part.work.moved(part.basis, first.basis)
-        if total is None:
-            total = work.spread(mine, len(names))
-        else:
-            for key in PER_GROUP:
-                getattr(total, key)[mine] += getattr(work, key)
-            sums = {key: getattr(total, key) + getattr(work, key) for key in ("XtX", "Xty", "yty")}
-            total = replace(total, **sums)
-        n_i[mine] += part.n_i
-    log_weights = sum(part.log_weights for part in parts)
-    return replace(first, work=total, n_i=n_i, group_names=names, log_weights=log_weights)
+    places = np.split(codes, np.cumsum([part.n_groups for part in parts])[:-1])
+    return joined(parts, places, names)
 
 
 def _one_kind(labels: list[tuple]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -192,18 +193,7 @@ class CrossProducts:
             )
         names = tuple(dict.fromkeys(self.group_names + other.group_names))
         place = {name: i for i, name in enumerate(names)}
-        here, there = ([place[name] for name in part.group_names] for part in (self, other))
-        moved = other.work.moved(other.basis, self.basis)
-        n_i = np.zeros(len(names), int)
-        n_i[here] += self.n_i
-        n_i[there] += other.n_i
-        return replace(
-            self,
-            work=self.work.spread(here, len(names)) + moved.spread(there, len(names)),
-            n_i=n_i,
-            group_names=names,
-            log_weights=self.log_weights + other.log_weights,
-        )
+        return joined([self, other], [[place[name] for name in part.group_names] for part in (self, other)], names)
 
     def __repr__(self) -> str:
         return (
@@ -212,6 +202,16 @@ class CrossProducts:
             f"  fixed:  {', '.join(self.x_names)}\n"
             f"  random: {', '.join(self.z_names) or 'none'}"
         )
+
+
+def joined(parts: Sequence[CrossProducts], places: Sequence, names: tuple) -> CrossProducts:
+    """The sums of all rows of the parts, whose groups stand at these places among the names."""
+    first, n_i = parts[0], np.zeros(len(names), int)
+    for part, mine in zip(parts, places, strict=True):
+        n_i[mine] += part.n_i
+    work = Sums.joined([part.work.moved(part.basis, first.basis) for part in parts], places, len(names))
+    log_weights = sum(part.log_weights for part in parts)
+    return replace(first, work=work, n_i=n_i, group_names=names, log_weights=log_weights)
 
 
 def cross_products(design: Design) -> CrossProducts:

@@ -52,10 +52,10 @@ def without_dropped(design: Design, X: np.ndarray, names: tuple[str, ...]) -> np
     DataError
         If a column that was left out is not the same combination of the others in the new rows; names both.
     """
-    if not design.dropped:
+    W = design.combinations
+    if W is None:
         return X
     kept, lost = (X[:, [names.index(name) for name in part]] for part in (design.x_names, design.dropped))
-    W = design.combinations
     told = np.sqrt(((design.X @ W) ** 2).mean(axis=0)) + np.abs(lost) + np.abs(kept) @ np.abs(W)
     differs = np.abs(lost - kept @ W) > ALIKE * told
     if differs.any():
@@ -76,7 +76,7 @@ def require_kept(design: Design, name) -> None:
     ParameterError
         Names the combination that it is, and the coefficients that there are.
     """
-    if name in design.dropped:
+    if name in design.dropped and design.combinations is not None:
         what = dependence(name, design.x_names, design.combinations[:, design.dropped.index(name)])
         raise ParameterError(
             f"{name!r} was left out because it {what}, so it has no coefficient; there are those of "

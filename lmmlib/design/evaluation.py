@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,6 +76,7 @@ CONTEXT = {
     "C": _C,
     "poly": _poly,
     "_number": _number,
+    "_and": np.logical_and,
 }
 
 
@@ -96,7 +98,7 @@ class _InDoubles(ast.NodeTransformer):
     def visit_BinOp(self, node):
         logical = isinstance(node.op, ast.BitAnd)
         node = self.generic_visit(node)
-        return _call(_call(node.left, node.right, function="logical_and")) if logical else node
+        return _call(_call(node.left, node.right, function="_and")) if logical else node
 
     def visit_Call(self, node):
         name = getattr(node.func, "id", None)
@@ -105,20 +107,17 @@ class _InDoubles(ast.NodeTransformer):
         # The other arguments of these are options, not numbers to compute with.
         first, rest = (node.args[:1], node.args[1:]) if name in KNOWN - PLAIN else (node.args, [])
         if name == "C" and isinstance(first[0], ast.Name):
-            args = [ast.Name(mask(column_name(first[0].id)), ast.Load())]
+            first = [ast.Name(mask(column_name(first[0].id)), ast.Load())]
         elif name == "C" and isinstance(first[0], ast.Compare):
-            args = [self.generic_visit(first[0])]
+            first = [self.generic_visit(first[0])]
         else:
-            args = [self.visit(arg) for arg in first]
-        call = ast.Call(node.func, [*args, *rest], node.keywords)
+            first = [self.visit(arg) for arg in first]
+        call = ast.Call(node.func, [*first, *rest], node.keywords)
         return _call(call) if isinstance(node.func, ast.Attribute) else call
 
 
-def _call(*args: ast.AST, function: str | None = None) -> ast.Call:
-    called = ast.Name("_number", ast.Load())
-    if function:
-        called = ast.Attribute(ast.Name("np", ast.Load()), function, ast.Load())
-    return ast.Call(called, list(args), [])
+def _call(*args: Any, function: str = "_number") -> ast.Call:
+    return ast.Call(ast.Name(function, ast.Load()), list(args), [])
 
 
 @lru_cache(maxsize=512)
@@ -179,15 +178,17 @@ def _structure(side: Side, kinds: tuple) -> ModelSpec:
 
 def _plain(side: Side, rows: pd.DataFrame) -> tuple[np.ndarray, ModelSpec]:
     """Model matrix of a plain side: products of columns and of indicators, as its structure names them."""
-    values = {name: column.astype("category") if is_text(column) else column for name, column in rows.items()}
-    kinds = {name: tuple((type(c), c) for c in v.cat.categories) if is_text(v) else None for name, v in values.items()}
-    spec = _structure(side, tuple(kinds.items()))
-    columns = {
-        name: (v.cat.codes.to_numpy() == np.arange(len(kinds[name]))[:, None]).astype(float)
-        if kinds[name]
-        else v.to_numpy(float)[None]
-        for name, v in values.items()
-    }
+    columns: dict[str, np.ndarray] = {}
+    kinds: list[tuple] = []
+    for name, column in rows.items():
+        if is_text(column):
+            coded = column.astype("category").cat
+            kinds.append((name, tuple((type(value), value) for value in coded.categories)))
+            columns[name] = (coded.codes.to_numpy() == np.arange(len(coded.categories))[:, None]).astype(float)
+        else:
+            kinds.append((name, None))
+            columns[name] = column.to_numpy(float)[None]
+    spec = _structure(side, tuple(kinds))
     made = [np.zeros((0, len(rows)))]
     for scoped in (scoped for term in spec.structure for scoped in term.scoped_terms):
         product = np.full((1, len(rows)), float(scoped.scale))

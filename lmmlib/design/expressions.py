@@ -120,26 +120,23 @@ def _names(node: ast.AST) -> set[str]:
 
 def _names_of_call(node: ast.Call) -> set[str]:
     """Columns in a call of a listed function, whose further arguments may be lists of numbers or texts, or codings."""
-    match node.func:
-        case ast.Attribute(value=ast.Name(id="np"), attr=name) if name in ELEMENTWISE:
-            wanted = ELEMENTWISE[name]
-        case ast.Name(id=name) if name in PLAIN:
-            wanted = 1
-        case ast.Name(id="Q"):
-            if len(node.args) == 1 and not node.keywords and isinstance(getattr(node.args[0], "value", None), str):
-                return {node.args[0].value}
+    match node:
+        case ast.Call(func=ast.Name(id="Q"), args=[ast.Constant(value=str() as name)], keywords=[]):
+            return {name}
+        case ast.Call(func=ast.Name(id="Q")):
             raise FormulaError(f"{_text(node)} must name one column, as in Q('a name')")
-        case ast.Name(id=name) if name in KNOWN:
-            wanted = None
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in KNOWN - PLAIN:
+            if not args or any(k.arg is None or k.arg.startswith("_") for k in keywords):
+                raise FormulaError(f"{_text(node)} must be given a column first, then options by name")
+            for option in [*args[1:], *(k.value for k in keywords)]:
+                _require_option(option)
+            return _names(args[0])
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="np"), attr=name)) if name in ELEMENTWISE:
+            wanted = ELEMENTWISE[name]
+        case ast.Call(func=ast.Name(id=name)) if name in PLAIN:
+            wanted = 1
         case _:
             raise FormulaError(_refusal(node))
-    if wanted is None:
-        first, *others = [*node.args, *(k.value for k in node.keywords)] or [None]
-        if first is None or not node.args or any(k.arg is None or k.arg.startswith("_") for k in node.keywords):
-            raise FormulaError(f"{_text(node)} must be given a column first, then options by name")
-        for other in others:
-            _require_option(other)
-        return _names(first)
     if len(node.args) != wanted or node.keywords:
         raise FormulaError(
             f"{_text(node.func)} takes {wanted} argument{'s' * (wanted > 1)} and no more; got {_text(node)}"
@@ -149,19 +146,20 @@ def _names_of_call(node: ast.Call) -> set[str]:
 
 def _require_option(node: ast.AST) -> None:
     """Raise unless the argument of a function is made of constants, or is a coding of categories."""
+    parts: list = []
     match node:
         case ast.Constant(value=None | bool() | int() | float() | str()):
-            return
+            pass
+        case ast.Name(id=name) if name in CODINGS:
+            pass
+        case ast.Attribute(value=ast.Name(id="contr"), attr=name) if name in CONTRASTS:
+            pass
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=inner):
             parts = [inner]
-        case ast.List(elts=parts) | ast.Tuple(elts=parts):
-            pass
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            parts = elements
         case ast.Dict(keys=keys, values=values) if None not in keys:
             parts = [*keys, *values]
-        case ast.Name(id=name) if name in CODINGS:
-            return
-        case ast.Attribute(value=ast.Name(id="contr"), attr=name) if name in CONTRASTS:
-            return
         case ast.Call(func=ast.Name() | ast.Attribute() as function, args=args, keywords=keywords):
             parts = [function, *args, *(k.value for k in keywords)]
             if isinstance(function, ast.Name) and function.id not in CODINGS:
@@ -185,8 +183,8 @@ def _refusal(node: ast.AST) -> str:
         known = "pass offset= to lmmlib.fit or lmmlib.fit_poisson" if name == "offset" else known
         return f"it uses the function {name}(), which is not known here; {known}"
     if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id in {"np", "contr"}:
-        known = difflib.get_close_matches(name, [*ELEMENTWISE, *CONTRASTS], n=1)
-        near = f"; perhaps you want {called.value.id}.{known[0]}" if known else ""
+        close = difflib.get_close_matches(called.attr, [*ELEMENTWISE, *CONTRASTS], n=1)
+        near = f"; perhaps you want {called.value.id}.{close[0]}" if close else ""
         return f"{_text(called)} is not among the functions that a formula may use{near}; make it a column of the data"
     return (
         f"{_text(node)} is not what a formula may hold: columns, numbers, arithmetic, comparisons, numpy's functions "

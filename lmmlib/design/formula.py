@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,8 @@ def read(formula: str) -> tuple[Parts, Side, Side, Side | None]:
     plain_name = re.fullmatch(r"[\w.]+|`[^`]+`", parts.response)
     response = f"0 + {parts.response}" if plain_name else f"0 + {{{parts.response}}}"
     try:
-        y, x, z = (text and _side(masked(text)) for text in (response, parts.fixed, parts.random))
+        y, x = _side(masked(response)), _side(masked(parts.fixed))
+        z = None if parts.random is None else _side(masked(parts.random))
     except FormulaError as error:
         raise FormulaError(f"{formula!r}: {error}") from None
     if not y.columns:
@@ -68,8 +70,9 @@ def _side(text: str) -> Side:
         raise FormulaError(f"does not parse: {plain(error)}") from None
     except Exception:  # formulaic's parser stumbles in many ways over what it cannot read
         raise FormulaError(f"{unmask(text)!r} does not parse: its operators and parentheses do not fit") from None
-    coded = {single_column(f.expr) for term in terms for f in term.factors if f.eval_method.value == "python"}
-    return Side(terms, frozenset(names_in(terms)), frozenset(coded - {None}))
+    calls = [factor.expr for term in terms for factor in term.factors if factor.eval_method.value == "python"]
+    coded = frozenset(name for name in map(single_column, calls) if name)
+    return Side(terms, frozenset(names_in(terms)), coded)
 
 
 def _check_tokens(tokens: list[tuple[str, str]]) -> None:
@@ -136,13 +139,13 @@ def build_design(
     parts, response, fixed, random = read(formula)
     check_frame(data)
     given = {name: one for name, one in {"weights": weights, "offset": offset}.items() if one is not None}
-    known, n_rows = {}, len(data)
+    known, n_rows = dict[str, Any](), len(data)
     if given:
         known, there = known_values(given, data, missing)
         data = data[there]
     sides = [side for side in (response, fixed, random) if side]
     variables, coded = ({name for side in sides for name in getattr(side, key)} for key in ("columns", "coded"))
-    used = _columns_used(variables | {parts.group} - {None}, data, formula)
+    used = _columns_used(variables | ({parts.group} if parts.group else set()), data, formula)
     # A grouping column that is also a predictor is checked as one.
     label = parts.group if parts.group not in variables else None
     frame, complete = checked_rows(data, used, set(used) - {parts.group} - coded, missing, label)
@@ -152,13 +155,14 @@ def build_design(
     X, x_spec = matrix(fixed, frame, formula)
     if random is None:
         group, names = np.zeros(len(frame), int), ("all",)
-        Z, z_spec, z_names = np.zeros((len(frame), 0)), None, ()
+        Z, z_spec = np.zeros((len(frame), 0)), None
     else:
         group, names = group_codes(frame[parts.group])
         # Often the two sides are the same; then they are the same array too.
         Z, z_spec = (X, x_spec) if random.terms == fixed.terms else matrix(random, frame, formula)
         _check_random(z_spec, parts, formula)
-        z_names = lme4_names(z_spec)
+    known = {name: values[complete] for name, values in known.items()}
+    known |= {f"{name}_column": one for name, one in given.items() if isinstance(one, str)}
     design = Design(
         y=y,
         X=X,
@@ -166,7 +170,7 @@ def build_design(
         group=group,
         group_names=names,
         x_names=lme4_names(x_spec),
-        z_names=z_names,
+        z_names=() if z_spec is None else lme4_names(z_spec),
         response=parts.response,
         grouping=parts.group or "all",
         formula=formula,
@@ -175,8 +179,7 @@ def build_design(
         columns={name: _levels(frame[name], name in coded) for name in used if name != label},
         x_spec=x_spec,
         z_spec=z_spec,
-        **{name: values[complete] for name, values in known.items()},
-        **{f"{name}_column": one for name, one in given.items() if isinstance(one, str)},
+        **known,
     )
     return without_dependent(design) if drop else design
 
@@ -232,7 +235,7 @@ def _new_matrix(design: Design, spec: ModelSpec | None, data: pd.DataFrame) -> n
         return np.zeros((len(data), 0))
     needed = names_in(spec.formula)
     used = [name for name in design.columns if name in needed]
-    _require_columns(used, data, design.formula)
+    require_columns(used, data, design.formula)
     numeric = {name for name in used if design.columns[name] is None}
     frame, _ = checked_rows(data, used, numeric, None, new=True)
     for name in used:
@@ -268,11 +271,11 @@ def _columns_used(needed: set[str], data: pd.DataFrame, formula: str) -> list[st
     """Names of the columns that the formula needs, in the order of the data."""
     if "Intercept" in needed:
         raise DataError("a column named 'Intercept' cannot be told from the intercept of the model; rename it")
-    _require_columns(sorted(needed), data, formula)
+    require_columns(sorted(needed), data, formula)
     return [name for name in data.columns if name in needed]
 
 
-def _require_columns(names: list[str], data: pd.DataFrame, formula: str) -> None:
+def require_columns(names: list[str], data: pd.DataFrame, formula: str) -> None:
     """Raise at the first of these names that is no column of the data."""
     for name in names:
         if name not in data.columns:

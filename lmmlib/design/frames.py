@@ -14,6 +14,7 @@ from lmmlib.errors import DataError
 # Sums of products of larger values overflow.
 LARGEST = 1e150
 NO_CATEGORIES = (datetime.date, datetime.time, datetime.timedelta, pd.Period, pd.Interval, complex)
+CONVERT = {"to_pandas": "to_pandas()", "collect": "collect().to_pandas()", "compute": "compute()"}
 REMEDY = "convert it to numbers, such as years or days, or to text"
 
 
@@ -26,9 +27,9 @@ def check_frame(data) -> None:
     """Raise unless the data are a pandas DataFrame with one name for each column."""
     if not isinstance(data, pd.DataFrame):
         library = type(data).__module__.partition(".")[0]
-        convert = next((f".{name}()" for name in ("to_pandas", "collect", "compute") if hasattr(data, name)), None)
-        convert = {".collect()": ".collect().to_pandas()"}.get(convert, convert)
-        hint = f"; convert it first, with its {convert}" if convert else ""
+        hint = next(
+            (f"; convert it first, with its .{call}" for name, call in CONVERT.items() if hasattr(data, name)), ""
+        )
         of = f" of {library}" if library != "builtins" else ""
         raise DataError(f"the data must be a pandas DataFrame; got {type(data).__name__}{of}{hint}")
     if isinstance(data.columns, pd.MultiIndex):

@@ -16,6 +16,7 @@ The rule is the same for maximum likelihood. Along such a direction its profile 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -132,8 +133,7 @@ def _in_words(cross: CrossProducts, found: np.ndarray) -> tuple[list[str], str]:
         D = cross.basis.D_back(np.einsum("de,eab->dab", found[:, : len(E)], E))
         found = np.column_stack([*(D[:, a, b] for a, b in vech(len(cross.z_names))), found[:, len(E) :]])
     size = cross.basis.z_size
-    pairs = zip(range(len(size)), range(len(size)), strict=True) if cross.diagonal else vech(len(size))
-    length = np.array([size[a] * size[b] or 1.0 for a, b in pairs] + [1.0])[: found.shape[1]]
+    length = np.array([size[a] * size[b] or 1.0 for a, b in vech(len(size), cross.diagonal)] + [1.0])[: found.shape[1]]
     rows = _reduced(found * length)
     rows = np.where(np.abs(rows) > NAMED * np.abs(rows).max(axis=1, keepdims=True), rows / length, 0.0)
     alone, together = [], []
@@ -217,5 +217,5 @@ def _follows(cross: CrossProducts, a: int) -> bool:
     return bool((square - np.einsum("po,po->p", along, weights[..., 0]) <= SEEN * square).all())
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

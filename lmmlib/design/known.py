@@ -37,7 +37,7 @@ def known_values(given: Mapping, data: pd.DataFrame, missing: str) -> tuple[dict
         If there is no such column, or values are missing, infinite or, weights, not above zero.
     """
     values = {name: of_rows(name, one, data) for name, one in given.items()}
-    gaps = np.isnan(list(values.values())).any(axis=0)
+    gaps = np.any([np.isnan(v) for v in values.values()], axis=0)
     if gaps.any() and missing != "drop":
         names = " and ".join(name for name, v in values.items() if np.isnan(v).any())
         raise DataError(

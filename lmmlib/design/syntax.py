@@ -67,8 +67,8 @@ def _parts(formula: str) -> Parts:
     if len(bars) == 1:
         random, _, double = bars[0]
         return replace(parts, random=random, group=group, diagonal=double)
-    columns = [_single_column(text, double) for text, _, double in bars]
-    if None in columns or len(set(columns)) < len(columns):
+    columns = [column for text, _, double in bars if (column := _single_column(text, double))]
+    if len(set(columns)) < len(bars):
         raise FormulaError(
             f"{formula!r} has several random terms for {group} that are not one column each; lmmlib has one full D, "
             f"(x | {group}), or one diagonal D, (x || {group}), which is (1 | {group}) + (0 + x | {group})"
@@ -86,8 +86,13 @@ def _quoted(formula: str) -> Parts:
         parts = _parts(text)
     except FormulaError as error:
         raise FormulaError(unmask(str(error))) from None
-    named = {side: unmask(text) for side in ("response", "fixed", "random") if (text := getattr(parts, side))}
-    return replace(parts, **named, group=parts.group and column_name(parts.group))
+    return replace(
+        parts,
+        response=unmask(parts.response),
+        fixed=unmask(parts.fixed),
+        random=parts.random and unmask(parts.random),
+        group=parts.group and column_name(parts.group),
+    )
 
 
 def _single_column(text: str, double: bool) -> str | None:

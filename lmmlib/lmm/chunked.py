@@ -7,7 +7,7 @@ Equation :eq:`chunk-sums` of the book: the cross-products of all rows are the su
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def _orthonormal(cross: CrossProducts) -> CrossProducts:
     """
     work, old, N = cross.work, cross.basis, cross.n_obs
     Cx, Cz = (np.linalg.cholesky(gram / N).T for gram in (work.XtX, work.ZtZ.sum(axis=0)))
-    Mx, Mz = divide(np.eye(len(Cx)), Cx), divide(np.eye(len(Cz)), Cz)
+    Mx, Mz = (divide(np.eye(len(C)), C) for C in (Cx, Cz))
     d = Mx @ (Mx.T @ work.Xty) / N
     basis = Basis(Cx @ old.Rx, Cz @ old.Rz, old.beta_back(d))
     return replace(cross, work=work.change(Mz, Mx, -d), basis=basis)
@@ -69,5 +69,4 @@ def fit_sums(coding: Coding, cross: CrossProducts, method: str = "REML") -> Fit:
             f"the random columns {', '.join(cross.z_names)} are linearly dependent over all rows, and sums need "
             "independent ones; leave one out"
         )
-    kept = {f.name: coding.__dict__[f.name] for f in fields(Coding)} | {"group_names": cross.group_names}
-    return fit_cross(Coding(**kept), _orthonormal(cross), method)
+    return fit_cross(replace(coding, group_names=cross.group_names), _orthonormal(cross), method)

@@ -169,8 +169,7 @@ def test_an_entry_of_all_groups_lies_side_by_side_in_memory():
         "of, in a basis": Sums.of(y, X, Z, group, 3, basis),
         "change": one.change(np.eye(3), np.eye(2), np.zeros(2)),
         "moved": one.moved(Basis(np.eye(2), np.eye(3), np.zeros(2)), basis),
-        "spread": one.spread([3, 0, 2], 4),
-        "sum": one + one.change(np.eye(3), np.eye(2), np.zeros(2)),
+        "joined": Sums.joined([one, one.change(np.eye(3), np.eye(2), np.zeros(2))], [[3, 0, 2], [0, 1, 2]], 4),
         "by hand": Sums(*(np.ones((3, *shape)) for shape in ((3, 3), (3, 2), (3,))), np.eye(2), np.ones(2), 1.0),
         "repeated": Sums(*(np.concatenate([M, M]) for M in (one.ZtZ, one.ZtX, one.Zty)), one.XtX, one.Xty, one.yty),
     }
