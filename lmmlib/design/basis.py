@@ -82,7 +82,7 @@ class Basis:
 
     def L_back(self, L: np.ndarray) -> np.ndarray:
         """Rz^-1 L: a factor of D, or of a covariance of b, from that in the working basis, (..., q, k)."""
-        return np.linalg.solve(self.Rz, L) if self.Rz.size else L
+        return np.einsum("ab,...bc->...ac", self.z_back, L)
 
     def D_work(self, D) -> np.ndarray:
         """D~ = Rz D Rz' (..., q, q)."""

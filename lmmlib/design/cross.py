@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -110,6 +111,10 @@ class CrossProducts:
         # Entries of all patterns side by side, as those of all groups are.
         return np.take(ZtZ.transpose(1, 2, 0), order[new], axis=2).transpose(2, 0, 1), index
 
+    def of_groups(self, M: np.ndarray) -> np.ndarray:
+        """What each pattern has, (n_patterns, ...), for each group, (n_groups, ...), side by side in memory."""
+        return np.moveaxis(np.take(np.moveaxis(M, 0, -1), self.patterns[1], axis=-1), -1, 0)
+
     @property
     def n_patterns(self) -> int:
         """Number of distinct Z_i'Z_i: one for a balanced design."""
@@ -158,6 +163,16 @@ class CrossProducts:
         D = np.reshape(np.asarray(D, float), (len(self.z_names),) * 2)
         D = self.basis.D_work(D) if working and not self.diagonal else D
         return np.array([D[a, b] for a, b in vech(len(D), self.diagonal)])
+
+    def once(self, name: str, at: tuple, make: Callable[[], Any]) -> Any:
+        """What ``make()`` returns, kept under the name until it is asked for ``at`` other parameters."""
+        if name not in self._kept or self._kept[name][0] != at:
+            self._kept[name] = at, make()
+        return self._kept[name][1]
+
+    @cached_property
+    def _kept(self) -> dict[str, tuple]:
+        return {}
 
     @cached_property
     def grams(self) -> Grams:

@@ -11,11 +11,9 @@ from scipy.linalg import solve_triangular
 from lmmlib.common.arguments import checked_choice, checked_made
 from lmmlib.common.tails import f_tail
 from lmmlib.common.text import fixed
-from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.identify import require_identified
 from lmmlib.equations.information import Directions, _information, directions
-from lmmlib.equations.pieces import BLOCK
 from lmmlib.equations.wald_tests import TIED, _equals, checked_rows, independent
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError
@@ -51,29 +49,29 @@ class Curvature:
     A: np.ndarray
 
     @cached_property
+    def W(self) -> np.ndarray:
+        """Covariance of the entries of D over sigma2, (k-1, k-1), on which alone the estimates of beta and b depend."""
+        change = self.directions.change[:, :-1]
+        return change.T @ self.A @ change
+
+    @cached_property
     def adjustment(self) -> np.ndarray:
         r"""Half of what Kenward and Roger add to the covariance of beta, for the columns of Directions, (p, p).
 
-        .. math:: \sum_{r,s}A_{rs}(Q_{rs} - P_rP_s), \qquad Q_{rs} = X'V^{-1}\dot V_rV^{-1}\dot V_sV^{-1}X
+        .. math:: \sum_{r,s}W_{rs}(Q_{rs} - P_rP_s), \qquad P_r = \sum_iC_i'E_rC_i, \quad
+            Q_{rs} = \sum_iC_i'E_rA_iE_sC_i
 
-        With V in place of sigma2, for which Q is P or the identity, only those along D are sums over groups: of
-        :math:`C_i'E_rA_iE_sC_i` with :math:`C_i = Z_i'V_i^{-1}X_i` and :math:`A_i = Z_i'V_i^{-1}Z_i`.
+        with the sums by the entries of :math:`D/\sigma^2`; along V itself the term in brackets vanishes.
+        :math:`C_i = Z_i'V_i^{-1}X_iR^{-1}` and :math:`A_i = Z_i'V_i^{-1}Z_i`.
         """
-        d, sigma2, p = self.directions, self.sigma2, len(self.directions.half)
-        w, (ZtZ, index), E = (
-            weigh(self.cross, self.D, sigma2),
-            self.cross.patterns,
-            self.cross.D_directions(working=True),
-        )
-        P, W = d.P[:, :p, :p], d.change.T @ self.A @ d.change
-        A, WE = ZtZ @ w.U, np.tensordot(W[:-1, :-1], E, 1)
-        total = W[-1, -1] * np.eye(p) + 2 * sigma2 * np.tensordot(W[-1, :-1], P[:-1], 1)
-        for groups in chunks(len(index), max(1, BLOCK // max(1, len(ZtZ[0]) * p))):
-            i = index[groups]
-            C = np.swapaxes(w.U[i], 1, 2) @ self.cross.work.ZtX[groups] @ (d.half / np.sqrt(sigma2))
-            for E_s, WE_s in zip(E, WE, strict=True):
-                total += (WE_s @ C).reshape(-1, p).T @ (A[i] @ (E_s @ C)).reshape(-1, p)
-        total -= np.einsum("rs,rab,sbc->ac", self.A, P, P)
+        d, w, p = self.directions, weigh(self.cross, self.D, self.sigma2), len(self.directions.half)
+        E, P = self.cross.D_directions(working=True), self.sigma2 * d.P[:-1, :p, :p]
+        C = w.ZtV(self.cross.work.ZtX @ (d.half / np.sqrt(self.sigma2)))
+        A = self.cross.of_groups(w.A)
+        total = -np.einsum("rs,rxy,syz->xz", self.W, P, P)
+        for E_s, WE_s in zip(E, np.tensordot(self.W, E, 1), strict=True):
+            EC, WEC = (np.einsum("ab,gbx->gax", M, C) for M in (E_s, WE_s))
+            total += np.tensordot(WEC, np.einsum("gab,gbx->gax", A, EC), ([0, 1], [0, 1]))
         return (total + total.T) / 2
 
     def satterthwaite(self, L: np.ndarray) -> float:

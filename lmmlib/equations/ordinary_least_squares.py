@@ -122,7 +122,7 @@ def sandwich(design: Design, beta, D, sigma2: float, correction: str = "none") -
     Ztr = w.Zty + w.ZtX @ (cross.basis.Rx @ cross.basis.beta0)
     Xtr = [np.bincount(design.group, column * residual, design.n_groups) for column in cross.basis.x_work(X).T]
     scores = np.reshape(Xtr, (-1, design.n_groups)).T  # X_i'V_i^-1 r_i = (X_i'r_i - (H Z_i'X_i)'H Z_i'r_i) / sigma2
-    scores = scores - np.einsum("gqa,gqb->ga", weighted.times_H(w.ZtX), weighted.times_H(Ztr[..., None]))
+    scores = scores - np.einsum("gqa,gqb->ga", weighted.HZt(w.ZtX), weighted.HZt(Ztr[..., None]))
     scores /= sigma2
     bread = solve_normal(cross, weighted.XtVX, weighted.XtVy)[1] @ cross.basis.Rx.T
     n, N, p = design.n_groups, design.n_obs, len(design.x_names)

@@ -14,6 +14,7 @@ import numpy as np
 from lmmlib.common.arguments import checked_D, checked_made, checked_sigma2
 from lmmlib.common.small import factor
 from lmmlib.design.cross import CrossProducts
+from lmmlib.design.responses import Responses
 from lmmlib.equations.pieces import woodbury_factor
 from lmmlib.errors import ParameterError
 
@@ -23,7 +24,7 @@ LIMIT = 1e11
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
-    r"""Sums weighted by :math:`V_i^{-1}`, in the working basis: ``XtVX`` (p, p), ``XtVy`` (p,), ``ytVy``.
+    r"""Sums weighted by :math:`V_i^{-1}`, in the working basis.
 
     ``half`` (n_patterns, q, q) is H in :math:`V_i^{-1} = (I - Z_i H'H Z_i')/\sigma^2`; H Z' is never larger than 1,
     while K = H'H grows as D when a group has fewer rows than random columns. ``logdet`` is the sum of
@@ -33,24 +34,56 @@ class Weighted:
     cross: CrossProducts
     sigma2: float
     half: np.ndarray
-    XtVX: np.ndarray
-    XtVy: np.ndarray
-    ytVy: float
     logdet: float
+
+    @cached_property
+    def WtVW(self) -> np.ndarray:
+        """:math:`\\sum_iW_i'V_i^{-1}W_i` for W = [X, y], (p+1, p+1)."""
+        data = Responses.of_cross(self.cross)
+        HW = self.HZt(data.ZtW[0])
+        return (data.WtW[0] - np.tensordot(HW, HW, ([0, 1], [0, 1]))) / self.sigma2
+
+    @property
+    def XtVX(self) -> np.ndarray:
+        """:math:`\\sum_iX_i'V_i^{-1}X_i`, (p, p)."""
+        return self.WtVW[:-1, :-1]
+
+    @property
+    def XtVy(self) -> np.ndarray:
+        """:math:`\\sum_iX_i'V_i^{-1}y_i`, (p,)."""
+        return self.WtVW[:-1, -1]
+
+    @property
+    def ytVy(self) -> float:
+        """:math:`\\sum_iy_i'V_i^{-1}y_i`."""
+        return float(self.WtVW[-1, -1])
 
     @cached_property
     def K(self) -> np.ndarray:
         """K_i = H'H of each pattern, (n_patterns, q, q): :math:`DZ_i'V_i^{-1} = K_iZ_i'`."""
-        return np.swapaxes(self.half, 1, 2) @ self.half
+        return np.einsum("gba,gbc->gac", self.half, self.half)
 
     @cached_property
     def U(self) -> np.ndarray:
-        """:math:`I - DZ_i'V_i^{-1}Z_i` of each pattern, (n_patterns, q, q); :math:`V_i^{-1}Z_i = Z_iU_i/\\sigma^2`."""
-        return np.eye(len(self.cross.z_names)) - self.K @ self.cross.patterns[0]
+        """:math:`I - DZ_i'V_i^{-1}Z_i` of each pattern, (n_patterns, q, q); :math:`\\sigma^2V_i^{-1}Z_i = Z_iU_i`."""
+        return np.eye(len(self.cross.z_names)) - np.einsum("gab,gbc->gac", self.K, self.cross.patterns[0])
 
-    def times_H(self, M: np.ndarray) -> np.ndarray:
-        """H_i of each group times its M_i (n_groups, q, columns)."""
-        return self.half[self.cross.patterns[1]] @ M
+    @cached_property
+    def A(self) -> np.ndarray:
+        """:math:`\\sigma^2Z_i'V_i^{-1}Z_i` of each pattern, (n_patterns, q, q)."""
+        return np.einsum("gab,gbc->gac", self.cross.patterns[0], self.U)
+
+    def HZt(self, ZtW: np.ndarray) -> np.ndarray:
+        """:math:`H_iZ_i'W_i` of each group from its Z_i'W_i, (n_groups, q, columns)."""
+        return np.einsum("gab,gbw->gaw", self.cross.of_groups(self.half), ZtW)
+
+    def DZtV(self, ZtW: np.ndarray) -> np.ndarray:
+        """:math:`DZ_i'V_i^{-1}W_i = H_i'H_iZ_i'W_i` of each group from its Z_i'W_i, (n_groups, q, columns)."""
+        return np.einsum("gba,gbw->gaw", self.cross.of_groups(self.half), self.HZt(ZtW))
+
+    def ZtV(self, ZtW: np.ndarray) -> np.ndarray:
+        """:math:`\\sigma^2Z_i'V_i^{-1}W_i = U_i'Z_i'W_i` of each group from its Z_i'W_i, (n_groups, q, columns)."""
+        return np.einsum("gba,gbw->gaw", self.cross.of_groups(self.U), ZtW)
 
 
 def relative_factor(cross: CrossProducts, D, sigma2: float, sums: str = "cross-products have") -> np.ndarray:
@@ -93,16 +126,11 @@ def weigh(cross: CrossProducts, D, sigma2) -> Weighted:
     -------
     Weighted
     """
-    L, sigma2, w, (ZtZ, index) = relative_factor(cross, D, sigma2), checked_sigma2(sigma2), cross.work, cross.patterns
-    H, logdet = woodbury_factor(ZtZ.transpose(1, 2, 0)[:, :, None], L[..., None, None])
-    half = np.ascontiguousarray(H[:, :, 0].transpose(2, 0, 1))
-    HX, Hy = half[index] @ w.ZtX, np.einsum("gab,gb->ga", half[index], w.Zty)
-    return Weighted(
-        cross=cross,
-        sigma2=sigma2,
-        half=half,
-        XtVX=(w.XtX - np.einsum("gqa,gqb->ab", HX, HX)) / sigma2,
-        XtVy=(w.Xty - np.einsum("gqa,gq->a", HX, Hy)) / sigma2,
-        ytVy=(w.yty - float(np.sum(Hy**2))) / sigma2,
-        logdet=float(cross.n_obs * np.log(sigma2) + logdet[0].take(index).sum()) - cross.log_weights,
-    )
+    L, sigma2, (ZtZ, index) = relative_factor(cross, D, sigma2), checked_sigma2(sigma2), cross.patterns
+
+    def make() -> Weighted:
+        H, logdet_V0 = woodbury_factor(ZtZ.transpose(1, 2, 0)[:, :, None], L[..., None, None])
+        logdet = float(cross.n_obs * np.log(sigma2) + logdet_V0[0, index].sum()) - cross.log_weights
+        return Weighted(cross, sigma2, H[:, :, 0].transpose(2, 0, 1), logdet)
+
+    return cross.once("weighted", (L.tobytes(), sigma2), make)

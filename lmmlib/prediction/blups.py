@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve_triangular
 
 from lmmlib.common.arguments import checked_choice, standard_deviations
 from lmmlib.common.tails import half_width
-from lmmlib.equations.blup import _Factors, estimation_error, random_effects
+from lmmlib.equations.blup import conditional_covariance, estimation_error, random_effects
+from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
 
@@ -95,26 +95,24 @@ def blups(fit: Fitted) -> Blups:
     -------
     Blups
     """
-    cross, D, sigma2 = fit.cross, fit.D.to_numpy(), fit.sigma2
-    f, beta, Rx = _Factors.of(cross, D, sigma2), fit.beta.to_numpy(), cross.basis.Rx
-    known = (sigma2 * (np.swapaxes(f.half_b, 1, 2) @ f.half_b))[f.index]
-    T = f.times(cross.work.ZtX)
-    Phi = np.linalg.inv(f.w.XtVX)
-    pev = known + T @ Phi @ np.swapaxes(T, 1, 2)
-    to_formula = solve_triangular(Rx, np.eye(len(Rx))) if Rx.size else Rx
+    cross, (beta, D, sigma2) = fit.cross, fit.estimates
+    w, basis = weigh(cross, D, sigma2), cross.basis
+    T, Phi = basis.L_back(w.DZtV(cross.work.ZtX)), np.linalg.inv(w.XtVX)
+    PhiT = np.einsum("xy,gay->gxa", Phi, T)
+    known = conditional_covariance(cross, D, sigma2)
+    pev = known + np.einsum("gax,gxb->gab", T, PhiT)
     groups = pd.Index(fit.design.group_names, name=fit.design.grouping)
-    b = pd.DataFrame(random_effects(cross, beta, D, sigma2), groups, list(fit.design.z_names))
     note = ""
     try:
         corrected = pev + 2 * estimation_error(cross, D, sigma2)
     except DesignError as error:
         corrected, note = np.full_like(pev, np.nan), str(error)
     return Blups(
-        b=b,
+        b=pd.DataFrame(random_effects(cross, beta, D, sigma2), groups, list(fit.design.z_names)),
         known=known,
         pev=pev,
         corrected=corrected,
-        cov_beta_b=-to_formula @ Phi @ np.swapaxes(T, 1, 2),
-        shrinkage=f.times(cross.work.ZtZ) @ cross.basis.Rz,
+        cov_beta_b=-basis.x_back @ PhiT,
+        shrinkage=basis.L_back(w.DZtV(cross.work.ZtZ)) @ basis.Rz,
         note=note,
     )

@@ -45,11 +45,12 @@ def estimation_variance(cross: CrossProducts, D, sigma2: float, rows: NewRows) -
     .. math:: \sum_{r,s} W_{rs}\, m_r'Pm_s, \qquad
         m_r = V\dot S_r'z - \dot V_rV^{-1}X\Phi d, \quad d = x - T_i'z, \quad S = DZ_i'V_i^{-1}
 
-    :math:`m_r'Py` is the derivative of :math:`x'\hat\beta + z'\hat b_i` by a variance parameter, through both of its
-    terms, with the projection P of :func:`lmmlib.equations.information_variance`; W is the covariance of the parameters
-    (Kackar and Harville 1984). Without z, twice this is the correction of :eq:`kenward-roger-covariance`; without X it
-    is
-    :func:`lmmlib.equations.estimation_error`.
+    :math:`m_r'Py` is the derivative of :math:`x'\hat\beta + z'\hat b_i` by an entry of :math:`D/\sigma^2`, on which
+    alone it depends, through both of its terms, with the projection P of :func:`lmmlib.equations.information_variance`;
+    W is the covariance of the entries (Kackar and Harville 1984). With the letters of
+    :class:`lmmlib.equations.degrees.Curvature` m is :math:`-ZE_rC_jR^{-1\prime}d` in the rows of group j, to which
+    :math:`Z_iE_ra`, :math:`a = U_i'z`, comes in those of group i itself. Without z, twice this is the correction of
+    :eq:`kenward-roger-covariance`; without X it is :func:`lmmlib.equations.estimation_error`.
 
     Parameters
     ----------
@@ -68,26 +69,19 @@ def estimation_variance(cross: CrossProducts, D, sigma2: float, rows: NewRows) -
     DesignError
         If the expected information on D and sigma2 is singular.
     """
-    at = curvature(cross, D, sigma2, "expected")
-    # For the columns X R^-1 of Directions, whose Phi is the identity.
-    W, E, R_inverse, P = at.A, cross.D_directions(working=True), at.directions.half, at.directions.P[:, :-1, :-1]
-    half, (ZtZ, index) = weigh(cross, D, sigma2).half, cross.patterns
-    K = np.swapaxes(half, 1, 2) @ half
-    U = np.eye(len(cross.z_names)) - K @ ZtZ  # I - D Z'V^-1 Z, and Z'V^-1 = F Z'
-    F = np.swapaxes(U, 1, 2) / sigma2
-    A, M = ZtZ @ U / sigma2, np.concatenate([U @ E[:, None], -K[None]])  # S_r = M_r F Z'
-    V_all = A @ np.tensordot(W[:, :-1], E, 1)[:, None] + W[:, -1, None, None, None] * F  # all V_s, as seen by F Z'
-
-    own, z = index[rows.group], _known_z(cross, rows)
-    zM = np.einsum("na,rnab->rnb", z, M[:, own])
-    FZtX = F[own] @ cross.work.ZtX[rows.group] @ R_inverse
-    zB, P_all = np.einsum("rna,nax->rnx", zM, FZtX), np.tensordot(W, P, 1)
-    d = _parts(cross, half, rows)[1] @ R_inverse
-    of_b = np.einsum("rs,rna,nab,snb->n", W, zM, A[own], zM, optimize=True)
-    of_b -= np.einsum("rs,rnx,snx->n", W, zB, zB, optimize=True)
-    joint = np.einsum("rna,rnab,nbx->nx", zM, V_all[:, own], FZtX, optimize=True)
-    joint -= np.einsum("rnx,rxz->nz", zB, P_all, optimize=True)
-    return of_b - 2 * (joint * d).sum(axis=1) + np.einsum("nx,xy,ny->n", d, at.adjustment, d)
+    at, w, E = curvature(cross, D, sigma2, "expected"), weigh(cross, D, sigma2), cross.D_directions(working=True)
+    R_inverse, P = at.directions.half / np.sqrt(sigma2), sigma2 * at.directions.P[:-1, :-1, :-1]
+    own = cross.patterns[1][rows.group]
+    A, C = w.A[own], np.einsum("nba,nbx->nax", w.U[own], cross.work.ZtX[rows.group] @ R_inverse)
+    d = _parts(cross, w.half, rows)[1] @ R_inverse
+    Ea = np.einsum("rab,ncb,nc->rna", E, w.U[own], _known_z(cross, rows))
+    WEa = np.tensordot(at.W, Ea, 1)
+    EaC, WEaC = (np.einsum("rna,nax->rnx", v, C) for v in (Ea, WEa))
+    ECd = np.einsum("rab,nbx,nx->rna", E, C, d)
+    of_b = np.einsum("rna,nab,rnb->n", WEa, A, Ea) - np.einsum("rnx,rnx->n", WEaC, EaC)
+    joint = np.einsum("rna,nab,rnb->n", WEa, A, ECd) - np.einsum("rnx,rxy,ny->n", WEaC, P, d)
+    of_beta = np.einsum("nx,xy,ny->n", d, at.adjustment, d)
+    return sigma2 * (of_b - 2 * joint + of_beta)
 
 
 def _known_z(cross: CrossProducts, rows: NewRows) -> np.ndarray:
