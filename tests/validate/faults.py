@@ -76,7 +76,7 @@ CODE = [
         "limits of rows tested together by F",
         "reach = (norm.ppf((1 + level) / 2) if np.isinf(df) else t.ppf((1 + level) / 2, df)) * se",
         "reach = (norm.ppf((1 + level) / 2) if np.isinf(df) or len(L) > 1 else t.ppf((1 + level) / 2, df)) * se",
-        "unit/equations/test_degrees.py::test_rows_that_are_tested_together_have_the_limits_of_each_alone",
+        "unit/equations/test_wald_tests.py::test_rows_that_are_tested_together_have_the_limits_of_each_alone",
     ),
     code(
         "df of pooled rows by their number",

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib.errors import ParameterError
 from lmmlib.glmm.fit import fit_poisson_design
 from tests.unit.glmm.designs import design, offsets
 
@@ -47,22 +46,3 @@ def test_errors_are_those_of_simulation():
             values.append(np.mean(modes.covariance(error)))
     # Means of 200 with a spread of about one: 0.07. With 12 groups 1.09 and 1.73 are what 300 samples gave.
     assert np.mean(squares) / np.mean(said["estimated"]) < 1.3 < 1.4 < np.mean(squares) / np.mean(said["known"])
-
-
-def test_labels_and_frame(fit):
-    modes = fit.modes()
-    assert list(modes.b.columns) == ["z0", "z1"] and modes.b.index.name == "group"
-    table = modes.frame(error="known", level=0.9)
-    assert len(table) == 60 and list(table.columns) == [
-        "group",
-        "term",
-        "b",
-        "se_known",
-        "se_estimated",
-        "lower",
-        "upper",
-    ]
-    assert_allclose(table.upper - table.b, 1.6448536269514722 * table.se_known)
-    assert repr(modes) == "Modes of 30 groups, 2 random effects each: z0, z1"
-    with pytest.raises(ParameterError, match="error is 'known' or 'estimated'"):
-        modes.se("pev")

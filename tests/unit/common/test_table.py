@@ -1,0 +1,66 @@
+"""Tables as text and as HTML."""
+
+from html.parser import HTMLParser
+
+from lmmlib import report
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+class Cells(HTMLParser):
+    """The tags with their attributes, and the texts, of a table."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append(data)
+
+
+def example():
+    rows = [
+        {"model": "a < b", "n": 400, "estimate": -1e-9, "p": 2e-6},
+        {"model": "c", "n": 27, "estimate": 12.34567, "p": 0.25},
+    ]
+    return report.table(rows, digits={"estimate": 4, "p": report.p}, caption="Two fits")
+
+
+def test_table_as_text():
+    assert repr(example()) == "\n".join(
+        [
+            "Two fits",
+            "model    n  estimate       p",
+            "a < b  400    0.0000  <0.001",
+            "c       27   12.3457  0.2500",
+        ]
+    )
+
+
+def test_table_as_html():
+    cells = Cells(example()._repr_html_())
+    assert cells.texts == [
+        "Two fits",
+        "model",
+        "n",
+        "estimate",
+        "p",
+        "a < b",
+        "400",
+        "0.0000",
+        "<0.001",
+        "c",
+        "27",
+        "12.3457",
+        "0.2500",
+    ]
+    names = [tag for tag, _ in cells.tags]
+    assert names[:2] == ["table", "caption"] and "thead" in names and "tbody" in names
+    assert [a["scope"] for t, a in cells.tags if t == "th"] == ["col"] * 4 + ["row"] * 2
+    assert all(a == {"class": "num"} for t, a in cells.tags if t == "td")
+    assert "style" not in example()._repr_html_() and "color" not in example()._repr_html_()
