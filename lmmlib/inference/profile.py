@@ -14,8 +14,8 @@ from lmmlib.inference.held_parameters import HeldCorrelation, HeldEffect, HeldSd
 
 # The default grid: so many values on each side of the estimate, out to this signed root.
 SIDE, REACH = 15, 3.0
-# The last step to a limit is at most this share of its distance from the estimate: what is left is far less.
-RESOLUTION = 1e-8
+# The last step to a limit is at most this share of its distance from the estimate; what is left is less still.
+RESOLUTION = 1e-10
 # A value is nearly a parabola of its root. It is met from outside, so that what follows lies between known points;
 # where the root does not rise the distance from the estimate is multiplied, and where it has a corner it is halved.
 BEYOND, LEAP = 1.2, 2.0
