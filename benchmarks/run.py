@@ -117,7 +117,7 @@ def optimisation(frame: pd.DataFrame, repeats: int = 51) -> float:
 def refits(frame: pd.DataFrame, size: int = REFITS, repeats: int = 5) -> float:
     """Seconds of refitting the sleep study to simulated responses, some of the fits checked one by one."""
     fitted = lmmlib.fit("Reaction ~ Days + (Days | Subject)", frame)
-    Y = fitted.simulate(np.random.default_rng(1), size)
+    Y = fitted.simulate(size, rng=np.random.default_rng(1))
     (seconds,), (fits,) = run([lambda: lmmlib.fit_many(fitted.design, Y)], repeats)
     right("refits", not fits.failed.any(), f"{fits.failed.sum()} of {size} failed")
     for k in range(0, size, max(1, size // 10)):

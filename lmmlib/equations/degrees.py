@@ -84,10 +84,10 @@ class Curvature:
         return _kenward_roger(self, *independent(L, null))
 
 
-def curvature(cross: CrossProducts, D, sigma2: float, kind: str) -> Curvature:
+def curvature(cross: CrossProducts, D, sigma2: float, kind: str, d: Directions | None = None) -> Curvature:
     """The shared part, at REML estimates, with the observed or the expected information; raises as satterthwaite."""
     checked_choice("kind", kind, ("observed", "expected"))
-    d = directions(cross, D, sigma2, working=True)
+    d = d or directions(cross, D, sigma2, working=True)
     return Curvature(cross, D, sigma2, d, _variance_of_parameters(cross, d, kind))
 
 

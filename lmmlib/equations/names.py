@@ -63,4 +63,5 @@ def derived(kinds: dict[str, tuple], beta: np.ndarray, D: np.ndarray, sigma2: np
         return np.clip(D[:, a, b] / np.where(product > 0, product, np.nan), -1, 1)
 
     of = {"effect": lambda j: beta[:, j], "sd": sd, "corr": correlation, "sigma": lambda: np.sqrt(sigma2)}
+    of["icc"] = lambda: D[:, 0, 0] / (D[:, 0, 0] + sigma2)
     return pd.DataFrame({name: of[kind](*at) for name, (kind, *at) in kinds.items()})

@@ -10,10 +10,10 @@ from lmmlib.design.design import Design
 from lmmlib.equations.blup import random_effects
 
 
-def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, level: str = "conditional") -> np.ndarray:
+def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, of: str = "group") -> np.ndarray:
     r"""Fitted values, (n_obs,).
 
-    .. math:: X_i\hat\beta + Z_i\hat b_i \;\text{(conditional)}, \qquad X_i\hat\beta \;\text{(population)}
+    .. math:: X_i\hat\beta + Z_i\hat b_i \;\text{(group)}, \qquad X_i\hat\beta \;\text{(population)}
 
     and the offset if there is one.
 
@@ -25,30 +25,29 @@ def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, level: 
     beta : (p,) array
     D : (q, q) array
     sigma2 : float
-    level : {"conditional", "population"}
+    of : {"group", "population"}
 
     Returns
     -------
     (n_obs,) array
     """
-    checked_choice("level", level, ("conditional", "population"))
+    checked_choice("of", of, ("group", "population"))
     mean = design.X @ beta
     mean = mean if design.offset is None else mean + design.offset
-    if level == "population":
+    if of == "population":
         return mean
     b = random_effects(cross, beta, D, sigma2)
     return mean + np.einsum("nq,nq->n", design.Z, b[design.group])
 
 
 def residuals(
-    design: Design, cross: CrossProducts, beta, D, sigma2: float, level: str = "conditional", kind: str = "response"
+    design: Design, cross: CrossProducts, beta, D, sigma2: float, of: str = "group", kind: str = "response"
 ) -> np.ndarray:
     r"""Response less fitted value, (n_obs,), as it is or scaled.
 
-    Scaled conditional residuals are divided by sigma (and times the root of the
-    weight), as lme4 prints them. Scaled population residuals are
-    :math:`C_i^{-1}(y_i - X_i\hat\beta)` with :math:`V_i = C_iC_i'` (Cholesky): under the model uncorrelated with
-    variance 1, up to the estimation of the parameters.
+    Scaled residuals about the groups' own values are divided by sigma (and times the root of the weight), as lme4
+    prints them. Scaled ones about the population's are :math:`C_i^{-1}(y_i - X_i\hat\beta)` with :math:`V_i = C_iC_i'`
+    (Cholesky): under the model uncorrelated with variance 1, up to the estimation of the parameters.
 
     Parameters
     ----------
@@ -58,7 +57,7 @@ def residuals(
     beta : (p,) array
     D : (q, q) array
     sigma2 : float
-    level : {"conditional", "population"}
+    of : {"group", "population"}
     kind : {"response", "scaled"}
 
     Returns
@@ -66,10 +65,10 @@ def residuals(
     (n_obs,) array
     """
     checked_choice("kind", kind, ("response", "scaled"))
-    raw = design.y - fitted(design, cross, beta, D, sigma2, level)
+    raw = design.y - fitted(design, cross, beta, D, sigma2, of)
     if kind == "response":
         return raw
-    if level == "population":
+    if of == "population":
         return _whitened(design, raw, D, sigma2)
     return raw / np.sqrt(sigma2 * design.residual_variances)
 

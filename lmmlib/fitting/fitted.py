@@ -13,6 +13,8 @@ from lmmlib.common.arguments import standard_deviations
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.design import Design
 from lmmlib.design.responses import Responses
+from lmmlib.equations.degrees import Curvature, curvature
+from lmmlib.equations.information import Directions, directions
 from lmmlib.fitting.batch import solve
 from lmmlib.fitting.newton import Step
 
@@ -90,6 +92,27 @@ class Fitted:
     def by_ml(self) -> Self:
         """The same model fitted by ML, of which profiles of fixed effects are made; itself if it is by ML."""
         return self if self.method == "ML" else self.of(self.design, self.cross, "ML")
+
+    @cached_property
+    def directions(self) -> Directions:
+        """Derivatives of the likelihood by D, as it is in the working basis, and by sigma2: all df and limits share it.
+
+        Raises
+        ------
+        DesignError
+            If the response has units in which the sums overflow or vanish.
+        """
+        return directions(self.cross, self.D.to_numpy(), self.sigma2, working=True)
+
+    @cached_property
+    def observed(self) -> Curvature:
+        """What Satterthwaite's df are made of, of a fit by REML, with the observed information."""
+        return curvature(self.cross, self.D.to_numpy(), self.sigma2, "observed", self.directions)
+
+    @cached_property
+    def expected(self) -> Curvature:
+        """The same with the expected information: Kenward and Roger's, and Satterthwaite's at a singular D."""
+        return curvature(self.cross, self.D.to_numpy(), self.sigma2, "expected", self.directions)
 
     @cached_property
     def L(self) -> np.ndarray:

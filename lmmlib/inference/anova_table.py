@@ -16,7 +16,7 @@ from lmmlib.design.expressions import unmask
 from lmmlib.design.formula import lme4_names
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.inference import contrasts
+from lmmlib.inference.contrasts import checked_df, joint_test
 
 TYPES = (1, 2, 3)
 
@@ -43,7 +43,7 @@ class Term:
         return self.numbers == other.numbers and self.categories < other.categories
 
 
-def anova(fit: Fitted, type: int = 3, df=None) -> pd.DataFrame:
+def anova(fit: Fitted, type: int = 3, *, df=None) -> pd.DataFrame:
     r"""F tests of the terms of the fixed effects.
 
     Each is the test :eq:`wald-f` of the rows of :func:`hypotheses`, as :func:`lmmlib.inference.contrasts.contrast`
@@ -72,13 +72,12 @@ def anova(fit: Fitted, type: int = 3, df=None) -> pd.DataFrame:
         If the design was made from arrays, so that its columns belong to no terms, or, for type 3, columns of the
         formula were left out.
     """
-    df, rows = contrasts.checked_df(fit, df), hypotheses(fit.design, fit.cross, type)
-    shared, table = contrasts.shared_curvature(fit, df), {}
+    df, rows, table = checked_df(fit, df), hypotheses(fit.design, fit.cross, type), {}
     for name, L in rows.items():
         if not len(L):
             table[name] = [0, np.nan, np.nan, np.nan]
             continue
-        w = contrasts.joint_test(fit, L, df, shared, 0.0, 0.95)
+        w = joint_test(fit, L, df, 0.0, 0.95)
         F = w.statistic if w.is_f else w.statistic**2
         table[name] = [w.df[0] if w.is_f else 1, w.df[-1], F, w.p]
     frame = pd.DataFrame.from_dict(table, orient="index", columns=["num_df", "den_df", "F", "p"])

@@ -2,12 +2,9 @@ r"""The parametric bootstrap: responses simulated from a fit, and fitted again."
 
 from __future__ import annotations
 
-import numpy as np
-
-from lmmlib.common.arguments import checked_count
+from lmmlib.common.arguments import checked_count, generator
 from lmmlib.common.progress import progress_bar
 from lmmlib.equations.drawing import lmm
-from lmmlib.errors import ParameterError
 from lmmlib.fitting.batch import Fits, fit_many, join
 from lmmlib.fitting.fitted import Fitted
 
@@ -15,14 +12,7 @@ from lmmlib.fitting.fitted import Fitted
 CHUNK = 250
 
 
-def checked_rng(rng) -> np.random.Generator:
-    """The generator, or an error that says how to make one."""
-    if not isinstance(rng, np.random.Generator):
-        raise ParameterError(f"rng must be a generator, such as numpy.random.default_rng(1); got {rng!r}")
-    return rng
-
-
-def parametric_bootstrap(fit: Fitted, size: int, rng: np.random.Generator, progress: bool | None = None) -> Fits:
+def parametric_bootstrap(fit: Fitted, size: int, rng, progress: bool | None = None) -> Fits:
     r"""Fits of responses that are simulated from a fit, such as equation :eq:`bootstrap-p` of the book counts.
 
     Parameters
@@ -30,7 +20,8 @@ def parametric_bootstrap(fit: Fitted, size: int, rng: np.random.Generator, progr
     fit : Fit
     size : int
         Number of responses.
-    rng : Generator
+    rng : Generator or int
+        A whole number is a seed.
     progress : bool, optional
         Show a bar; by default when a person watches and it takes a while.
 
@@ -42,14 +33,14 @@ def parametric_bootstrap(fit: Fitted, size: int, rng: np.random.Generator, progr
     Raises
     ------
     ParameterError
-        If size is not a whole number of at least 1, or rng no generator.
+        If size is not a whole number of at least 1, or there is no generator.
     """
     return refits(fit, [fit], size, rng, progress)[0]
 
 
 def refits(fit: Fitted, models: list[Fitted], size: int, rng, progress: bool | None = None) -> list[Fits]:
     """The fits of several models to the same responses, simulated from the first argument."""
-    size, rng = checked_count("size", size), checked_rng(rng)
+    size, rng = checked_count("size", size), generator(rng)
     parts: list[list[Fits]] = [[] for _ in models]
     with progress_bar(size, "bootstrap", progress) as update:
         for first in range(0, size, CHUNK):

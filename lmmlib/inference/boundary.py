@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from lmmlib.common.arguments import checked_count, checked_made, checked_method
+from lmmlib.common.arguments import checked_count, checked_made, checked_method, generator
 from lmmlib.common.tails import chi2_tail
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.identify import require_identified
 from lmmlib.equations.information import information_variance
 from lmmlib.equations.moments import correlation
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.inference.bootstrap import checked_rng
 
 # Values of the variance ratio at which a maximum is looked for before it is refined.
 GRID = np.concatenate([[0.0], np.geomspace(1e-5, 1e5, 150)])
@@ -143,7 +142,7 @@ def _distinct(values: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.bincount(place, values * times) / count, count
 
 
-def exact_null(cross: CrossProducts, method: str, size: int, rng: np.random.Generator, n_fixed: int = 0) -> np.ndarray:
+def exact_null(cross: CrossProducts, method: str, size: int, rng, n_fixed: int = 0) -> np.ndarray:
     r"""Draws from the exact law of the likelihood ratio of one variance, when it is zero.
 
     .. math:: \sup_{\lambda\ge0}\Big\{m\log\frac{u + \sum_sw_s^2}{\sum_sw_s^2/(1 + \lambda\mu_s)}
@@ -160,7 +159,8 @@ def exact_null(cross: CrossProducts, method: str, size: int, rng: np.random.Gene
         One random column.
     method : {"REML", "ML"}
     size : int
-    rng : Generator
+    rng : Generator or int
+        A whole number is a seed.
     n_fixed : int
         Fixed effects that the hypothesis leaves out too, for ML only.
 
@@ -176,7 +176,7 @@ def exact_null(cross: CrossProducts, method: str, size: int, rng: np.random.Gene
     """
     checked_method(method)
     require_identified(cross)
-    size, rng = checked_count("size", size), checked_rng(rng)
+    size, rng = checked_count("size", size), generator(rng)
     mu, many, xi, many_xi = spectrum(cross)
     N, p = cross.n_obs, len(cross.x_names)
     if not len(mu) or many.sum() >= N - p:

@@ -70,7 +70,7 @@ class Comparison:
         return line + (f"\n  {self.note}" if self.note else "")
 
 
-def compare(fit0: Fitted, fit1: Fitted, method: str = "auto", size: int = 10_000, rng=None) -> Comparison:
+def compare(fit0: Fitted, fit1: Fitted, *, method: str = "auto", size: int = 10_000, rng=None) -> Comparison:
     r"""Likelihood ratio test of a smaller model within a larger one.
 
     .. math:: T = 2(\hat\ell_1 - \hat\ell_0)
@@ -93,8 +93,8 @@ def compare(fit0: Fitted, fit1: Fitted, method: str = "auto", size: int = 10_000
         whether the law is exact or approximate.
     size : int
         Number of draws of "exact" and "bootstrap".
-    rng : Generator, optional
-        Needed by these two.
+    rng : Generator or int, optional
+        Needed by these two; a whole number is a seed.
 
     Returns
     -------

@@ -3,6 +3,7 @@ r"""Tests and intervals for any combination of the fixed effects of a fit."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,6 @@ import pandas as pd
 from lmmlib.common.arguments import checked_limit
 from lmmlib.common.tails import f_tail
 from lmmlib.design.dependent import require_kept
-from lmmlib.equations.degrees import Curvature, curvature
 from lmmlib.equations.generalised_least_squares import Estimate
 from lmmlib.equations.wald_tests import Wald, checked_rows, wald
 from lmmlib.errors import ParameterError
@@ -55,7 +55,7 @@ def rows_of(fit: Fitted, L) -> np.ndarray:
     return checked_rows(L, len(names))
 
 
-def contrast(fit: Fitted, L, df=None, null=0.0, level: float = 0.95) -> Wald:
+def contrast(fit: Fitted, L, *, df=None, null=0.0, level: float = 0.95) -> Wald:
     r"""Test and interval of one combination of the fixed effects, or the joint test of several.
 
     Equations :eq:`wald-statistic` and :eq:`wald-f` of the book, with the degrees of freedom of :eq:`satterthwaite` or
@@ -72,16 +72,16 @@ def contrast(fit: Fitted, L, df=None, null=0.0, level: float = 0.95) -> Wald:
     null : float or (rows,) array
         Hypothesised values.
     level : float
+        Coverage of the interval.
 
     Returns
     -------
     Wald
     """
-    rows, df = rows_of(fit, L), checked_df(fit, df)
-    return joint_test(fit, rows, df, shared_curvature(fit, df), null, level)
+    return joint_test(fit, rows_of(fit, L), checked_df(fit, df), null, level)
 
 
-def contrasts(fit: Fitted, rows: Mapping, df=None, level: float = 0.95) -> pd.DataFrame:
+def contrasts(fit: Fitted, rows: Mapping, *, df=None, level: float = 0.95) -> pd.DataFrame:
     """A table of contrasts, one row each, every one tested by itself.
 
     Parameters
@@ -92,40 +92,43 @@ def contrasts(fit: Fitted, rows: Mapping, df=None, level: float = 0.95) -> pd.Da
     df : {"satterthwaite", "kenward-roger", "z"} or float, optional
         As in :func:`contrast`.
     level : float
+        Coverage of each interval by itself.
 
     Returns
     -------
     DataFrame
-        Columns ``estimate``, ``se``, ``df``, ``t``, ``p``, ``lower``, ``upper``.
+        Columns ``estimate``, ``se``, ``df``, ``t``, ``p``, ``lower``, ``upper``; where the law of the statistic is
+        normal ``z`` in place of ``df`` and ``t``.
     """
     if not isinstance(rows, Mapping):
         raise ParameterError(f"contrasts takes a mapping of label to contrast; got {type(rows).__name__}")
-    df = checked_df(fit, df)
-    shared, table = shared_curvature(fit, df), {}
+    df, table = checked_df(fit, df), {}
     for label, L in rows.items():
         L = rows_of(fit, L)
         if len(L) != 1:
             raise ParameterError(f"contrast {label!r} has {len(L)} rows; test them together with Fit.contrast")
-        w = joint_test(fit, L, df, shared, 0.0, level)
+        w = joint_test(fit, L, df, 0.0, level)
         table[label] = [w.estimate[0], w.se[0], w.df[0], w.statistic, w.p, w.lower[0], w.upper[0]]
     columns = ["estimate", "se", "df", "t", "p", "lower", "upper"]
-    return pd.DataFrame.from_dict(table, orient="index", columns=columns)
+    frame = pd.DataFrame.from_dict(table, orient="index", columns=columns)
+    return frame.drop(columns="df").rename(columns={"t": "z"}) if df == "z" else frame
 
 
-def coefficients(fit: Fitted, df=None, level: float = 0.95) -> pd.DataFrame:
+def fixed_effects(fit: Fitted, level: float = 0.95, *, df=None) -> pd.DataFrame:
     """The table of :func:`contrasts` for each fixed effect.
 
     Parameters
     ----------
     fit : Fit
-    df : {"satterthwaite", "kenward-roger", "z"} or float, optional
     level : float
+        Coverage of each interval by itself.
+    df : {"satterthwaite", "kenward-roger", "z"} or float, optional
 
     Returns
     -------
     DataFrame
     """
-    return contrasts(fit, dict(zip(fit.beta.index, np.eye(len(fit.beta)), strict=True)), df, level)
+    return contrasts(fit, dict(zip(fit.beta.index, np.eye(len(fit.beta)), strict=True)), df=df, level=level)
 
 
 def checked_df(fit: Fitted, df):
@@ -133,34 +136,26 @@ def checked_df(fit: Fitted, df):
     if df is None:
         return "satterthwaite" if fit.method == "REML" else "z"
     if isinstance(df, str):
-        if df not in {"satterthwaite", "kenward-roger", "z"}:
+        if df not in ("satterthwaite", "kenward-roger", "z"):
             raise ParameterError(f"df is 'satterthwaite', 'kenward-roger', 'z' or a number; got {df!r}")
         if df != "z" and fit.method != "REML":
             raise ParameterError(f"{df} degrees of freedom are derived for REML; fit with method='REML', or use df='z'")
         return df
-    return checked_limit("df", df)
+    return "z" if np.isinf(checked_limit("df", df)) else checked_limit("df", df)
 
 
-def shared_curvature(fit: Fitted, df) -> Curvature | None:
-    """What the df of all contrasts share; None where df are not derived."""
-    if not isinstance(df, str) or df == "z":
-        return None
-    # At a singular D the REML optimum need not be a stationary point in D, and the observed information means little.
-    kind = "expected" if fit.is_singular or df == "kenward-roger" else "observed"
-    return curvature(fit.cross, fit.D.to_numpy(), fit.sigma2, kind)
-
-
-def joint_test(fit: Fitted, L: np.ndarray, df, shared: Curvature | None, null, level: float) -> Wald:
-    """The test of rows of L (rows, p) with df and curvature from the functions above."""
+def joint_test(fit: Fitted, L: np.ndarray, df, null, level: float) -> Wald:
+    """The test of rows of L (rows, p), with df from :func:`checked_df`."""
     estimate = Estimate(fit.beta.to_numpy(), fit.cov_beta.to_numpy(), tuple(fit.beta.index))
     if df == "satterthwaite":
+        # At a singular D the REML optimum need not be a stationary point in D: the observed information means little.
+        shared = fit.expected if fit.is_singular else fit.observed
         return wald(estimate, L, shared.satterthwaite(L), null, level)
     if df != "kenward-roger":
         return wald(estimate, L, None if df == "z" else df, null, level)
-    k = shared.kenward_roger(L, null)
-    adjusted = Estimate(estimate.beta, k.cov, estimate.names)
-    w = wald(adjusted, L, k.df, null, level)
+    k = fit.expected.kenward_roger(L, null)
+    w = wald(Estimate(estimate.beta, k.cov, estimate.names), L, k.df, null, level)
     if len(L) == 1:
         return w
     p = f_tail(k.statistic, k.rows, k.df)
-    return Wald(w.estimate, w.se, k.statistic, (k.rows, k.df), p, w.lower, w.upper, w.level)
+    return replace(w, statistic=k.statistic, df=(k.rows, k.df), p=p)

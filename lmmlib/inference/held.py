@@ -95,6 +95,10 @@ class Held:
         self.data = Responses.of_cross(fit.cross)
         self.points = [Point(self.estimate, fit.criterion, fit.L, fit.sigma2)]
 
+    def parameter(self, value: float) -> float:
+        """The parameter where this value is held: itself, or what rises with it."""
+        return value
+
     def coordinates(self, value: float) -> np.ndarray:
         """Orthogonal matrices B_k that span the L of the held model, (k, q, q)."""
         return self.cross.theta_coordinates

@@ -199,6 +199,10 @@ class HeldRatio(Held):
         self.unit = np.abs(fit.cross.basis.Rz)
         super().__init__(fit, ratio, max(ratio, 0.1 / self.unit[0, 0]) / np.sqrt(2 * fit.n_groups))
 
+    def parameter(self, value: float) -> float:
+        """The intraclass correlation."""
+        return 1 - 1 / (1 + value**2)
+
     def coordinates(self, value: float) -> np.ndarray:
         """None: L is given."""
         return np.zeros((0, 1, 1))

@@ -5,21 +5,32 @@ The parameters are the fixed effects under their names, ``sd (Intercept)``, ``co
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve_triangular
+from scipy.linalg import block_diag
+from scipy.special import expit, logit
 
-from lmmlib.common.arguments import checked_choice, checked_level
+from lmmlib.common.arguments import checked_choice, checked_level, standard_deviations
 from lmmlib.common.tails import half_width
-from lmmlib.equations.information import _information, directions
+from lmmlib.equations.information import _information
 from lmmlib.equations.names import chosen, derived, parameter_names
-from lmmlib.errors import ParameterError
+from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.bootstrap import parametric_bootstrap
-from lmmlib.inference.contrasts import coefficients
+from lmmlib.inference.contrasts import fixed_effects
 from lmmlib.inference.profile import held, reach
 
 METHODS = ("profile", "wald", "bootstrap")
+# Scales on which a parameter has no edge, the way back, and the slope: Wald's limits are made there.
+LOG = (np.log, np.exp, lambda x: 1 / x)
+SCALES = {
+    "sd": LOG,
+    "sigma": LOG,
+    "corr": (np.arctanh, np.tanh, lambda x: 1 / (1 - x**2)),
+    "icc": (logit, expit, lambda x: 1 / (x * (1 - x))),
+}
 
 
 def parameters(fit: Fitted) -> pd.Series:
@@ -34,93 +45,65 @@ def parameters(fit: Fitted) -> pd.Series:
     Series
         A correlation with a standard deviation of zero does not exist: NaN.
     """
-    values = derived(
-        parameter_names(fit.design), fit.beta.to_numpy()[None], fit.D.to_numpy()[None], np.array([fit.sigma2])
-    )
-    return values.iloc[0].rename(None)
+    return _estimates(fit, parameter_names(fit.design))
 
 
-def confint(fit: Fitted, method="profile", level: float = 0.95, parameters=None, size=1000, rng=None) -> pd.DataFrame:
-    r"""Confidence intervals of parameters.
+def _estimates(fit: Fitted, kinds: dict[str, tuple]) -> pd.Series:
+    beta, D, sigma2 = fit.estimates
+    return derived(kinds, beta[None], D[None], np.array([sigma2])).iloc[0].rename(None)
 
-    .. math:: \{\psi : \zeta(\psi)^2 \le \chi^2_{1,\,\mathrm{level}}\}
 
-    Equation :eq:`profile-interval` of the book, for ``method="profile"``. A side on which zeta is never so large ends
-    at the edge of the parameter space: 0 for a standard deviation, -1 or 1 for a correlation; a correlation that does
-    not exist has these limits on both sides. ``"wald"`` has estimates plus and minus standard errors: for fixed effects
-    as :meth:`lmmlib.lmm.fit.Fit.coefficients`, for standard deviations on the logarithmic scale, for correlations on
-    Fisher's, from the observed information on D and sigma2; where D is singular they have none, and the limits are NaN.
-    ``"bootstrap"`` has the quantiles of what refits of simulated responses find.
+def cov_parameters(fit: Fitted) -> pd.DataFrame:
+    r"""Covariance of the estimates of all parameters, those of :func:`parameters`.
+
+    .. math:: \operatorname{cov}\hat\psi = J A J', \qquad J = \partial\psi / \partial(\operatorname{vec}D, \sigma^2)
+
+    for standard deviations and correlations, by the delta method, with A the inverse of the observed information
+    :eq:`information-variance` of the book. Fixed effects have ``cov_beta``; the likelihood does not correlate the two.
 
     Parameters
     ----------
     fit : Fit
-    method : {"profile", "wald", "bootstrap"}
-    level : float
-        Coverage of each interval by itself.
-    parameters : str or list of str, optional
-        Names that :func:`parameters` lists; by default all.
-    size : int
-        Bootstrap samples.
-    rng : numpy.random.Generator
-        For the bootstrap.
 
     Returns
     -------
     DataFrame
-        Indexed by parameter: ``estimate``, ``lower``, ``upper``; for profiles also ``likelihood``, the one that was
-        profiled: that of the fit, for fixed effects always "ML". For the bootstrap ``attrs`` has the numbers of refits
-        that ``failed`` and were left out and, for each correlation, of those in which it did not exist, ``undefined``.
+        NaN for the parameters of D and sigma2 where D is singular: their likelihood has no such curvature there.
 
     Raises
     ------
-    ParameterError
-        If the method, the level or a name is unknown, or the bootstrap has no generator.
     DesignError
-        If the optimum to profile from has not been found.
+        If the response has units in which the information overflows or vanishes.
     """
-    checked_interval_method(method)
-    level, kinds = checked_level(level), chosen(fit.design, parameters)
-    if method == "profile":
-        return _profile_limits(fit, kinds, level)
-    if method == "wald":
-        return _wald_limits(fit, kinds, level)
-    draws, failed = bootstrap_draws(fit, size, rng)
-    return percentile_limits(fit, kinds, level, draws, failed)
+    kinds = parameter_names(fit.design)
+    return pd.DataFrame(_covariance(fit, kinds), list(kinds), list(kinds))
 
 
-def checked_interval_method(method: str) -> None:
-    """Raise ParameterError unless the method is one of the three."""
-    checked_choice("method", method, METHODS)
+def _covariance(fit: Fitted, kinds: dict[str, tuple]) -> np.ndarray:
+    """Covariance of parameters, fixed effects first."""
+    effects = [at[0] for kind, *at in kinds.values() if kind == "effect"]
+    others, A = list(kinds.values())[len(effects) :], variance_covariance(fit)
+    J = np.ones((len(others), len(A))) if np.isnan(A).any() else _slopes(fit, others)
+    return block_diag(fit.cov_beta.to_numpy()[np.ix_(effects, effects)], J @ A @ J.T)
 
 
-def _estimates(fit: Fitted, kinds: dict[str, tuple]) -> pd.Series:
-    return parameters(fit)[list(kinds)]
-
-
-def _frame(estimate: pd.Series, limits) -> pd.DataFrame:
-    limits = np.reshape(limits, (len(estimate), 2))
-    frame = pd.DataFrame({"estimate": estimate, "lower": limits[:, 0], "upper": limits[:, 1]})
-    return frame.rename_axis("parameter")
-
-
-def _profile_limits(fit: Fitted, kinds: dict[str, tuple], level: float) -> pd.DataFrame:
-    root = half_width(level)
-    models = [held(fit, kind) for kind in kinds.values()]
-    limits = [[reach(model, -root), reach(model, root)] for model in models]
-    return _frame(_estimates(fit, kinds), limits).assign(likelihood=[model.fit.method for model in models])
-
-
-def _wald_limits(fit: Fitted, kinds: dict[str, tuple], level: float) -> pd.DataFrame:
-    estimate, z = _estimates(fit, kinds), half_width(level)
-    effects = coefficients(fit, level=level) if any(kind[0] == "effect" for kind in kinds.values()) else None
-    A, limits = variance_covariance(fit), []
-    for name, (kind, *at) in kinds.items():
-        if kind == "effect":
-            limits.append(effects.iloc[at[0]][["lower", "upper"]])
+def _slopes(fit: Fitted, kinds: list[tuple]) -> np.ndarray:
+    """Derivatives of parameters by vec of D and by sigma2, (rows, q q + 1)."""
+    _, D, sigma2 = fit.estimates
+    q, sd = len(D), np.sqrt(np.diag(D))
+    J = np.zeros((len(kinds), q * q + 1))
+    for row, (kind, *at) in zip(J, kinds, strict=True):
+        if kind == "sd":
+            row[at[0] * (q + 1)] = 1 / (2 * sd[at[0]])
+        elif kind == "corr":
+            a, b = at
+            row[a * q + b] = 1 / (sd[a] * sd[b])
+            row[[a * (q + 1), b * (q + 1)]] = -row[a * q + b] * D[a, b] / (2 * D[[a, b], [a, b]])
+        elif kind == "sigma":
+            row[-1] = 1 / (2 * np.sqrt(sigma2))
         else:
-            limits.append(_variance_limits(fit, kind, at, estimate[name], A, z))
-    return _frame(estimate, limits)
+            row[:] = np.array([sigma2, -D[0, 0]]) / (D[0, 0] + sigma2) ** 2
+    return J
 
 
 def variance_covariance(fit: Fitted) -> np.ndarray:
@@ -134,39 +117,106 @@ def variance_covariance(fit: Fitted) -> np.ndarray:
     if fit.is_singular:
         return nothing
     # By the entries of D in the working basis, where the information has its digits whatever the units of z.
-    information = _information(directions(cross, fit.D.to_numpy(), fit.sigma2, working=True), fit.method, "observed")
+    information = _information(fit.directions, fit.method, "observed")
     scale = np.sqrt(np.abs(np.diag(information)))
     relative = information / np.outer(scale, scale)
     if not np.linalg.eigvalsh(relative).min() > 1e-10:
         return nothing
-    E = cross.D_directions(working=True)
-    if q:
-        half = solve_triangular(cross.basis.Rz, np.eye(q))
-        E = half @ E @ half.T
-    change = np.zeros((q * q + 1, len(E) + 1))
-    change[:-1, :-1], change[-1, -1] = E.reshape(len(E), q * q).T, 1.0
-    change = change / scale
+    E = cross.basis.D_back(cross.D_directions(working=True))
+    change = block_diag(E.reshape(len(E), q * q).T, 1.0) / scale
     return change @ np.linalg.inv(relative) @ change.T
 
 
-def _variance_limits(fit: Fitted, kind: str, at, estimate: float, A: np.ndarray, z: float) -> np.ndarray:
-    """Delta method on a scale on which the parameter has no edge."""
-    if not np.isfinite(A).all():
-        return np.full(2, np.nan)
-    D, q, ends = fit.D.to_numpy(), len(fit.D), np.array([-z, z])
-    if kind != "corr":
-        row, variance = (q * q, fit.sigma2) if kind == "sigma" else (at[0] * (q + 1), D[at[0], at[0]])
-        return estimate * np.exp(ends * np.sqrt(A[row, row]) / (2 * variance))
-    a, b = at
-    slope = np.zeros(q * q + 1)
-    slope[a * q + b] = 1 / np.sqrt(D[a, a] * D[b, b])
-    slope[a * (q + 1)], slope[b * (q + 1)] = -estimate / (2 * D[a, a]), -estimate / (2 * D[b, b])
-    se = np.sqrt(slope @ A @ slope) / (1 - estimate**2)
-    return np.tanh(np.arctanh(estimate) + ends * se)
+def confint(
+    fit: Fitted, level: float = 0.95, *, method: str = "profile", parameters=None, size: int = 1000, rng=None
+) -> pd.DataFrame:
+    r"""Confidence intervals of parameters.
+
+    .. math:: \{\psi : \zeta(\psi)^2 \le \chi^2_{1,\,\mathrm{level}}\}
+
+    Equation :eq:`profile-interval` of the book, for ``method="profile"``. A side on which zeta is never so large ends
+    at the edge of the parameter space: 0 for a standard deviation, -1 or 1 for a correlation; a correlation that does
+    not exist has these limits on both sides. ``"wald"`` has estimates plus and minus standard errors: for fixed effects
+    as :meth:`lmmlib.lmm.fit.Fit.fixed_effects`, for standard deviations on the logarithmic scale, for correlations on
+    Fisher's, from the observed information on D and sigma2; where D is singular they have none, and the limits are NaN.
+    ``"bootstrap"`` has the quantiles of what refits of simulated responses find.
+
+    Parameters
+    ----------
+    fit : Fit
+    level : float
+        Coverage of each interval by itself.
+    method : {"profile", "wald", "bootstrap"}
+    parameters : str or list of str, optional
+        Names that :func:`parameters` lists; by default all.
+    size : int
+        Bootstrap samples.
+    rng : numpy.random.Generator or int
+        For the bootstrap; a whole number is a seed.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by parameter: ``estimate``, ``se``, ``lower``, ``upper``. Standard errors are those of
+        :func:`cov_parameters`, of the bootstrap standard deviations of the refits; NaN where there is none. ``attrs``
+        has for profiles the ``likelihood`` that was profiled: that of the fit, for fixed effects always "ML"; for the
+        bootstrap the number of refits that ``failed`` and were left out and, for each correlation, of those in which it
+        did not exist, ``undefined``.
+
+    Raises
+    ------
+    ParameterError
+        If the method, the level or a name is unknown, or the bootstrap has no generator.
+    DesignError
+        If the optimum to profile from has not been found.
+    """
+    return limits(fit, chosen(fit.design, parameters), level, method, size, rng)
 
 
-def bootstrap_draws(fit: Fitted, size: int, rng) -> tuple[tuple, int]:
-    """beta, D and sigma2 of the refits that did not fail, and how many did.
+def limits(fit: Fitted, kinds: dict[str, tuple], level: float, method: str, size: int, rng) -> pd.DataFrame:
+    """:func:`confint` of parameters by their kinds; ``("icc",)`` is the intraclass correlation."""
+    checked_choice("method", method, METHODS)
+    level, estimate = checked_level(level), _estimates(fit, kinds)
+    if method == "bootstrap":
+        draws, attrs = _refitted(fit, kinds, size, rng)
+        se, ends = draws.std(), draws.quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy().T
+    elif method == "wald":
+        se, attrs = _standard_errors(fit, kinds), {}
+        ends = _wald(fit, kinds, level, estimate, se)
+    else:
+        models, root, se = [held(fit, kind) for kind in kinds.values()], half_width(level), np.nan
+        ends = [[model.parameter(reach(model, side * root)) for side in (-1, 1)] for model in models]
+        attrs = {"likelihood": {name: model.fit.method for name, model in zip(kinds, models, strict=True)}}
+        with suppress(DesignError):  # units in which there is no information
+            se = _standard_errors(fit, kinds)
+    ends = np.reshape(ends, (len(kinds), 2))
+    frame = pd.DataFrame({"estimate": estimate, "se": se, "lower": ends[:, 0], "upper": ends[:, 1]})
+    frame.attrs = attrs
+    return frame.rename_axis("parameter")
+
+
+def _standard_errors(fit: Fitted, kinds: dict[str, tuple]) -> np.ndarray:
+    return standard_deviations(_covariance(fit, kinds), "the parameters")
+
+
+def _wald(fit: Fitted, kinds: dict[str, tuple], level: float, estimate: pd.Series, se: np.ndarray) -> list:
+    """Limits of fixed effects with their df, of the others on a scale on which they have no edge."""
+    z = half_width(level) * np.array([-1.0, 1.0])
+    effects = fixed_effects(fit, level) if "effect" in {kind[0] for kind in kinds.values()} else None
+    ends = []
+    for (name, (kind, *_)), value, error in zip(kinds.items(), estimate, se, strict=True):
+        if kind == "effect":
+            ends.append(effects.loc[name, ["lower", "upper"]])
+        elif np.isnan(error):
+            ends.append([np.nan, np.nan])
+        else:
+            scale, back, slope = SCALES[kind]
+            ends.append(back(scale(value) + z * slope(value) * error))
+    return ends
+
+
+def _refitted(fit: Fitted, kinds: dict[str, tuple], size: int, rng) -> tuple[pd.DataFrame, dict]:
+    """Parameters of the refits that did not fail, and how many did; a correlation is NaN where it does not exist.
 
     Raises
     ------
@@ -177,13 +227,6 @@ def bootstrap_draws(fit: Fitted, size: int, rng) -> tuple[tuple, int]:
     good = ~fits.failed
     if not good.any():
         raise ParameterError(f"all {size} refits failed, the first with: {fits.reason[0]}; look at the model first")
-    return (fits.beta[good], fits.D[good], fits.sigma2[good]), int(fits.failed.sum())
-
-
-def percentile_limits(fit: Fitted, kinds: dict[str, tuple], level: float, draws: tuple, failed: int) -> pd.DataFrame:
-    """Quantiles of the refits' parameters; a correlation's are those of the refits in which it exists."""
-    values = derived(kinds, *draws)
-    frame = _frame(_estimates(fit, kinds), values.quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy().T)
-    frame.attrs["failed"] = failed
-    frame.attrs["undefined"] = {name: int(values[name].isna().sum()) for name in kinds if kinds[name][0] == "corr"}
-    return frame
+    draws = derived(kinds, fits.beta[good], fits.D[good], fits.sigma2[good])
+    undefined = {name: int(draws[name].isna().sum()) for name, kind in kinds.items() if kind[0] == "corr"}
+    return draws, {"failed": int(fits.failed.sum()), "undefined": undefined}

@@ -10,7 +10,7 @@ from lmmlib.equations.names import chosen
 from lmmlib.errors import ParameterError
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.held import Held
-from lmmlib.inference.held_parameters import HeldCorrelation, HeldEffect, HeldSd, HeldSigma
+from lmmlib.inference.held_parameters import HeldCorrelation, HeldEffect, HeldRatio, HeldSd, HeldSigma
 
 # The default grid: so many values on each side of the estimate, out to this signed root.
 SIDE, REACH = 15, 3.0
@@ -21,11 +21,12 @@ RESOLUTION = 1e-10
 BEYOND, LEAP = 1.2, 2.0
 SMOOTH, TRIALS = 12, 60
 
+MODELS = {"effect": HeldEffect, "sd": HeldSd, "corr": HeldCorrelation, "sigma": HeldSigma, "icc": HeldRatio}
+
 
 def held(fit: Fitted, kind: tuple) -> Held:
     """The models in which a parameter is held, of a fixed effect by ML; ``kind`` as :func:`parameter_names` has it."""
-    models = {"effect": HeldEffect, "sd": HeldSd, "corr": HeldCorrelation, "sigma": HeldSigma}
-    return models[kind[0]](fit.by_ml if kind[0] == "effect" else fit, *kind[1:])
+    return MODELS[kind[0]](fit.by_ml if kind[0] == "effect" else fit, *kind[1:])
 
 
 def zeta(model: Held, value: float) -> float:

@@ -32,7 +32,7 @@ def _orthonormal(cross: CrossProducts) -> CrossProducts:
     return replace(cross, work=work.change(Mz, Mx, -d), basis=basis)
 
 
-def fit_sums(coding: Coding, cross: CrossProducts, method: str = "REML") -> Fit:
+def fit_sums(coding: Coding, cross: CrossProducts, *, method: str = "REML") -> Fit:
     """Fit a linear mixed model from cross-products.
 
     The maximum of :eq:`restricted-loglik` or :eq:`profile-loglik`, which :func:`lmmlib.fit` finds from the rows.

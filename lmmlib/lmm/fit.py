@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lmmlib.common.arguments import checked_made, checked_method, numbers
+from lmmlib.common.arguments import checked_made, checked_method, generator, numbers
 from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
@@ -28,53 +28,61 @@ class Fit(Shown, Fitted):
         """The attributes in the manner of lme4 and lmerTest: text, HTML and LaTeX."""
         return summary(self)
 
-    def fitted(self, level: str = "conditional") -> np.ndarray:
+    def fitted(self, *, of: str = "group") -> np.ndarray:
         """:func:`lmmlib.equations.residuals.fitted`: with each group's random effects, or the ``"population"`` mean."""
-        return residuals.fitted(self.design, self.cross, *self.estimates, level)
+        return residuals.fitted(self.design, self.cross, *self.estimates, of)
 
-    def residuals(self, level: str = "conditional", kind: str = "response") -> np.ndarray:
+    def residuals(self, *, of: str = "group", kind: str = "response") -> np.ndarray:
         """:func:`lmmlib.equations.residuals.residuals`: response less fitted value, ``"response"`` or ``"scaled"``."""
-        return residuals.residuals(self.design, self.cross, *self.estimates, level, kind)
+        return residuals.residuals(self.design, self.cross, *self.estimates, of, kind)
 
     def blups(self) -> Blups:
         """:func:`lmmlib.prediction.blups.blups`: predictions of the random effects, with three errors."""
         return blups.blups(self)
 
-    def simulate(self, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
+    def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
         """New responses from the fitted model, (n_obs,) or (n_obs, size): new random effects, new errors."""
-        return drawing.lmm(self.design, *self.estimates, rng, size)
+        return drawing.lmm(self.design, *self.estimates, generator(rng), size)
 
     def refit(self, y) -> Fit:
         """The same model and method fitted to another response (n_obs,)."""
-        return fit_design(self.design.with_response(numbers(y, "y")), self.method)
+        return fit_design(self.design.with_response(numbers(y, "y")), method=self.method)
 
-    def contrast(self, L, df=None, null=0.0, level: float = 0.95) -> Wald:
+    def contrast(self, L, *, df=None, null=0.0, level: float = 0.95) -> Wald:
         """:func:`lmmlib.inference.contrasts.contrast`: test and interval of combinations of the fixed effects."""
-        return contrasts.contrast(self, L, df, null, level)
+        return contrasts.contrast(self, L, df=df, null=null, level=level)
 
-    def contrasts(self, rows, df=None, level: float = 0.95) -> pd.DataFrame:
+    def contrasts(self, rows, *, df=None, level: float = 0.95) -> pd.DataFrame:
         """:func:`lmmlib.inference.contrasts.contrasts`: a table of labelled contrasts."""
-        return contrasts.contrasts(self, rows, df, level)
+        return contrasts.contrasts(self, rows, df=df, level=level)
 
-    def coefficients(self, df=None, level: float = 0.95) -> pd.DataFrame:
-        """:func:`lmmlib.inference.contrasts.coefficients`: estimates, standard errors, df, t, p and intervals."""
-        return contrasts.coefficients(self, df, level)
+    def fixed_effects(self, level: float = 0.95, *, df=None) -> pd.DataFrame:
+        """:func:`lmmlib.inference.contrasts.fixed_effects`: estimates, se, df and t or z, p, intervals."""
+        return contrasts.fixed_effects(self, level, df=df)
 
-    def anova(self, type: int = 3, df=None) -> pd.DataFrame:
+    def anova(self, type: int = 3, *, df=None) -> pd.DataFrame:
         """:func:`lmmlib.inference.anova_table.anova`: F tests of the terms of the fixed effects, of type 1, 2 or 3."""
-        return anova_table.anova(self, type, df)
+        return anova_table.anova(self, type, df=df)
 
     def parameters(self) -> pd.Series:
         """:func:`lmmlib.inference.intervals.parameters`: fixed effects, standard deviations and correlations, sigma."""
         return intervals.parameters(self)
 
-    def confint(self, method: str = "profile", level: float = 0.95, parameters=None, size=1000, rng=None):
-        """:func:`lmmlib.inference.intervals.confint`: profile, Wald or bootstrap limits of the parameters."""
-        return intervals.confint(self, method, level, parameters, size, rng)
+    def cov_parameters(self) -> pd.DataFrame:
+        """:func:`lmmlib.inference.intervals.cov_parameters`: the covariance of their estimates."""
+        return intervals.cov_parameters(self)
 
-    def variance_components(self, level: float = 0.95, method: str = "profile", size=1000, rng=None) -> pd.DataFrame:
+    def confint(
+        self, level: float = 0.95, *, method: str = "profile", parameters=None, size: int = 1000, rng=None
+    ) -> pd.DataFrame:
+        """:func:`lmmlib.inference.intervals.confint`: profile, Wald or bootstrap limits of the parameters."""
+        return intervals.confint(self, level, method=method, parameters=parameters, size=size, rng=rng)
+
+    def variance_components(
+        self, level: float = 0.95, *, method: str = "profile", size: int = 1000, rng=None
+    ) -> pd.DataFrame:
         """:func:`lmmlib.inference.components.variance_components`: the random part, with intervals."""
-        return components.variance_components(self, level, method, size, rng)
+        return components.variance_components(self, level, method=method, size=size, rng=rng)
 
     def profile(self, parameter: str, values=None) -> pd.DataFrame:
         """:func:`lmmlib.inference.profile.profile`: the deviance as a function of one parameter."""
@@ -100,11 +108,11 @@ class Fit(Shown, Fitted):
 def fit(
     formula: str,
     data: pd.DataFrame,
+    *,
     method: str = "REML",
     missing: str = "error",
     weights=None,
     offset=None,
-    *,
     drop: str | None = None,
 ) -> Fit:
     r"""Fit a linear mixed model by REML or maximum likelihood.
@@ -137,10 +145,11 @@ def fit(
     DesignError
         If there is no random term, columns of X are dependent, or the rows do not identify D and sigma2.
     """
-    return fit_design(build_design(formula, data, missing, weights, offset, drop=drop), method)
+    design = build_design(formula, data, missing=missing, weights=weights, offset=offset, drop=drop)
+    return fit_design(design, method=method)
 
 
-def fit_design(design: Design, method: str = "REML") -> Fit:
+def fit_design(design: Design, *, method: str = "REML") -> Fit:
     """:func:`fit` for a design that is there already: maximum of :eq:`restricted-loglik` or :eq:`profile-loglik`.
 
     Parameters

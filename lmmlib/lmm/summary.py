@@ -12,10 +12,25 @@ from lmmlib.equations.moments import correlation
 from lmmlib.equations.residuals import residuals
 from lmmlib.errors import DesignError, NoRowsError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.inference.contrasts import coefficients
+from lmmlib.inference.contrasts import fixed_effects
 
 # With more fixed effects than this their correlations are left out.
 WIDEST = 8
+
+
+def _statistic(x: float) -> str:
+    return short(fixed(x, 3), x)
+
+
+# How the numbers of the fixed effects are written, and how wide.
+COLUMNS = {
+    "estimate": (brief, 12),
+    "se": (brief, 10),
+    "df": (lambda x: fixed(x, 2), 9),
+    "t": (_statistic, 9),
+    "z": (_statistic, 9),
+    "p": (p, 8),
+}
 
 
 def summary(fit: Fitted) -> Summary:
@@ -80,17 +95,13 @@ def _random(fit: Fitted, width: int) -> Table:
 
 def _fixed(fit: Fitted, width: int) -> Table:
     try:
-        frame = coefficients(fit)
-    except DesignError:  # there are no df; fit.coefficients() says why
-        frame = coefficients(fit, "z").assign(df=np.nan, p=np.nan)
-    shown = {"estimate": (brief, 12), "se": (brief, 10)}
-    if fit.method == "REML":
-        shown["df"] = (lambda x: fixed(x, 2)), 9
-    shown |= {"t": (lambda x: short(fixed(x, 3), x), 9), "p": (p, 8)}
+        frame = fixed_effects(fit)
+    except DesignError:  # there are no df; fit.fixed_effects() says why
+        frame = fixed_effects(fit, df="z").rename(columns={"z": "t"}).assign(df=np.nan, p=np.nan)
+    shown = {name: how for name, how in COLUMNS.items() if name in frame}
     rows = [(name, *(show(row[c]) for c, (show, _) in shown.items())) for name, row in frame.iterrows()]
-    names = [c if fit.method == "REML" or c != "t" else "z" for c in shown]
     widths = (width, *(w for _, w in shown.values()))
-    return Table(("Fixed effects", *names), tuple(rows), (False, *[True] * len(names)), widths=widths)
+    return Table(("Fixed effects", *shown), tuple(rows), (False, *[True] * len(shown)), widths=widths)
 
 
 def _correlations(fit: Fitted, width: int) -> Table:

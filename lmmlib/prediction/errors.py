@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lmmlib.common.arguments import checked_count
+from lmmlib.common.arguments import checked_count, generator
 from lmmlib.common.progress import progress_bar
 from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.design.basis import chunks, divide
@@ -23,7 +23,7 @@ from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError
 from lmmlib.fitting.batch import ROOM, Fits, fit_many
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.inference.bootstrap import CHUNK, checked_rng
+from lmmlib.inference.bootstrap import CHUNK
 
 
 def error_variance(fit: Fitted, rows: NewRows, corrected: bool = False) -> np.ndarray:
@@ -114,7 +114,7 @@ def bootstrap_interval(fit: Fitted, rows: NewRows, own, coverage: float, size: i
     tuple of (rows,) array, (2, rows) array, int
         Root mean squares of the errors; what the limits add to the prediction; how many refits failed.
     """
-    rng = checked_rng(rng)
+    rng = generator(rng)
     groups, place = np.unique(rows.group, return_inverse=True)
     of_beta, of_b, failed = bootstrap_errors(fit, groups, checked_count("size", size), rng)
     rows = NewRows(rows.X, rows.Z, np.where(rows.group < 0, -1, place))

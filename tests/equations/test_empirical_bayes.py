@@ -258,7 +258,7 @@ def test_laird_louis(rng):
     ours = empirical_bayes.laird_louis(fitted, 6, np.random.default_rng(8))
     assert ours.n_failed == 0
     means, variances = [], []
-    for y in fitted.simulate(np.random.default_rng(8), size=6).T:
+    for y in fitted.simulate(6, rng=np.random.default_rng(8)).T:
         again = fitted.refit(y)
         one = replace(m, D=again.D.to_numpy(), sigma2=again.sigma2)
         X, Z, yi, V = one.of(2)

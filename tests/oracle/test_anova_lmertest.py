@@ -26,7 +26,7 @@ def case(request):
 @pytest.mark.parametrize("type", [1, 2, 3])
 def test_tables(case, type, df):
     name, fitted, answers = case
-    table, theirs = fitted.anova(type, df), pd.DataFrame(answers[f"{type} {df}"])
+    table, theirs = fitted.anova(type, df=df), pd.DataFrame(answers[f"{type} {df}"])
     assert len(table) == len(theirs) and list(table["num_df"]) == list(theirs["num_df"])
     theirs.index = table.index
     same = [(name, type, term) not in OTHERS for term in table.index]
@@ -44,10 +44,12 @@ def test_one_hypothesis_has_one_test():
     """The interaction is of all types alike, and nesting is another coding of the model with main effects."""
     fits = {name: lmmlib.fit(SETS[name]["formula"], pd.DataFrame(SETS[name]["data"])) for name in SETS}
     for df in ("satterthwaite", "kenward-roger"):
-        first = fits["two factors"].anova(1, df)
+        first = fits["two factors"].anova(1, df=df)
         for type in (2, 3):
-            assert_allclose(fits["two factors"].anova(type, df).loc["a:b"], first.loc["a:b"], rtol=1e-8)
+            assert_allclose(fits["two factors"].anova(type, df=df).loc["a:b"], first.loc["a:b"], rtol=1e-8)
         for nested, crossed in ((2, 1), (3, 3)):
             assert_allclose(
-                fits["nested"].anova(nested, df).loc["a"], fits["two factors"].anova(crossed, df).loc["a"], rtol=1e-8
+                fits["nested"].anova(nested, df=df).loc["a"],
+                fits["two factors"].anova(crossed, df=df).loc["a"],
+                rtol=1e-8,
             )

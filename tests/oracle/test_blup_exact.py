@@ -10,7 +10,7 @@ from lmmlib.lmm.fit import fit_design
 @pytest.fixture
 def pair(fit):
     exact = fit.exact["ranef"]
-    b = fit_design(fit.design, fit.method).blups()
+    b = fit_design(fit.design, method=fit.method).blups()
     order = [list(map(str, b.b.index)).index(str(level)) for level in exact["levels"]]
     return b, exact, order
 

@@ -14,7 +14,7 @@ from lmmlib.lmm.fit import fit_design
 
 @pytest.fixture
 def fitted(fit):
-    return fit_design(fit.design, fit.method)
+    return fit_design(fit.design, method=fit.method)
 
 
 def test_criterion(fit, fitted):

@@ -19,7 +19,7 @@ def sleep():
 @pytest.mark.parametrize("reml", [False, True])
 @pytest.mark.parametrize(("random", "re_formula"), [("1", None), ("Days", "~Days")])
 def test_estimates(sleep, random, re_formula, reml):
-    ours = lmmlib.fit(f"Reaction ~ Days + ({random} | Subject)", sleep, "REML" if reml else "ML")
+    ours = lmmlib.fit(f"Reaction ~ Days + ({random} | Subject)", sleep, method="REML" if reml else "ML")
     model = smf.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula=re_formula)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -40,12 +40,12 @@ def test_estimates(sleep, random, re_formula, reml):
 
 def test_least_squares(sleep):
     theirs = smf.ols("Reaction ~ Days", sleep).fit()
-    ml, reml = (lmmlib.fit("Reaction ~ Days + (0 | Subject)", sleep, method) for method in ("ML", "REML"))
+    ml, reml = (lmmlib.fit("Reaction ~ Days + (0 | Subject)", sleep, method=method) for method in ("ML", "REML"))
     assert_allclose(ml.loglik, theirs.llf, rtol=1e-12)
     # statsmodels counts sigma2 in neither criterion.
     assert_allclose([ml.aic - 2, ml.bic - np.log(ml.n_obs)], [theirs.aic, theirs.bic], rtol=1e-12)
     assert_allclose(reml.sigma2, theirs.scale, rtol=1e-12)
-    table = reml.coefficients()
+    table = reml.fixed_effects()
     assert_allclose(
         table[["estimate", "se", "t", "p"]].T, [theirs.params, theirs.bse, theirs.tvalues, theirs.pvalues], rtol=1e-7
     )

@@ -19,7 +19,7 @@ def fits(row):
     data = lmmlib.load(DATA[row["id"].split("_")[0]])
     null = row["null"]
     null += f" + (0 | {NO_EFFECTS[null]})" if null in NO_EFFECTS else ""
-    return [lmmlib.fit(formula, data, row["method"]) for formula in (null, row["alt"])]
+    return [lmmlib.fit(formula, data, method=row["method"]) for formula in (null, row["alt"])]
 
 
 @pytest.mark.parametrize("row", REFERENCE["variance_vs_zero"] + REFERENCE["slope_vs_intercept"], ids=lambda r: r["id"])
@@ -37,7 +37,7 @@ def test_variances(row):
 def test_exact_law_of_the_dyestuff():
     theirs = REFERENCE["exactRLRT_dyestuff"]
     small, large = fits(REFERENCE["variance_vs_zero"][0])
-    ours = lmmlib.compare(small, large, "exact", size=40_000, rng=np.random.default_rng(1))
+    ours = lmmlib.compare(small, large, method="exact", size=40_000, rng=np.random.default_rng(1))
     assert_allclose(ours.statistic, theirs["stat"], atol=2e-8)
     se = np.hypot(ours.mcse, np.sqrt(theirs["p"] / theirs["nsim"]))
     assert abs(ours.p - theirs["p"]) < 4 * se
@@ -50,8 +50,8 @@ RLRSIM = json.loads((Path(__file__).parents[1] / "reference/inference/rlrsim.jso
 def test_exact_laws_of_rlrsim(row):
     """A variance together with fixed effects, and one of two variances (there, as here, an approximation)."""
     data = pd.DataFrame(RLRSIM["data"][row["set"]])
-    small, large = (lmmlib.fit(row[k], data, row["method"]) for k in ("small", "large"))
-    ours = lmmlib.compare(small, large, "exact", size=40_000, rng=np.random.default_rng(4))
+    small, large = (lmmlib.fit(row[k], data, method=row["method"]) for k in ("small", "large"))
+    ours = lmmlib.compare(small, large, method="exact", size=40_000, rng=np.random.default_rng(4))
     assert_allclose(ours.statistic, row["statistic"], atol=1e-6)
     # Theirs is the maximum over a grid, and p the share of draws beyond the statistic.
     se = np.sqrt(row["p"] * (1 - row["p"]) * (1 / 40_000 + 1 / row["nsim"]))
@@ -67,13 +67,13 @@ def test_exact_laws_of_rlrsim(row):
 def test_bootstrap_of_the_dental_slope():
     theirs = REFERENCE["bootstrap_orthodont_slope_ml"]
     row = next(r for r in REFERENCE["slope_vs_intercept"] if r["id"] == "orthodont_ml")
-    ours = lmmlib.compare(*fits(row), "bootstrap", size=2000, rng=np.random.default_rng(2))
+    ours = lmmlib.compare(*fits(row), method="bootstrap", size=2000, rng=np.random.default_rng(2))
     assert abs(ours.p - theirs["p_boot"]) < 4 * np.hypot(ours.mcse, theirs["mc_se"])
 
 
 def test_interaction_of_age_and_sex():
     dental = lmmlib.load("dental")
-    small, large = (lmmlib.fit(f"distance ~ age {op} Sex + (age | Subject)", dental, "ML") for op in "+*")
+    small, large = (lmmlib.fit(f"distance ~ age {op} Sex + (age | Subject)", dental, method="ML") for op in "+*")
     theirs = REFERENCE["pbmodcomp_orthodont_interaction"]
     test = lmmlib.compare(small, large)
     assert_allclose(
@@ -81,6 +81,6 @@ def test_interaction_of_age_and_sex():
         [theirs["test"]["stat"]["LRT"] if "stat" in theirs["test"] else theirs["test"]["stat_LRT"], theirs["p"]["LRT"]],
         rtol=1e-6,
     )
-    boot = lmmlib.compare(small, large, "bootstrap", size=1000, rng=np.random.default_rng(3))
+    boot = lmmlib.compare(small, large, method="bootstrap", size=1000, rng=np.random.default_rng(3))
     other = np.sqrt(theirs["p"]["PBtest"] / theirs["nsim"])
     assert abs(boot.p - theirs["p"]["PBtest"]) < 4 * np.hypot(boot.mcse, other)

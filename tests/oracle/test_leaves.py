@@ -50,7 +50,7 @@ def by_name(names, near: Near) -> dict:
 
 def exact_answer(fit):
     one = case(fit)
-    f, stored = fit_design(one.design, one.method), one.exact
+    f, stored = fit_design(one.design, method=one.method), one.exact
     D, gls = f.D.to_numpy(), equations.gls(one.cross, f.D.to_numpy(), f.sigma2)
     sd, corr = sd_and_corr(D)
     beta = Near(f.beta, tol.OPTIMUM * f.se)
@@ -114,7 +114,7 @@ def test_exact(name):
 
 def lme4_answer(name):
     one = case(name)
-    f, stored = fit_design(one.design, one.method), one.lme4
+    f, stored = fit_design(one.design, method=one.method), one.lme4
     x, z, grouping = list(f.beta.index), list(f.design.z_names), next(iter(stored["ngroups"]))
     D, sigma = f.D.to_numpy(), np.sqrt(f.sigma2)
     gls = equations.gls(one.cross, D, f.sigma2)
@@ -204,7 +204,7 @@ def test_lme4(name):
 
 def nlme_answer(stored):
     one = case(stored["id"])
-    f = fit_design(one.design, one.method)
+    f = fit_design(one.design, method=one.method)
     x, z, N = list(f.beta.index), list(f.design.z_names), f.design.n_obs
     # nlme's rule: a column that varies within groups has N - n - (their number) df, one between groups n - (theirs).
     within = [
@@ -217,7 +217,7 @@ def nlme_answer(stored):
     cov = equations.gls(one.cross, f.D.to_numpy(), f.sigma2).cov
     se, sigma = np.sqrt(np.diag(cov)), np.sqrt(f.sigma2)
     ends = np.column_stack([f.beta - t.ppf(0.975, df) * se, f.beta, f.beta + t.ppf(0.975, df) * se])
-    limits = confint(f, "wald").loc["sigma", ["lower", "estimate", "upper"]].astype(float)
+    limits = confint(f, method="wald").loc["sigma", ["lower", "estimate", "upper"]].astype(float)
     return {
         **{"id": stored["id"], "dataset": stored["dataset"], "fixed": WORDS, "method": one.method, "note": WORDS},
         "fixef": by_name(x, Near(f.beta, tol.NLME * se)),
@@ -253,7 +253,7 @@ def data_of(formula):
 
 def fitted(formula, method="REML"):
     random = "" if "|" in formula else f" + (0 | {NULLS[formula]})"
-    return lmmlib.fit(formula + random, data_of(formula), method)
+    return lmmlib.fit(formula + random, data_of(formula), method=method)
 
 
 def lrt_answer(row):
@@ -303,7 +303,7 @@ def test_draws_of_rlrsim_are_as_they_were():
 
 def test_interaction():
     small, large = (
-        lmmlib.fit(f"distance ~ age {op} Sex + (age | Subject)", lmmlib.load("dental"), "ML") for op in "+*"
+        lmmlib.fit(f"distance ~ age {op} Sex + (age | Subject)", lmmlib.load("dental"), method="ML") for op in "+*"
     )
     statistic, pb = 2 * (large.loglik - small.loglik), INFERENCE["pbmodcomp_orthodont_interaction"]
     # Two of the thousand refits had a negative statistic and are not counted.
@@ -350,7 +350,7 @@ def limits_of(f, stored, level, method):
         gap = norm.ppf((1 + level) / 2) * f.se
         inside = np.column_stack([f.beta - gap, f.beta + gap])
         return Near(np.r_[np.full((len(stored["rows"]) - len(inside), 2), np.nan), inside], tol.LME4)
-    ours = confint(f, "profile", level, list(names.values()))
+    ours = confint(f, method="profile", level=level, parameters=list(names.values()))
     ours = ours.loc[[names[row] for row in stored["rows"]], ["lower", "upper"]].to_numpy(float)
     return Near(ours, tol.SPLINE * (0.35 + np.abs(ours)))
 
@@ -436,7 +436,7 @@ def jags():
 
 
 def one_way(method, name="y_n100_m2"):
-    return lmmlib.fit("y ~ 1 + (1 | i)", pd.read_csv(REFERENCE / f"cloning/{name}.csv"), method)
+    return lmmlib.fit("y ~ 1 + (1 | i)", pd.read_csv(REFERENCE / f"cloning/{name}.csv"), method=method)
 
 
 def one_way_answer(f, rtol):

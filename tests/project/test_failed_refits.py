@@ -21,12 +21,12 @@ NEW = pd.DataFrame({"Batch": ["A", "new"]})
 
 @pytest.fixture(scope="module")
 def null():
-    return lmmlib.fit("Yield ~ 1 + (0 | Batch)", lmmlib.load("dyestuff"), "ML")
+    return lmmlib.fit("Yield ~ 1 + (0 | Batch)", lmmlib.load("dyestuff"), method="ML")
 
 
 @pytest.fixture(scope="module")
 def fit():
-    return lmmlib.fit("Yield ~ 1 + (1 | Batch)", lmmlib.load("dyestuff"), "ML")
+    return lmmlib.fit("Yield ~ 1 + (1 | Batch)", lmmlib.load("dyestuff"), method="ML")
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +76,14 @@ def spoil_predictions(patch):
 
 
 def compared(size, null, fit):
-    test = lmmlib.compare(null, fit, "bootstrap", size, rng())
+    test = lmmlib.compare(null, fit, method="bootstrap", size=size, rng=rng())
     said = re.search(r"(\d+) of (\d+) simulated", test.note)
     count = test.n_failed if not said or said.groups() == (str(test.n_failed), str(size)) else -1
     return count, [test.statistic, test.p, test.mcse, *test.draws]
 
 
 def limits(size, fit):
-    table = fit.confint("bootstrap", size=size, rng=rng())
+    table = fit.confint(method="bootstrap", size=size, rng=rng())
     return table.attrs["failed"], table[["lower", "upper"]]
 
 

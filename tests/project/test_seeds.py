@@ -19,7 +19,6 @@ RANDOM = {"rng", "seed", "random_state"}
 # Steps that the functions below put together: they take the generator, never a seed.
 STEPS = {
     *(
-        "inference.bootstrap.checked_rng",
         "inference.bootstrap.refits",
         "bayes.chains.advance",
         "bayes.chains.beta_and_effects",
@@ -43,7 +42,7 @@ STEPS = {
         "common.small.inverse_wishart_factor",
     ),
     *(
-        "inference.intervals.bootstrap_draws",
+        "inference.intervals.limits",
         "bayes.conditionals.draw_rates_D",
         "bayes.noncentred.redraw_D",
     ),
@@ -65,12 +64,12 @@ def dyestuff():
 
 @pytest.fixture(scope="module")
 def null(dyestuff):
-    return lmmlib.fit("Yield ~ 1 + (0 | Batch)", dyestuff, "ML")
+    return lmmlib.fit("Yield ~ 1 + (0 | Batch)", dyestuff, method="ML")
 
 
 @pytest.fixture(scope="module")
 def fit(dyestuff):
-    return lmmlib.fit("Yield ~ 1 + (1 | Batch)", dyestuff, "ML")
+    return lmmlib.fit("Yield ~ 1 + (1 | Batch)", dyestuff, method="ML")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +106,9 @@ KINDS = {
     "cloning.prediction.posterior_of_b": lambda s, cloned: prediction.posterior_of_b(*known(cloned), 6, rng(s)).b,
     "cloning.clone.clone": lambda s, dyestuff: lmmlib.clone(FORMULA, dyestuff, (1, 5), rng=s, **BRIEF).draws(),
     "cloning.with_pymc.clone_pymc": lambda s: by_pymc(s),
-    "inference.compare.compare": lambda s, null, fit: lmmlib.compare(null, fit, "bootstrap", 6, rng(s)).draws,
+    "inference.compare.compare": lambda s, null, fit: (
+        lmmlib.compare(null, fit, method="bootstrap", size=6, rng=rng(s)).draws
+    ),
     "inference.components.variance_components": lambda s, fit: components.variance_components(fit, **WALD, rng=rng(s))[
         "upper"
     ],
@@ -116,7 +117,7 @@ KINDS = {
     "cloning.gaussian.GaussianClones.data_twice": lambda s, cloned: cloned.data_twice(6, rng(s)).b,
     "cloning.gaussian.GaussianClones.posterior_of_b": lambda s, cloned: cloned.posterior_of_b(6, rng(s)).b,
     "lmm.fit.Fit.predict": lambda s, fit: fit.predict(NEW, **WALD, rng=rng(s))["se"],
-    "lmm.fit.Fit.simulate": lambda s, fit: fit.simulate(rng(s)),
+    "lmm.fit.Fit.simulate": lambda s, fit: fit.simulate(rng=rng(s)),
     "lmm.fit.Fit.variance_components": lambda s, fit: fit.variance_components(**WALD, rng=rng(s))["upper"],
     "bayes.sample.sample": lambda s, dyestuff: both(sample.sample(FORMULA, dyestuff, rng=s, **BRIEF)),
     "inference.intervals.confint": lambda s, fit: intervals.confint(fit, **WALD, rng=rng(s))["upper"],

@@ -71,7 +71,7 @@ def test_dependent_columns(frame):
     np.testing.assert_allclose(found.null_directions().iloc[0, :3], [0, -1, 1 / 7], atol=1e-9)
     slope = found.on(slope=lambda f: f["week"] + 7 * f["day"])
     assert slope.verdicts().loc["slope", "verdict"] == "estimable"
-    direct = lmmlib.fit("lead ~ week + (1 | child)", frame, "ML")
+    direct = lmmlib.fit("lead ~ week + (1 | child)", frame, method="ML")
     assert slope.estimate["slope"] == pytest.approx(direct.beta["week"], abs=0.2 * direct.se["week"])
 
 
@@ -98,12 +98,12 @@ def flat_groups(n=30, m=4, seed=8):
 @pytest.mark.parametrize("K", [25, 10**6])
 def test_a_variance_estimated_by_zero(K):
     frame = flat_groups()
-    assert lmmlib.fit("y ~ 1 + (1 | g)", frame, "ML").is_singular
+    assert lmmlib.fit("y ~ 1 + (1 | g)", frame, method="ML").is_singular
     found = clone("y ~ 1 + (1 | g)", frame, (1, K), rng=4)
     assert found.edge == 1
     assert found.verdicts()["verdict"].tolist() == ["estimable", "at a boundary", "estimable"]
     assert "D tends to a matrix of rank 0" in repr(found)
-    exact = lmmlib.fit("y ~ 1 + (1 | g)", frame, "ML")
+    exact = lmmlib.fit("y ~ 1 + (1 | g)", frame, method="ML")
     assert found.estimate["sigma2"] == pytest.approx(exact.sigma2, abs=0.01 * exact.sigma2 + exact.sigma2 / K)
     assert found.estimate.iloc[1] < 0.1 / K
 
@@ -120,7 +120,7 @@ def line_groups(seed=5):
 
 def test_a_D_of_rank_one():
     frame = line_groups()
-    exact = lmmlib.fit("y ~ x + (x | g)", frame, "ML")
+    exact = lmmlib.fit("y ~ x + (x | g)", frame, method="ML")
     assert exact.is_singular and np.linalg.matrix_rank(exact.D, tol=1e-4) == 1
     found = clone("y ~ x + (x | g)", frame, (1, 25, 2500), rng=6)
     assert found.edge == 1 and "D tends to a matrix of rank 1" in repr(found)

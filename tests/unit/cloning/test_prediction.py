@@ -31,7 +31,7 @@ def rng(seed=3):
 
 def test_the_law_of_the_estimates(pairs):
     """Its mean is maximum likelihood, its covariance the inverse information, on logarithmic scales."""
-    fit = lmmlib.fit(FORMULA, lmmlib.simulate.recipe("neyman-scott-m2"), "ML")
+    fit = lmmlib.fit(FORMULA, lmmlib.simulate.recipe("neyman-scott-m2"), method="ML")
     center, cov = pairs.normal_law()
     assert list(center.index) == ["(Intercept)", "log sd (Intercept)", "log sigma"]
     tau2 = fit.D.iloc[0, 0]
@@ -89,7 +89,7 @@ def stored_pairs():
 
 def test_two_random_effects(sleep):
     """Near the corrected error, which is for the same question; above the one that takes the parameters as known."""
-    fit = lmmlib.fit("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"), "ML")
+    fit = lmmlib.fit("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"), method="ML")
     found = sleep.posterior_of_b(2000, rng())
     blups = fit.blups()
     np.testing.assert_allclose(found.b, blups.b, atol=3)

@@ -35,7 +35,9 @@ def chunks(frame, size=37):
 
 def by_chunks(formula, frame, example, levels=None, method="REML"):
     code = design_coding.coding(formula, example, levels)
-    return chunked.fit_sums(code, design_coding.merge(design_coding.chunk_sums(code, c) for c in chunks(frame)), method)
+    return chunked.fit_sums(
+        code, design_coding.merge(design_coding.chunk_sums(code, c) for c in chunks(frame)), method=method
+    )
 
 
 def agree(ours, full, tol=1e-8):
@@ -70,7 +72,7 @@ def test_levels_of_a_coded_column_of_numbers(tlc):
 def test_transformations_that_look_at_the_data_are_those_of_the_example(tlc):
     """Another basis of the same model: the same likelihood and fitted means, by ML."""
     ours = by_chunks("lead ~ center(week) + (1 | id)", tlc, tlc[:40], method="ML")
-    full = lmmlib.fit("lead ~ week + (1 | id)", tlc, "ML")
+    full = lmmlib.fit("lead ~ week + (1 | id)", tlc, method="ML")
     assert_allclose(ours.loglik, full.loglik, rtol=1e-11)
     assert_allclose(ours.beta["center(week)"], full.beta["week"], rtol=1e-8)
 

@@ -54,7 +54,7 @@ def test_what_is_not_identified_is_named_by_all(frame, formula):
     design = lmmlib.build_design(formula, frame)
     calls = (
         lambda: lmmlib.fit(formula, frame),
-        lambda: lmmlib.fit(formula, frame, "ML"),
+        lambda: lmmlib.fit(formula, frame, method="ML"),
         lambda: lmmlib.fit_many(design, np.column_stack([frame.y, frame.x])),
     )
     for call in calls:
@@ -86,7 +86,7 @@ def test_no_more_rows_than_random_effects(method):
     b = rng.normal(size=(n, 2)) * [1.0, 0.7]
     y = 1 + t + b[g, 0] + t * b[g, 1] + rng.normal(size=2 * n)
     design = lmmlib.build_design("y ~ t + (t | g)", pd.DataFrame({"g": g, "t": t, "y": y}))
-    fitted = lmmlib.fit_design(design, method)
+    fitted = lmmlib.fit_design(design, method=method)
     assert fitted.converged and not fitted.is_singular
     loglik = dense.restricted_loglik if method == "REML" else dense.profile_loglik
 

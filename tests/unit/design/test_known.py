@@ -29,7 +29,7 @@ def fitted(frame):
 
 @pytest.mark.parametrize("row", LME4["fits"], ids=lambda row: f"{row['formula']} {row['method']}")
 def test_lme4_has_the_same_fits(row, frame):
-    f = lmmlib.fit(row["formula"], frame, row["method"], weights=row["weights"], offset=row["offset"])
+    f = lmmlib.fit(row["formula"], frame, method=row["method"], weights=row["weights"], offset=row["offset"])
     assert_allclose(f.loglik, row["loglik"], atol=1e-7)
     assert_allclose([f.aic, f.bic], [row["aic"], row["bic"]], atol=1e-6)
     assert_allclose(f.beta, row["beta"], rtol=1e-5)
@@ -53,17 +53,17 @@ def test_residuals(fitted, frame):
     Z = dense.big_Z(d)
     assert_allclose(V - Z @ np.kron(np.eye(9), D) @ Z.T, np.diag(fitted.sigma2 / frame["w"]), atol=1e-12)
     mean = d.X @ fitted.beta + frame["o"]
-    assert_allclose(fitted.fitted("population"), mean, rtol=1e-12)
+    assert_allclose(fitted.fitted(of="population"), mean, rtol=1e-12)
     raw = frame["y"] - mean
-    assert_allclose(fitted.residuals("population"), raw, atol=1e-12)
-    white = fitted.residuals("population", "scaled")
+    assert_allclose(fitted.residuals(of="population"), raw, atol=1e-12)
+    white = fitted.residuals(of="population", kind="scaled")
     assert_allclose(white @ white, raw @ np.linalg.solve(V, raw), rtol=1e-10)
     assert_allclose(white @ white, len(frame) - 2, rtol=1e-6)
 
 
 def test_simulated_responses_have_the_covariance_of_the_model(fitted, frame):
-    Y = fitted.simulate(np.random.default_rng(1), 40_000)
-    assert_allclose(Y.mean(axis=1), fitted.fitted("population"), atol=0.1)
+    Y = fitted.simulate(40_000, rng=np.random.default_rng(1))
+    assert_allclose(Y.mean(axis=1), fitted.fitted(of="population"), atol=0.1)
     V = dense.V(fitted.design, fitted.D.to_numpy(), fitted.sigma2)
     assert_allclose(np.cov(Y), V, atol=0.04 * V.max())
     # The residual part by itself, where weights differ by a factor of twenty.
@@ -80,11 +80,11 @@ def test_refits_and_bootstraps_keep_them(fitted, frame):
     many = lmmlib.fit_many(fitted.design, np.column_stack([frame["y"], frame["y"] + 3]))
     assert_allclose(many.loglik, [fitted.loglik, moved.loglik], rtol=1e-10)
     rng = np.random.default_rng(3)
-    assert_allclose(fitted.confint("bootstrap", size=60, rng=rng).loc["x"].mean(), fitted.beta["x"], atol=0.3)
+    assert_allclose(fitted.confint(method="bootstrap", size=60, rng=rng).loc["x"].mean(), fitted.beta["x"], atol=0.3)
 
 
 def test_profiles_have_their_minimum_at_the_criterion(frame):
-    ml = lmmlib.fit(FORMULA, frame, "ML", weights="w", offset="o")
+    ml = lmmlib.fit(FORMULA, frame, method="ML", weights="w", offset="o")
     for name in ("x", "sigma", "sd (Intercept)"):
         assert_allclose(ml.profile(name)["criterion"].min(), ml.criterion, atol=1e-6)
 

@@ -10,7 +10,7 @@ from lmmlib.inference.profile import profile
 
 @pytest.fixture
 def sleep():
-    return lmmlib.fit("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"), "ML")
+    return lmmlib.fit("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"), method="ML")
 
 
 def test_names_in_their_order(sleep):

@@ -34,23 +34,23 @@ def by_dense(fitted):
 
 def test_fitted_values(fitted):
     _, mean, conditional = by_dense(fitted)
-    assert_allclose(fitted.fitted("population"), mean, rtol=1e-12, atol=1e-12)
+    assert_allclose(fitted.fitted(of="population"), mean, rtol=1e-12, atol=1e-12)
     assert_allclose(fitted.fitted(), conditional, rtol=1e-9)
-    assert_allclose(fitted.fitted("conditional"), fitted.fitted(), rtol=0)
+    assert_allclose(fitted.fitted(of="group"), fitted.fitted(), rtol=0)
 
 
 def test_residuals_are_the_response_less_fitted(fitted):
     _, mean, conditional = by_dense(fitted)
     y = fitted.design.y
     assert_allclose(fitted.residuals(), y - conditional, atol=1e-9)
-    assert_allclose(fitted.residuals("population"), y - mean, atol=1e-10)
+    assert_allclose(fitted.residuals(of="population"), y - mean, atol=1e-10)
     assert_allclose(fitted.residuals(kind="scaled"), (y - conditional) / np.sqrt(fitted.sigma2), atol=1e-9)
 
 
 def test_whitened_residuals(fitted):
     """Block by block C_i^-1 r_i with the lower Cholesky factor, rows in the order of the data."""
     V, mean, _ = by_dense(fitted)
-    white, raw = fitted.residuals("population", "scaled"), fitted.design.y - mean
+    white, raw = fitted.residuals(of="population", kind="scaled"), fitted.design.y - mean
     for i in range(fitted.n_groups):
         rows = fitted.design.rows(i)
         C = np.linalg.cholesky(V[np.ix_(rows, rows)])
@@ -65,7 +65,7 @@ def test_one_size_of_group_or_groups_without_rows(frame):
     d = fitted.design.take(np.flatnonzero(fitted.design.group != 3))
     D, sigma2 = fitted.D.to_numpy(), fitted.sigma2
     ours = lmmlib.fit_design(d)
-    white, raw = ours.residuals("population", "scaled"), ours.residuals("population")
+    white, raw = ours.residuals(of="population", kind="scaled"), ours.residuals(of="population")
     assert d.n_i[3] == 0 and np.isfinite(white).all()
     assert_allclose(white @ white, raw @ np.linalg.solve(dense.V(d, ours.D, ours.sigma2), raw), rtol=1e-9)
     assert np.abs(ours.D - D).max().max() + abs(ours.sigma2 - sigma2) > 1e-3
@@ -75,10 +75,10 @@ def test_rows_in_any_order(frame):
     formula = "lead ~ week + (week | child)"
     mixed = frame.sample(frac=1, random_state=8)
     one, other = lmmlib.fit(formula, frame), lmmlib.fit(formula, mixed)
-    for args in ((), ("population",), ("conditional", "scaled")):
-        assert_allclose(other.residuals(*args), one.residuals(*args)[mixed.index], atol=1e-6)
+    for how in ({}, {"of": "population"}, {"of": "group", "kind": "scaled"}):
+        assert_allclose(other.residuals(**how), one.residuals(**how)[mixed.index], atol=1e-6)
     # The Cholesky factor goes along a group's rows in their order, so only the sum of squares stays.
-    a, b = (f.residuals("population", "scaled") for f in (one, other))
+    a, b = (f.residuals(of="population", kind="scaled") for f in (one, other))
     assert_allclose(b @ b, a @ a, rtol=1e-8)
     assert np.abs(b - a[mixed.index]).max() > 1e-3
 
@@ -88,22 +88,22 @@ def test_a_singular_D(frame):
     flat = frame.assign(lead=frame["lead"] - frame.groupby("child")["lead"].transform("mean"))
     fitted = lmmlib.fit("lead ~ week + (1 | child)", flat)
     assert fitted.is_singular and fitted.D.iloc[0, 0] == 0
-    assert_allclose(fitted.fitted(), fitted.fitted("population"), rtol=1e-12)
-    assert_allclose(fitted.residuals("population", "scaled"), fitted.residuals(kind="scaled"), rtol=1e-9)
+    assert_allclose(fitted.fitted(), fitted.fitted(of="population"), rtol=1e-12)
+    assert_allclose(fitted.residuals(of="population", kind="scaled"), fitted.residuals(kind="scaled"), rtol=1e-9)
     line = lmmlib.fit("lead ~ week + (week | child)", flat)
     assert line.is_singular
     assert_allclose(line.fitted(), by_dense(line)[2], atol=1e-8)
 
 
 @pytest.mark.parametrize(
-    ("level", "kind"), [("group", "response"), ("conditional", "pearson"), (None, "scaled"), (0, None), ([], "scaled")]
+    ("of", "kind"), [("conditional", "response"), ("group", "pearson"), (None, "scaled"), (0, None), ([], "scaled")]
 )
-def test_levels_and_kinds(level, kind, frame):
+def test_arguments_are_checked(of, kind, frame):
     fitted = lmmlib.fit(FORMULAS[0], frame)
-    with pytest.raises(ParameterError, match="(level|kind) is '"):
-        fitted.residuals(level, kind)
-    with pytest.raises(ParameterError, match="level is 'conditional' or 'population'; got 'marginal'"):
-        fitted.fitted("marginal")
+    with pytest.raises(ParameterError, match="(of|kind) is '"):
+        fitted.residuals(of=of, kind=kind)
+    with pytest.raises(ParameterError, match="of is 'group' or 'population'; got 'marginal'"):
+        fitted.fitted(of="marginal")
 
 
 PRINTED = {

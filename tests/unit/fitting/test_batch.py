@@ -53,7 +53,7 @@ def test_every_column_is_the_single_fit(q, diagonal, method):
     Y = responses(design)
     fits = lmmlib.fit_many(design, Y, method)
     for k, y in enumerate(Y.T):
-        assert_same(fits, k, fit_design(design.with_response(y), method))
+        assert_same(fits, k, fit_design(design.with_response(y), method=method))
     assert fits.method == method and len(fits) == 6 and fits.converged.all()
     if q:
         assert 0 < fits.is_singular.sum() < 6
@@ -167,7 +167,7 @@ def test_a_failure_has_nan_and_its_reason(kind, scale, method):
     assert f"1: {fits.reason[1]}" in repr(fits) and "1 failed" in repr(fits)
     if "missing" not in FAILURES[kind] and "beyond" not in FAILURES[kind]:
         with pytest.raises(DesignError, match=FAILURES[kind]):
-            fit_design(design.with_response(y), method)
+            fit_design(design.with_response(y), method=method)
 
 
 def test_a_small_residual_is_no_failure():

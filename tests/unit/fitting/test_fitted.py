@@ -17,7 +17,7 @@ def grouped(seed=1, tau=0.0, n_groups=20, n_i=5):
 
 
 def test_a_fit_is_frozen_and_keeps_its_way():
-    fitted = lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0), "ML")
+    fitted = lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0), method="ML")
     with pytest.raises(AttributeError):
         fitted.sigma2 = 1.0
     assert fitted.log[-1].deviance == pytest.approx(fitted.criterion, abs=1e-9)
@@ -25,7 +25,7 @@ def test_a_fit_is_frozen_and_keeps_its_way():
 
 
 def test_criteria_count_the_parameters():
-    fitted = lmmlib.fit("y ~ x + t + (t | g)", grouped(tau=1.0), "ML")
+    fitted = lmmlib.fit("y ~ x + t + (t | g)", grouped(tau=1.0), method="ML")
     assert fitted.n_parameters == 3 + 3 + 1 and fitted.criterion == -2 * fitted.loglik
     assert fitted.aic == pytest.approx(fitted.criterion + 14, rel=1e-14)
     assert fitted.bic == pytest.approx(fitted.criterion + 7 * np.log(100), rel=1e-14)

@@ -12,7 +12,7 @@ from lmmlib.inference.bootstrap import parametric_bootstrap, refits
 
 @pytest.fixture(scope="module")
 def model():
-    return lmmlib.fit("Yield ~ 1 + (1 | Batch)", lmmlib.load("dyestuff"), "ML")
+    return lmmlib.fit("Yield ~ 1 + (1 | Batch)", lmmlib.load("dyestuff"), method="ML")
 
 
 def test_the_draws_have_the_law_of_the_fit(model):
@@ -39,7 +39,7 @@ def test_chunks_are_joined_in_order(model, monkeypatch):
     monkeypatch.setattr(bootstrap, "CHUNK", 4)
     fits = parametric_bootstrap(model, 10, np.random.default_rng(4))
     rng = np.random.default_rng(4)
-    Y = np.concatenate([model.simulate(rng, k) for k in (4, 4, 2)], axis=1)
+    Y = np.concatenate([model.simulate(k, rng=rng) for k in (4, 4, 2)], axis=1)
     assert len(fits) == len(fits.reason) == 10
     assert_allclose(fits.loglik, lmmlib.fit_many(model.design, Y, "ML").loglik, rtol=1e-10)
 
@@ -52,8 +52,8 @@ def test_failures_keep_their_place_and_are_counted(model, monkeypatch):
     fits = parametric_bootstrap(model, 6, np.random.default_rng(5))
     assert_array_equal(np.flatnonzero(fits.failed), [2])
     assert np.isnan(fits.loglik[2]) and "missing" in fits.reason[2]
-    null = lmmlib.fit("Yield ~ 1 + (0 | Batch)", lmmlib.load("dyestuff"), "ML")
-    test = lmmlib.compare(null, model, "bootstrap", 20, np.random.default_rng(6))
+    null = lmmlib.fit("Yield ~ 1 + (0 | Batch)", lmmlib.load("dyestuff"), method="ML")
+    test = lmmlib.compare(null, model, method="bootstrap", size=20, rng=np.random.default_rng(6))
     assert test.n_failed == 1 and len(test.draws) == 19 and "1 of 20" in test.note
     assert_allclose(test.p, (1 + np.sum(test.draws >= test.statistic)) / 20)
 

@@ -59,7 +59,7 @@ def test_balanced_law_is_that_of_an_f_statistic(balanced, method, zero):
     for level in (0.9, 0.99):
         F = f.ppf(level, 5, 24)
         y = _response_with(F)
-        fits = [lmmlib.fit(f"y ~ 1 + ({k} | g)", y, method) for k in "01"]
+        fits = [lmmlib.fit(f"y ~ 1 + ({k} | g)", y, method=method) for k in "01"]
         tail = np.mean(draws >= lmmlib.compare(*fits).statistic)
         assert abs(tail - (1 - level)) < 4 * np.sqrt(level * (1 - level) / 20_000)
 

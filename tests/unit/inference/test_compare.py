@@ -18,7 +18,7 @@ def dental():
 
 
 def fit(random, dental, fixed="age", method="ML"):
-    return lmmlib.fit(f"distance ~ {fixed} + {random}", dental, method)
+    return lmmlib.fit(f"distance ~ {fixed} + {random}", dental, method=method)
 
 
 def test_fixed_effects_by_chi_square(dental):
@@ -63,17 +63,17 @@ def test_reml_in_another_basis_of_the_same_space(dental):
 def test_methods_that_do_not_fit(dental):
     small, large = fit("(1 | Subject)", dental), fit("(age | Subject)", dental)
     with pytest.raises(ParameterError, match="method is 'auto' or "):
-        lmmlib.compare(small, large, "F")
+        lmmlib.compare(small, large, method="F")
     with pytest.raises(DesignError, match="one random column against none"):
-        lmmlib.compare(small, large, "exact", rng=np.random.default_rng(1))
+        lmmlib.compare(small, large, method="exact", rng=np.random.default_rng(1))
     apart = fit("(age || Subject)", dental), fit("(age || Subject)", dental, "age + Sex")
     for pair in ((small, apart[0]), (small, apart[1]), (fit("(0 | Subject)", dental), apart[0])):
         with pytest.raises(DesignError, match="its approximation for one more of several .* by REML"):
-            lmmlib.compare(*pair, "exact", rng=np.random.default_rng(1))
+            lmmlib.compare(*pair, method="exact", rng=np.random.default_rng(1))
     with pytest.raises(ParameterError, match="rng"):
-        lmmlib.compare(small, large, "bootstrap")
+        lmmlib.compare(small, large, method="bootstrap")
     with pytest.raises(DesignError, match="on the boundary"):
-        lmmlib.compare(small, fit("(1 | Subject)", dental, "age + Sex"), "chi-bar-square")
+        lmmlib.compare(small, fit("(1 | Subject)", dental, "age + Sex"), method="chi-bar-square")
     with pytest.raises(DesignError, match="depend on the design"):
         lmmlib.compare(fit("(0 | Subject)", dental), large)
 
@@ -88,8 +88,8 @@ def test_a_singular_smaller_model_is_noted(dental):
 def test_p_is_uniform_under_the_hypothesis_and_the_naive_one_is_not():
     dyestuff = lmmlib.load("dyestuff")
     small, large = (lmmlib.fit(f"Yield ~ 1 + ({k} | Batch)", dyestuff) for k in "01")
-    null = lmmlib.compare(small, large, "exact", size=5000, rng=np.random.default_rng(1)).draws
-    Y = small.simulate(np.random.default_rng(2), 1000)
+    null = lmmlib.compare(small, large, method="exact", size=5000, rng=np.random.default_rng(1)).draws
+    Y = small.simulate(1000, rng=np.random.default_rng(2))
     fits = [lmmlib.fit_many(m.design, Y, "REML") for m in (small, large)]
     T = np.maximum(fits[0].criterion - fits[1].criterion, 0)
     T = T[T > 1e-8]  # given that it is positive, its p is uniform below the probability of that
@@ -101,7 +101,9 @@ def test_p_is_uniform_under_the_hypothesis_and_the_naive_one_is_not():
 
 def test_bootstrap_counts_and_is_reproducible(dental):
     small, large = fit("(1 | Subject)", dental), fit("(age | Subject)", dental)
-    one, two = (lmmlib.compare(small, large, "bootstrap", 300, np.random.default_rng(4)) for _ in range(2))
+    one, two = (
+        lmmlib.compare(small, large, method="bootstrap", size=300, rng=np.random.default_rng(4)) for _ in range(2)
+    )
     assert_allclose(one.draws, two.draws, rtol=0)
     assert len(one.draws) + one.n_failed == 300
     assert_allclose(one.p, (1 + np.sum(one.draws >= one.statistic)) / (1 + len(one.draws)))
@@ -111,7 +113,7 @@ def test_bootstrap_counts_and_is_reproducible(dental):
 def test_parametric_bootstrap_is_refitting(dental):
     model = fit("(1 | Subject)", dental)
     fits = parametric_bootstrap(model, 3, np.random.default_rng(5))
-    Y = model.simulate(np.random.default_rng(5), 3)
+    Y = model.simulate(3, rng=np.random.default_rng(5))
     assert_allclose(fits.loglik[1], model.refit(Y[:, 1]).loglik, rtol=1e-12)
 
 
@@ -137,7 +139,7 @@ def test_reml_draws_do_not_depend_on_the_basis_of_x(dental):
     small = fit("(1 | Subject)", dental, method="REML")
     months = lmmlib.fit("distance ~ months + (months | Subject)", dental.assign(months=12 * dental["age"]))
     tests = [
-        lmmlib.compare(small, large, "bootstrap", 200, np.random.default_rng(6))
+        lmmlib.compare(small, large, method="bootstrap", size=200, rng=np.random.default_rng(6))
         for large in (fit("(age | Subject)", dental, method="REML"), months)
     ]
     assert_allclose(tests[0].draws, tests[1].draws, atol=1e-6)
@@ -206,10 +208,10 @@ def test_counts_that_do_not_compare(counts):
     with pytest.raises(ParameterError, match="3 nodes of quadrature, the other 9"):
         lmmlib.compare(*nodes)
     with pytest.raises(ParameterError, match="by the same method"):
-        lmmlib.compare(lmmlib.fit("count ~ 1 + (1 | site)", counts, "ML"), two)
+        lmmlib.compare(lmmlib.fit("count ~ 1 + (1 | site)", counts, method="ML"), two)
     for method in ("exact", "bootstrap"):
         with pytest.raises(DesignError, match="normal responses.*fit0.simulate"):
-            lmmlib.compare(one, two, method, rng=np.random.default_rng(1))
+            lmmlib.compare(one, two, method=method, rng=np.random.default_rng(1))
     with pytest.raises(DesignError, match="chi-bar-square"):
         lmmlib.compare(two, poisson("x + (x || site)", counts))
-    assert lmmlib.compare(two, poisson("x + (x || site)", counts), "chi-square").note
+    assert lmmlib.compare(two, poisson("x + (x || site)", counts), method="chi-square").note

@@ -24,7 +24,7 @@ def row(table, term, quantity):
 
 def test_the_rows():
     table = variance_components(lmmlib.fit("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep")), method="wald")
-    assert list(table.columns) == ["term", "quantity", "estimate", "lower", "upper"]
+    assert list(table.columns) == ["term", "quantity", "estimate", "se", "lower", "upper"]
     assert list(zip(table["term"], table["quantity"], strict=True)) == [
         ("(Intercept)", "variance"),
         ("(Intercept)", "sd"),
@@ -38,13 +38,16 @@ def test_the_rows():
 
 @pytest.mark.parametrize("method", ["profile", "wald", "bootstrap"])
 def test_sds_are_those_of_confint_and_variances_their_squares(dyestuff, method):
-    table = variance_components(dyestuff, 0.9, method, size=30, rng=np.random.default_rng(5))
-    limits = confint(dyestuff, method, 0.9, size=30, rng=np.random.default_rng(5))
+    table = variance_components(dyestuff, 0.9, method=method, size=30, rng=np.random.default_rng(5))
+    limits = confint(dyestuff, method=method, level=0.9, size=30, rng=np.random.default_rng(5))
     for term, name in (("(Intercept)", "sd (Intercept)"), ("Residual", "sigma")):
-        expected = limits.loc[name, ["estimate", "lower", "upper"]].astype(float)
-        assert_allclose(row(table, term, "sd"), expected, rtol=1e-12)
-        assert_allclose(row(table, term, "variance"), expected**2, rtol=1e-12)
-    assert table.attrs == limits.attrs
+        expected, ends = limits.loc[name], ["estimate", "lower", "upper"]
+        assert_allclose(row(table, term, "sd").astype(float), expected, rtol=1e-12)
+        assert_allclose(row(table, term, "variance")[ends].astype(float), expected[ends] ** 2, rtol=1e-12)
+        # The delta method: a variance is the square of an sd.
+        assert_allclose(row(table, term, "variance")["se"], 2 * expected["estimate"] * expected["se"], rtol=1e-12)
+    for what in ("failed", "undefined"):
+        assert table.attrs.get(what) == limits.attrs.get(what)
 
 
 def test_estimates(dyestuff):
@@ -75,7 +78,7 @@ def test_icc_limits_by_profile(dyestuff):
 
 def test_icc_limits_by_wald(dyestuff):
     """Logit of the ICC, with the observed information on (tau2, sigma2)."""
-    low, high = row(variance_components(dyestuff, 0.8, "wald"), "(Intercept)", "icc")[["lower", "upper"]]
+    low, high = row(variance_components(dyestuff, 0.8, method="wald"), "(Intercept)", "icc")[["lower", "upper"]]
     A = np.linalg.inv(equations.information_variance(dyestuff.cross, 1764.05, 2451.25, "REML", kind="observed"))
     slope = np.array([1 / 1764.05, -1 / 2451.25])
     reach = 1.2815515655446004 * np.sqrt(slope @ A @ slope)
@@ -88,8 +91,8 @@ def test_icc_limits_by_bootstrap(dyestuff, monkeypatch):
     asked = []
     bootstrap = intervals.parametric_bootstrap
     monkeypatch.setattr(intervals, "parametric_bootstrap", lambda *a: asked.append(1) or bootstrap(*a))
-    table = variance_components(dyestuff, 0.9, "bootstrap", 40, np.random.default_rng(3))
-    refits = lmmlib.fit_many(dyestuff.design, dyestuff.simulate(np.random.default_rng(3), 40))
+    table = variance_components(dyestuff, 0.9, method="bootstrap", size=40, rng=np.random.default_rng(3))
+    refits = lmmlib.fit_many(dyestuff.design, dyestuff.simulate(40, rng=np.random.default_rng(3)))
     rho = refits.D[:, 0, 0] / (refits.D[:, 0, 0] + refits.sigma2)
     ends = row(table, "(Intercept)", "icc")[["lower", "upper"]]
     assert_allclose(ends, np.quantile(rho, [0.05, 0.95]), rtol=1e-12, atol=1e-12)
@@ -129,7 +132,7 @@ def test_arguments_are_checked(dyestuff):
     for arguments, message in (
         ({"method": "anova"}, "method is "),
         ({"level": 1.0}, "level must lie"),
-        ({"method": "bootstrap"}, "rng must be a generator"),
+        ({"method": "bootstrap"}, "rng must be a numpy Generator"),
     ):
         with pytest.raises(ParameterError, match=message):
             variance_components(dyestuff, **arguments)

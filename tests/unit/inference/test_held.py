@@ -14,7 +14,7 @@ FORMULAS = {"full": "lead ~ week + (week | child)", "diagonal": "lead ~ week + (
 
 @pytest.fixture
 def peak(frame):
-    return lambda formula, method: lmmlib.fit(FORMULAS[formula], frame, method)
+    return lambda formula, method: lmmlib.fit(FORMULAS[formula], frame, method=method)
 
 
 def test_a_start_is_never_singular(peak):

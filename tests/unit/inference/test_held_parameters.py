@@ -55,7 +55,7 @@ def frame():
 
 @pytest.fixture
 def peak(frame):
-    return lambda formula, method: lmmlib.fit(FORMULAS[formula], frame, method)
+    return lambda formula, method: lmmlib.fit(FORMULAS[formula], frame, method=method)
 
 
 def D_of(peak, point):
@@ -120,7 +120,7 @@ def dense_least(design, held, size, starts):
 def test_against_a_search_with_full_matrices(frame):
     """sd, correlation, sigma, fixed effect: the formulas as printed and an optimiser that knows nothing of ours."""
     design = lmmlib.build_design(FORMULAS["full"], frame)
-    peak = lmmlib.fit_design(design, "ML")
+    peak = lmmlib.fit_design(design, method="ML")
     beta = list(peak.beta)
 
     def D(s0, s1, rho):
@@ -145,25 +145,25 @@ def test_against_a_search_with_full_matrices(frame):
 
 def test_a_fixed_effect_held_is_an_offset(frame):
     design = lmmlib.build_design(FORMULAS["full"], frame)
-    point = HeldEffect(lmmlib.fit_design(design, "ML"), 1).at(-0.3)
+    point = HeldEffect(lmmlib.fit_design(design, method="ML"), 1).at(-0.3)
     moved = lmmlib.Design.from_arrays(
         design.y + 0.3 * design.X[:, 1], design.X[:, :1], design.Z, design.group, z_names=design.z_names
     )
-    assert_allclose(point.criterion, lmmlib.fit_design(moved, "ML").criterion, rtol=0, atol=1e-9)
+    assert_allclose(point.criterion, lmmlib.fit_design(moved, method="ML").criterion, rtol=0, atol=1e-9)
 
 
 def test_sd_zero_is_the_model_without_the_column(frame):
     full, less = (lmmlib.build_design(f"lead ~ week + {term}", frame) for term in ("(week | child)", "(1 | child)"))
-    held = HeldSd(lmmlib.fit_design(full, "REML"), 1).at(0.0)
+    held = HeldSd(lmmlib.fit_design(full, method="REML"), 1).at(0.0)
     assert_allclose(held.criterion, lmmlib.fit_design(less).criterion, rtol=0, atol=1e-9)
     # And the limit of models with a little of it.
-    near = HeldSd(lmmlib.fit_design(full, "REML"), 1).at(1e-7)
+    near = HeldSd(lmmlib.fit_design(full, method="REML"), 1).at(1e-7)
     assert_allclose(near.criterion, held.criterion, rtol=0, atol=1e-5)
 
 
 def test_the_ratio_is_the_deviance_at_a_theta(frame):
     design = lmmlib.build_design(FORMULAS["intercept"], frame)
-    peak = lmmlib.fit_design(design, "REML")
+    peak = lmmlib.fit_design(design, method="REML")
     point = HeldRatio(peak).at(0.8)
     tau2 = 0.64 * point.sigma2
     assert_allclose(point.criterion, -2 * equations.restricted_loglik(peak.cross, tau2, point.sigma2), rtol=1e-12)
@@ -176,7 +176,7 @@ def test_a_correlation_out_of_reach_is_met_by_a_model_without_one_sd():
     b = rng.standard_normal(12)
     y = 2 * b[group] + 0.6 * b[group] * x + rng.standard_normal(60)
     X = np.column_stack([np.ones(60), x])
-    peak = lmmlib.fit_design(lmmlib.Design.from_arrays(y, X, X, group), "ML")
+    peak = lmmlib.fit_design(lmmlib.Design.from_arrays(y, X, X, group), method="ML")
     model = HeldCorrelation(peak, 0, 1)
     least = min(HeldSd(peak, a).at(0.0).criterion for a in (0, 1))
     assert_allclose(model.at(-0.95).criterion, least, rtol=0, atol=1e-9)

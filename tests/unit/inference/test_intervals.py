@@ -13,13 +13,13 @@ from lmmlib import equations
 from lmmlib.equations import names as equations_names
 from lmmlib.errors import ParameterError
 from lmmlib.inference import intervals
-from lmmlib.inference.intervals import confint, parameters, variance_covariance
+from lmmlib.inference.intervals import confint, cov_parameters, parameters, variance_covariance
 
 SLOPE = "Reaction ~ Days + (Days | Subject)"
 
 
 def sleep(formula=SLOPE, method="REML"):
-    return lmmlib.fit(formula, lmmlib.load("sleep"), method)
+    return lmmlib.fit(formula, lmmlib.load("sleep"), method=method)
 
 
 def planting():
@@ -45,7 +45,9 @@ def test_a_correlation_without_an_sd_is_nan():
 def test_profile_limits_have_the_criterion_of_the_quantile():
     fitted = sleep()
     table = confint(fitted, level=0.9)
-    assert list(table.columns) == ["estimate", "lower", "upper", "likelihood"]
+    assert list(table.columns) == ["estimate", "se", "lower", "upper"]
+    kind = {"(Intercept)": "ML", "Days": "ML"}
+    assert table.attrs["likelihood"] == {name: kind.get(name, "REML") for name in table.index}
     for name in ("Days", "sd Days", "corr (Intercept), Days", "sigma"):
         at = fitted.profile(name, table.loc[name, ["lower", "upper"]].astype(float))
         assert_allclose(at["zeta"] ** 2, chi2.ppf(0.9, 1), rtol=1e-7)
@@ -75,7 +77,7 @@ def test_a_correlation_of_an_sd_that_is_zero_has_every_value():
     y = rng.standard_normal(48) + 1.5 * rng.standard_normal(8)[group] * x
     y -= y.reshape(8, 6).mean(axis=1)[group]
     X = np.column_stack([np.ones(48), x])
-    fitted = lmmlib.fit_design(lmmlib.Design.from_arrays(y, X, X, group), "ML")
+    fitted = lmmlib.fit_design(lmmlib.Design.from_arrays(y, X, X, group), method="ML")
     assert fitted.D.iloc[0, 0] < 1e-9 * fitted.D.iloc[1, 1]
     row = confint(fitted).loc["corr z0, z1"]
     assert (row["lower"], row["upper"]) == (-1, 1)
@@ -84,8 +86,10 @@ def test_a_correlation_of_an_sd_that_is_zero_has_every_value():
 def test_wald_limits_of_fixed_effects_are_those_of_the_coefficients():
     for method in ("ML", "REML"):
         fitted = sleep(method=method)
-        expected = fitted.coefficients(level=0.99)[["lower", "upper"]]
-        assert_allclose(confint(fitted, "wald", 0.99).loc[expected.index, ["lower", "upper"]], expected, rtol=1e-14)
+        expected = fitted.fixed_effects(level=0.99)[["lower", "upper"]]
+        assert_allclose(
+            confint(fitted, method="wald", level=0.99).loc[expected.index, ["lower", "upper"]], expected, rtol=1e-14
+        )
 
 
 @pytest.mark.parametrize("method", ["ML", "REML"])
@@ -109,11 +113,35 @@ def test_wald_limits_of_variance_parameters(formula, method):
     if not diagonal:
         expected[3], names = np.tanh([low[3], high[3]]), [*names, "corr (Intercept), Days"]
     # Central differences of relative step 1e-5.
-    assert_allclose(confint(fitted, "wald").loc[names, ["lower", "upper"]], expected, rtol=1e-7)
+    assert_allclose(confint(fitted, method="wald").loc[names, ["lower", "upper"]], expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("formula", [SLOPE, "Reaction ~ Days + (Days || Subject)", "Reaction ~ 1 + (1 | Subject)"])
+def test_the_covariance_of_all_parameters(formula):
+    """Of fixed effects cov_beta; of the others the delta method, with gradients by differences."""
+    fitted = sleep(formula)
+    cov, p, q = cov_parameters(fitted), len(fitted.beta), len(fitted.D)
+    assert list(cov.index) == list(cov.columns) == list(parameters(fitted).index)
+    assert_allclose(cov.iloc[:p, :p], fitted.cov_beta, rtol=0)
+    assert not cov.iloc[:p, p:].any(axis=None) and not cov.iloc[p:, :p].any(axis=None)
+    alpha, kinds = np.append(fitted.D, fitted.sigma2), equations_names.parameter_names(fitted.design)
+
+    def values(a):
+        D = a[:-1].reshape(1, q, q)
+        return equations_names.derived(kinds, np.zeros((1, p)), (D + D.transpose(0, 2, 1)) / 2, a[-1:]).to_numpy()[
+            0, p:
+        ]
+
+    steps = 1e-5 * np.diag(np.maximum(np.abs(alpha), 1.0))
+    J = np.array([(values(alpha + h) - values(alpha - h)) / (2 * h.max()) for h in steps]).T
+    A = variance_covariance(fitted)
+    assert_allclose(cov.iloc[p:, p:], J @ A @ J.T, rtol=1e-6)
+    for method in ("wald", "profile"):
+        assert_allclose(confint(fitted, method=method)["se"], np.sqrt(np.diag(cov)), rtol=1e-14)
 
 
 def test_wald_limits_at_a_singular_D_are_nan_but_for_fixed_effects():
-    table = confint(planting(), "wald")
+    table = confint(planting(), method="wald")
     assert table.iloc[:3].notna().all().all()
     assert table.iloc[3:][["lower", "upper"]].isna().all().all() and table["estimate"].notna().all()
     assert np.isnan(variance_covariance(planting())).all()
@@ -136,18 +164,18 @@ def test_profile_and_wald_agree_in_large_samples():
     y = 1 + 0.5 * x + b[:, :1] + b[:, 1:] * x + rng.standard_normal(x.shape)
     X = np.column_stack([np.ones(x.size), x.ravel()])
     fitted = lmmlib.fit_design(lmmlib.Design.from_arrays(y.ravel(), X, X, np.repeat(np.arange(2000), 5)))
-    by_profile, by_wald = confint(fitted), confint(fitted, "wald")
+    by_profile, by_wald = confint(fitted), confint(fitted, method="wald")
     width = (by_wald["upper"] - by_wald["lower"]).to_numpy()
     for end in ("lower", "upper"):
         assert (np.abs(by_profile[end] - by_wald[end]) < 0.01 * width).all()
-    small = [confint(sleep(), m).loc["sd Days"] for m in ("profile", "wald")]
+    small = [confint(sleep(), method=m).loc["sd Days"] for m in ("profile", "wald")]
     assert abs(small[0]["upper"] - small[1]["upper"]) > 0.03 * (small[1]["upper"] - small[1]["lower"])
 
 
 def test_bootstrap_limits_are_quantiles_of_the_refits():
     fitted = sleep("Reaction ~ Days + (1 | Subject)")
-    table = confint(fitted, "bootstrap", 0.9, size=60, rng=np.random.default_rng(8))
-    refits = lmmlib.fit_many(fitted.design, fitted.simulate(np.random.default_rng(8), 60))
+    table = confint(fitted, method="bootstrap", level=0.9, size=60, rng=np.random.default_rng(8))
+    refits = lmmlib.fit_many(fitted.design, fitted.simulate(60, rng=np.random.default_rng(8)))
     draws = {"Days": refits.beta[:, 1], "sd (Intercept)": np.sqrt(refits.D[:, 0, 0]), "sigma": np.sqrt(refits.sigma2)}
     for name, values in draws.items():
         assert_allclose(table.loc[name, ["lower", "upper"]], np.quantile(values, [0.05, 0.95]), rtol=1e-12)
@@ -159,14 +187,14 @@ def test_bootstrap_counts_what_failed_and_what_does_not_exist(monkeypatch):
     fitted = sleep()
 
     def some_fail(fit, size, rng):
-        Y = fit.simulate(rng, size)
+        Y = fit.simulate(size, rng=rng)
         Y[0, :3] = np.nan
         fits = lmmlib.fit_many(fit.design, Y)
         fits.D[5, 1] = fits.D[5, :, 1] = 0.0
         return fits
 
     monkeypatch.setattr(intervals, "parametric_bootstrap", some_fail)
-    table = confint(fitted, "bootstrap", size=20, rng=np.random.default_rng(2))
+    table = confint(fitted, method="bootstrap", size=20, rng=np.random.default_rng(2))
     assert table.attrs == {"failed": 3, "undefined": {"corr (Intercept), Days": 1}}
     assert table.notna().all().all()
 
@@ -175,7 +203,7 @@ def test_bootstrap_counts_what_failed_and_what_does_not_exist(monkeypatch):
 
     monkeypatch.setattr(intervals, "parametric_bootstrap", all_fail)
     with pytest.raises(ParameterError, match="all 4 refits failed, the first with: the response has a missing"):
-        confint(fitted, "bootstrap", size=4, rng=np.random.default_rng(2))
+        confint(fitted, method="bootstrap", size=4, rng=np.random.default_rng(2))
 
 
 def test_arguments_are_checked():
@@ -184,7 +212,7 @@ def test_arguments_are_checked():
         ({"method": "likelihood"}, "method is 'profile' or 'wald' or 'bootstrap'; got 'likelihood'"),
         ({"level": 95}, "level must lie between 0 and 1; got 95"),
         ({"parameters": "tau"}, "'tau' is no parameter of this fit; they are .*sigma"),
-        ({"method": "bootstrap"}, "rng must be a generator"),
+        ({"method": "bootstrap"}, "rng must be a numpy Generator"),
         ({"method": "bootstrap", "rng": np.random.default_rng(1), "size": 0}, "size must be a whole number"),
     ):
         with pytest.raises(ParameterError, match=message):
@@ -203,7 +231,7 @@ def test_units_of_response_and_predictor_move_the_limits_with_them(c, u, how, me
     """y -> c y, x -> u x: everything in units of y grows by |c|, slopes shrink by u, correlations stay."""
     sleep = lmmlib.load("sleep")
     other = sleep.assign(Reaction=c * sleep["Reaction"], Days=u * sleep["Days"])
-    one, two = (confint(lmmlib.fit(formula, data, method), how) for data in (sleep, other))
+    one, two = (confint(lmmlib.fit(formula, data, method=method), method=how) for data in (sleep, other))
     if c < 0:  # the limits of a fixed effect change sides
         one.loc[["(Intercept)", "Days"], ["lower", "upper"]] *= -1
         one.loc[["(Intercept)", "Days"], ["lower", "upper"]] = one.loc[
@@ -227,7 +255,7 @@ def test_calendar_years():
     sleep = lmmlib.load("sleep")
     names = ["Days", "sd Days", "sigma"]
     for how in ("profile", "wald"):
-        one, two = (confint(lmmlib.fit(SLOPE, sleep.assign(Days=sleep["Days"] + at)), how) for at in (0, 1990))
+        one, two = (confint(lmmlib.fit(SLOPE, sleep.assign(Days=sleep["Days"] + at)), method=how) for at in (0, 1990))
         columns = ["lower", "upper"]
         assert_allclose(two.loc[names, columns].astype(float), one.loc[names, columns].astype(float), rtol=1e-7)
         assert -1 < two.loc["corr (Intercept), Days", "lower"] < two.loc["corr (Intercept), Days", "upper"] < -0.99999

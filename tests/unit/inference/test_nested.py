@@ -13,7 +13,7 @@ def dental():
 
 
 def fit(random, dental, fixed="age", method="ML"):
-    return lmmlib.fit(f"distance ~ {fixed} + {random}", dental, method)
+    return lmmlib.fit(f"distance ~ {fixed} + {random}", dental, method=method)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from lmmlib.inference.profile import held, profile, reach, zeta
 
 @pytest.fixture
 def sleep():
-    return lmmlib.fit("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"), "ML")
+    return lmmlib.fit("Reaction ~ Days + (Days | Subject)", lmmlib.load("sleep"), method="ML")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_values_in_any_order(sleep):
 def test_fixed_effects_by_ml():
     """REML of the whole fit does not enter the profile of a fixed effect."""
     sleep = lmmlib.load("sleep")
-    reml, ml = (lmmlib.fit("Reaction ~ Days + (Days | Subject)", sleep, method) for method in ("REML", "ML"))
+    reml, ml = (lmmlib.fit("Reaction ~ Days + (Days | Subject)", sleep, method=method) for method in ("REML", "ML"))
     values = [5.0, 10.0, 16.0]
     assert_allclose(profile(reml, "Days", values), profile(ml, "Days", values), rtol=1e-12)
     assert_allclose(profile(reml, "sigma", [25.0])["criterion"][0], reml.criterion, atol=0.5)
@@ -89,7 +89,7 @@ def test_reach_inverts_zeta(sleep):
 
 def test_a_step_does_not_leave_the_parameter_space(sleep):
     """Ten standard errors below the estimate sigma would be negative; the root of 17 is there all the same."""
-    small = lmmlib.fit("Reaction ~ 1 + (1 | Subject)", lmmlib.load("sleep").iloc[:30], "ML")
+    small = lmmlib.fit("Reaction ~ 1 + (1 | Subject)", lmmlib.load("sleep").iloc[:30], method="ML")
     peak = small
     model = held(peak, ("sigma",))
     end = reach(model, -17.0)
@@ -157,7 +157,7 @@ def test_a_rank_one_covariance_has_correlations_at_their_edge():
 
 def test_an_intercept_alone():
     """No column is left in X when the only one is held."""
-    fitted = lmmlib.fit("Reaction ~ 1 + (1 | Subject)", lmmlib.load("sleep"), "ML")
+    fitted = lmmlib.fit("Reaction ~ 1 + (1 | Subject)", lmmlib.load("sleep"), method="ML")
     # Balanced: d = n log(lambda1) + ..., so the profile of the mean depends on the means of the 18 subjects alone:
     # lambda1(c) = ten times the mean square of (mean_i - c), as long as it exceeds sigma2.
     means = lmmlib.load("sleep").groupby("Subject", observed=True)["Reaction"].mean().to_numpy()

@@ -175,7 +175,7 @@ def test_nothing_prints_a_standard_error_without_convergence(monkeypatch):
     for fit in (linear, fit_poisson("y ~ x + (1 | g)", d), fit_poisson("y ~ x + (1 | g)", d, "aghq")):
         assert not fit.converged and "not converged, so no standard errors" in repr(fit)
         assert fit.se.isna().all() and fit.cov_beta.isna().all(axis=None)
-        table = fit.coefficients("z") if fit is linear else fit.coefficients()
+        table = fit.fixed_effects(df="z") if fit is linear else fit.coefficients()
         assert table[["se", "p", "lower", "upper"]].isna().all(axis=None)
         for name in fit.beta.index:
             (line,) = [

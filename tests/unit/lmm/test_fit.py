@@ -45,16 +45,16 @@ def test_fixed_effects_are_continuous_as_the_variance_goes_to_zero():
 @pytest.mark.parametrize("method", ["ML", "REML"])
 def test_units_do_not_matter(method):
     data = grouped(tau=1.0)
-    plain = lmmlib.fit("y ~ t + (t | g)", data, method)
+    plain = lmmlib.fit("y ~ t + (t | g)", data, method=method)
     N, p = plain.n_obs, len(plain.beta)
-    shifted = lmmlib.fit("y ~ t + (t | g)", data.assign(t=data["t"] + 2000), method)
+    shifted = lmmlib.fit("y ~ t + (t | g)", data.assign(t=data["t"] + 2000), method=method)
     assert_allclose(shifted.loglik, plain.loglik, rtol=1e-11)
     assert_allclose(shifted.D.loc["t", "t"], plain.D.loc["t", "t"], rtol=1e-6)
-    tonnes = lmmlib.fit("y ~ t + (t | g)", data.assign(y=data["y"] * 1e-6), method)
+    tonnes = lmmlib.fit("y ~ t + (t | g)", data.assign(y=data["y"] * 1e-6), method=method)
     m = N if method == "ML" else N - p
     assert_allclose(tonnes.loglik, plain.loglik + m * np.log(1e6), rtol=1e-11)
     assert_allclose(tonnes.theta, plain.theta, atol=1e-7)
-    hours = lmmlib.fit("y ~ t + (t | g)", data.assign(t=data["t"] * 24), method)
+    hours = lmmlib.fit("y ~ t + (t | g)", data.assign(t=data["t"] * 24), method=method)
     assert_allclose(hours.loglik, plain.loglik - (np.log(24) if method == "REML" else 0), rtol=1e-11)
     assert tonnes.is_singular == hours.is_singular == shifted.is_singular == plain.is_singular
 
@@ -72,7 +72,7 @@ def test_very_unequal_groups():
     g = np.repeat(np.arange(len(sizes)), sizes)
     y = rng.normal(size=len(sizes))[g] + rng.normal(size=len(g))
     data = pd.DataFrame({"y": y, "g": g}).sample(frac=1, random_state=1)
-    fitted = lmmlib.fit("y ~ 1 + (1 | g)", data, "ML")
+    fitted = lmmlib.fit("y ~ 1 + (1 | g)", data, method="ML")
     assert fitted.converged and not fitted.is_singular
     score = equations.score_variance(fitted.cross, fitted.D.to_numpy(), fitted.sigma2, "ML")
     # Scores are of the size of N; the curvature of this likelihood is near 1 and 1000.
@@ -125,7 +125,7 @@ def test_summary_shows_the_attributes():
 @pytest.mark.parametrize("formula", ["y ~ x + (0 | g)", "y ~ x * t + (0 | g)", "y ~ 0 + (0 | g)"])
 @pytest.mark.parametrize("method", ["ML", "REML"])
 def test_no_random_effects_is_least_squares(formula, method):
-    fitted = lmmlib.fit(formula, grouped(tau=1.0), method)
+    fitted = lmmlib.fit(formula, grouped(tau=1.0), method=method)
     d, p = fitted.design, len(fitted.beta)
     beta, _, _, _ = np.linalg.lstsq(d.X, d.y, rcond=None)
     rss = ((d.y - d.X @ beta) ** 2).sum()
@@ -146,7 +146,7 @@ def test_no_random_effects_is_least_squares(formula, method):
 def test_no_random_effects_is_the_limit_of_a_variance_of_zero():
     data = grouped()
     for method in ("ML", "REML"):
-        zero, none = (lmmlib.fit(f"y ~ x + ({k} | g)", data, method) for k in (1, 0))
+        zero, none = (lmmlib.fit(f"y ~ x + ({k} | g)", data, method=method) for k in (1, 0))
         assert zero.is_singular
         assert_allclose(none.loglik, zero.loglik, rtol=1e-13)
         assert zero.n_parameters == none.n_parameters + 1
@@ -175,7 +175,7 @@ def test_fixed_effects_are_continuous_in_an_unbalanced_design(method):
     base = grouped(n_groups=12).iloc[lambda d: np.flatnonzero((np.arange(len(d)) * 7) % 10 > 2)]
     direction = base["g"] % 3 - 1.0
     steps = np.arange(0, 1, 0.02)
-    fits = [lmmlib.fit("y ~ x + (1 | g)", base.assign(y=base["y"] + k * direction), method) for k in steps]
+    fits = [lmmlib.fit("y ~ x + (1 | g)", base.assign(y=base["y"] + k * direction), method=method) for k in steps]
     singular, slopes = np.array([f.is_singular for f in fits]), np.array([f.beta["x"] for f in fits])
     assert singular.any() and not singular.all()
     # A jump would be of the size of the slope, 2; one step changes the data by 0.02.
@@ -187,9 +187,9 @@ def test_fixed_effects_are_continuous_in_an_unbalanced_design(method):
 
 def test_a_refit_is_the_fit_of_that_response():
     data = grouped(tau=1.0)
-    fitted = lmmlib.fit("y ~ x + (t | g)", data, "ML")
-    y = fitted.simulate(np.random.default_rng(4))
-    again, stored = fitted.refit(y), lmmlib.fit("y ~ x + (t | g)", data.assign(y=y), "ML")
+    fitted = lmmlib.fit("y ~ x + (t | g)", data, method="ML")
+    y = fitted.simulate(rng=np.random.default_rng(4))
+    again, stored = fitted.refit(y), lmmlib.fit("y ~ x + (t | g)", data.assign(y=y), method="ML")
     assert again.method == "ML" and again.formula == fitted.formula
     for name in ("criterion", "beta", "cov_beta", "D", "sigma2", "theta"):
         assert_allclose(getattr(again, name), getattr(stored, name), rtol=1e-12)
@@ -200,14 +200,14 @@ def test_a_refit_is_the_fit_of_that_response():
 
 def test_simulated_shapes_and_seeds():
     fitted = lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0))
-    one, many = (fitted.simulate(np.random.default_rng(9), size) for size in (None, 3))
+    one, many = (fitted.simulate(size, rng=np.random.default_rng(9)) for size in (None, 3))
     assert one.shape == (100,) and many.shape == (100, 3)
-    assert fitted.simulate(np.random.default_rng(9), 1).shape == (100, 1)
-    assert (fitted.simulate(np.random.default_rng(9), 3) == many).all()
-    assert (fitted.simulate(np.random.default_rng(10), 3) != many).all()
+    assert fitted.simulate(1, rng=np.random.default_rng(9)).shape == (100, 1)
+    assert (fitted.simulate(3, rng=np.random.default_rng(9)) == many).all()
+    assert (fitted.simulate(3, rng=np.random.default_rng(10)) != many).all()
     assert (np.diff(many, axis=1) != 0).all()
     rng = np.random.default_rng(9)
-    assert (fitted.simulate(rng) != fitted.simulate(rng)).all()
+    assert (fitted.simulate(rng=rng) != fitted.simulate(rng=rng)).all()
 
 
 @pytest.mark.parametrize("formula", ["y ~ x + (t | g)", "y ~ x + (0 | g)", "y ~ x + (1 | g)"])
@@ -215,7 +215,7 @@ def test_simulated_responses_have_the_mean_and_covariance_of_the_fit(formula):
     """The deviations, whitened by the fit's V, are standard normal; by another V they are seen not to be."""
     fitted, size = lmmlib.fit(formula, grouped(tau=1.0, n_groups=6, n_i=4)), 4000
     d, V = fitted.design, dense.V(fitted.design, fitted.D, fitted.sigma2)
-    raw = fitted.simulate(np.random.default_rng(12), size) - fitted.fitted("population")[:, None]
+    raw = fitted.simulate(size, rng=np.random.default_rng(12)) - fitted.fitted(of="population")[:, None]
 
     def off(V, raw):
         """Largest z of the means and of the covariances of the whitened deviations."""
@@ -235,13 +235,15 @@ def test_simulated_responses_have_the_mean_and_covariance_of_the_fit(formula):
 @pytest.mark.parametrize("size", [0, -1, 2.5, "a", True], ids=repr)
 def test_size_is_a_whole_number(size):
     with pytest.raises(ParameterError, match="size must be a whole number"):
-        lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0)).simulate(np.random.default_rng(1), size)
+        lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0)).simulate(size, rng=np.random.default_rng(1))
 
 
-@pytest.mark.parametrize("rng", [None, 3, "a"], ids=repr)
-def test_rng_is_a_generator(rng):
+@pytest.mark.parametrize("rng", [None, -3, 2.5, "a"], ids=repr)
+def test_rng_is_a_generator_or_a_seed(rng):
+    fitted = lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0))
+    assert_allclose(fitted.simulate(rng=3), fitted.simulate(rng=np.random.default_rng(3)), rtol=0)
     with pytest.raises(ParameterError, match="rng must be a numpy Generator"):
-        lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0)).simulate(rng)
+        lmmlib.fit("y ~ x + (1 | g)", grouped(tau=1.0)).simulate(rng=rng)
 
 
 SQUARES = np.repeat(np.arange(20.0) ** 2, 5)
@@ -274,7 +276,7 @@ def test_a_bad_response_says_what_is_wrong(kind):
 def test_no_other_parameters_are_better(formula, method):
     """The dense likelihood at the estimate and around it; D stays positive semidefinite by its factor."""
     data = grouped(tau=1.0).iloc[np.flatnonzero(np.arange(100) % 7 > 1)]
-    fitted = lmmlib.fit(formula, data, method)
+    fitted = lmmlib.fit(formula, data, method=method)
     loglik = dense.profile_loglik if method == "ML" else dense.restricted_loglik
     D, sigma2 = fitted.D.to_numpy(), fitted.sigma2
     best = loglik(fitted.design, D, sigma2)
@@ -333,6 +335,6 @@ def test_random_effects_that_dwarf_the_residuals(ratio, shift):
         assert_allclose([fitted.se.iloc[0], fitted.D.iloc[0, 0], fitted.sigma2], [se, D, sigma2], rtol=5e-5)
         assert fitted.converged and fitted.beta.iloc[0] == pytest.approx(mean, abs=5e-5 * se)
         for df in ("satterthwaite", "kenward-roger"):
-            assert fitted.coefficients(df)["df"].item() == pytest.approx(14, rel=2e-4)
+            assert fitted.fixed_effects(df=df)["df"].item() == pytest.approx(14, rel=2e-4)
         answers += 1
     assert answers >= {1e3: 5, 1e4: 5, 1e5: 4, 1e6: 0}[ratio]

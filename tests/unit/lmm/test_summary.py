@@ -76,7 +76,7 @@ def check(fitted):
     line, rows = rows_after(text, "Fixed effects")
     columns = line.split()[2:]
     assert columns == (["estimate", "se", "df", "t", "p"] if reml else ["estimate", "se", "z", "p"])
-    table = fitted.coefficients().rename(columns={"t": columns[-2]})
+    table = fitted.fixed_effects()
     assert len(rows) == len(fitted.beta)
     for row, name in zip(rows, fitted.beta.index, strict=True):
         values = dict(zip(columns, cells(row, name), strict=True))
@@ -116,7 +116,7 @@ def check(fitted):
     ],
 )
 def test_every_figure_is_an_attribute(data, formula, method):
-    check(lmmlib.fit(formula, lmmlib.load(data), method))
+    check(lmmlib.fit(formula, lmmlib.load(data), method=method))
 
 
 def test_other_figures_do_not_agree():
@@ -137,7 +137,7 @@ def grouped(scale=1.0, p=1):
 @pytest.mark.parametrize("scale", [1e-30, 1e-9, 1e-3, 1e7, 1e9, 1e30])
 @pytest.mark.parametrize("method", ["REML", "ML"])
 def test_any_units(scale, method):
-    check(lmmlib.fit("y ~ x0 + (1 | g)", grouped(scale), method))
+    check(lmmlib.fit("y ~ x0 + (1 | g)", grouped(scale), method=method))
 
 
 @pytest.mark.parametrize("scale", [1e-140, 1e-60, 1e60, 1e140])
@@ -145,7 +145,11 @@ def test_units_without_third_powers(scale):
     """The estimates are right; df and Wald limits would not be, and are an error that names the remedy."""
     fitted, plain = (lmmlib.fit("y ~ x0 + (1 | g)", grouped(s)) for s in (scale, 1.0))
     np.testing.assert_allclose(fitted.beta / scale, plain.beta, rtol=1e-6)
-    for asked in (fitted.coefficients, lambda: fitted.coefficients("kenward-roger"), lambda: fitted.confint("wald")):
+    for asked in (
+        fitted.fixed_effects,
+        lambda: fitted.fixed_effects(df="kenward-roger"),
+        lambda: fitted.confint(method="wald"),
+    ):
         with pytest.raises(DesignError, match="sigma2 = .*divide the response by .*e[-+]"):
             asked()
     text = str(fitted.summary())
@@ -167,7 +171,7 @@ def test_units_of_a_random_column(scale):
             with pytest.raises(DesignError, match="the random column x0 has values around .*; divide it by .*e[-+]"):
                 lmmlib.fit(formula, wide)
             continue
-        ours, other = lmmlib.fit(formula, wide).coefficients(), lmmlib.fit(formula, plain).coefficients()
+        ours, other = lmmlib.fit(formula, wide).fixed_effects(), lmmlib.fit(formula, plain).fixed_effects()
         np.testing.assert_allclose(ours[["t", "df", "p"]], other[["t", "df", "p"]], rtol=1e-6)
 
 
@@ -182,7 +186,7 @@ def test_a_singular_fit_says_so():
 
 def test_a_fit_that_did_not_converge_says_so(monkeypatch):
     monkeypatch.setattr(newton, "MAX_STEPS", 2)
-    fitted = lmmlib.fit("y ~ x0 + (x0 | g)", grouped(), "ML")
+    fitted = lmmlib.fit("y ~ x0 + (x0 | g)", grouped(), method="ML")
     assert not fitted.converged
     assert check(fitted).endswith("not converged, so no standard errors: 2 steps were not enough")
 

@@ -99,7 +99,7 @@ def test_balanced_one_way_closed_forms(method):
     """PEV and (d dw)^2 for Kass-Steffey, PEV and twice Var(w) Var(mean) for Prasad-Rao; w = 1 - sigma2 / c."""
     rng, n, m = np.random.default_rng(12), 9, 4
     y = 3 + rng.standard_normal((n, 1)) + rng.standard_normal((n, m))
-    fit = lmmlib.fit("y ~ 1 + (1 | g)", pd.DataFrame({"y": y.ravel(), "g": np.repeat(np.arange(n), m)}), method)
+    fit = lmmlib.fit("y ~ 1 + (1 | g)", pd.DataFrame({"y": y.ravel(), "g": np.repeat(np.arange(n), m)}), method=method)
     sigma2, c = fit.sigma2, fit.sigma2 + m * fit.D.iloc[0, 0]
     w, d = 1 - sigma2 / c, y.mean(axis=1) - y.mean()
     pev = w * sigma2 / m + w**2 * c / (m * n)
@@ -140,7 +140,7 @@ def test_kass_steffey_where_D_is_singular(many):
 def test_laird_louis_is_the_posterior_of_the_original_data_averaged_over_refits(intercepts):
     size, fit = 30, intercepts
     posterior = empirical_bayes.laird_louis(fit, size, np.random.default_rng(4))
-    fits = lmmlib.fit_many(fit.design, fit.simulate(np.random.default_rng(4), size))
+    fits = lmmlib.fit_many(fit.design, fit.simulate(size, rng=np.random.default_rng(4)))
     means, variances = [], []
     for s in range(size):  # dense, group by group
         tau2, sigma2 = fits.D[s, 0, 0], fits.sigma2[s]
@@ -160,7 +160,7 @@ def test_laird_louis_is_the_posterior_of_the_original_data_averaged_over_refits(
 def test_laird_louis_with_slopes(slopes):
     posterior = empirical_bayes.laird_louis(slopes, 50, np.random.default_rng(5))
     assert posterior.b.shape == (20, 2) and posterior.cov.shape == (20, 2, 2)
-    fits = lmmlib.fit_many(slopes.design, slopes.simulate(np.random.default_rng(5), 50))
+    fits = lmmlib.fit_many(slopes.design, slopes.simulate(50, rng=np.random.default_rng(5)))
     stars = list(zip(fits.beta, fits.D, fits.sigma2, strict=True))
     means = np.array([random_effects(slopes.cross, *star) for star in stars])
     covariances = np.array([conditional_covariance(slopes.cross, *star[1:]) for star in stars])

@@ -35,7 +35,7 @@ FORMULAS = ["lead ~ week + (week | child)", "lead ~ drug + (week || child)", "le
 @pytest.mark.parametrize("formula", [*FORMULAS, "lead ~ week + (0 | child)"])
 def test_batched_predictions_are_those_of_single_fits(frame, formula):
     fit = lmmlib.fit(formula, frame)
-    Y = fit.simulate(np.random.default_rng(3), 6)
+    Y = fit.simulate(6, rng=np.random.default_rng(3))
     fits, good = fit_many(fit.design, Y), np.array([0, 2, 5])
     b, cov = batched_effects(fit.cross, Responses.of_columns(fit.cross, fit.design, Y[:, good]), fits, good)
     for found, known, k in zip(b, cov[:, fit.cross.patterns[1]], good, strict=True):

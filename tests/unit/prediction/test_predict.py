@@ -118,7 +118,7 @@ def test_means_and_errors_are_the_printed_ones(frame, new, formula, method):
 
 def test_rows_of_the_data_are_predicted_by_their_fitted_values(fit, frame):
     for level in ("conditional", "population"):
-        assert_allclose(fit.predict(frame, level)["mean"], fit.fitted(level), rtol=1e-12)
+        assert_allclose(fit.predict(frame, level)["mean"], fit.fitted(of=level), rtol=1e-12)
     assert fit.predict(frame)["known_group"].all()
 
 

@@ -137,7 +137,7 @@ def test_density_of_the_ratio_is_the_restricted_likelihood(intercepts):
 
 
 def test_quadrature_of_many_responses_is_that_of_each(intercepts):
-    Y = intercepts.simulate(np.random.default_rng(8), 6)
+    Y = intercepts.simulate(6, rng=np.random.default_rng(8))
     found = ratio_posterior(intercepts.cross, Responses.of_columns(intercepts.cross, intercepts.design, Y))
     mean, variance = found.moments()
     for d in range(6):
