@@ -13,10 +13,12 @@ import numpy as np
 
 from lmmlib.common.arguments import checked_made, checked_method
 from lmmlib.design.basis import Basis, divide
-from lmmlib.design.coding import Coding
+from lmmlib.design.coding import Coding, chunk_sums, coding, merge
 from lmmlib.design.cross import CrossProducts
 from lmmlib.errors import DesignError
 from lmmlib.lmm.fit import Fit, fit_cross
+
+__all__ = ["Coding", "chunk_sums", "coding", "fit_sums", "merge"]
 
 
 def _orthonormal(cross: CrossProducts) -> CrossProducts:
