@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from numbers import Integral
 
 import numpy as np
@@ -37,13 +38,7 @@ def shown(value) -> str:
 
 
 def checked_beta(beta, names) -> np.ndarray:
-    """The fixed effects as an array (p,).
-
-    Raises
-    ------
-    ParameterError
-        Unless there is one finite number for each name.
-    """
+    """The fixed effects as an array (p,): one finite number for each name."""
     beta = numbers(beta, "beta")
     if beta.shape != (len(names),) or not np.isfinite(beta).all():
         raise ParameterError(f"beta must have {len(names)} finite entries ({', '.join(names)}); got {beta}")
@@ -58,12 +53,17 @@ def checked_finite(name: str, value, shape: tuple) -> np.ndarray:
     return array
 
 
+def checked_number(name: str, value, must: str, good: Callable[[float], bool]) -> float:
+    """One number for which ``good`` holds, which ``must`` puts into words."""
+    array = numbers(value, name)
+    if array.size != 1 or not good(array.item()):
+        raise ParameterError(f"{name} must {must}; got {shown(value)}")
+    return array.item()
+
+
 def checked_at_least_zero(name: str, value: float) -> float:
     """One finite number, zero or above: a variance or a standard deviation."""
-    array = numbers(value, name)
-    if array.size != 1 or not np.isfinite(array).all() or array.item() < 0:
-        raise ParameterError(f"{name} must be one finite number of at least 0; got {value!r}")
-    return array.item()
+    return checked_number(name, value, "be one finite number of at least 0", lambda x: 0 <= x < np.inf)
 
 
 def checked_count(name: str, value: int, least: int = 1) -> int:
@@ -103,17 +103,8 @@ def checked_df(df, rows: int = 1) -> np.ndarray:
 
 
 def checked_sigma2(sigma2: float) -> float:
-    """The residual variance as a float.
-
-    Raises
-    ------
-    ParameterError
-        Unless it is one finite number above zero.
-    """
-    value = numbers(sigma2, "sigma2")
-    if value.size != 1 or not np.isfinite(value).all() or value.item() <= 0:
-        raise ParameterError(f"sigma2 must be one finite number above 0; got {sigma2!r}")
-    return value.item()
+    """The residual variance: one finite number above zero."""
+    return checked_number("sigma2", sigma2, "be one finite number above 0", lambda x: 0 < x < np.inf)
 
 
 def checked_choice(name: str, value, allowed: tuple) -> None:
@@ -139,10 +130,7 @@ def checked_made(name: str, value, kind: type, maker: str) -> None:
 
 def checked_limit(name: str, value: float) -> float:
     """A number above zero, which may be infinite."""
-    array = numbers(value, name)
-    if array.size != 1 or not array.item() > 0:
-        raise ParameterError(f"{name} must be one number above 0; got {shown(value)}")
-    return array.item()
+    return checked_number(name, value, "be one number above 0", lambda x: x > 0)
 
 
 def checked_rng(rng) -> np.random.Generator:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -45,13 +44,13 @@ class Coding(Design):
     basis: Basis = field(kw_only=True)
     y_spec: ModelSpec = field(kw_only=True)
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str):
         if name in ROWS or hasattr(Design, name):  # rows, or what asks for them
             raise NoRowsError(
                 f"a fit from sums has no rows, and so no {name!r}: read the chunks a second time for residuals and "
                 "predictions, and compare models by their criteria"
             )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return object.__getattribute__(self, name)  # says that there is none
 
     def __repr__(self) -> str:
         return f"Coding: {self.formula}\n  fixed:  {', '.join(self.x_names)}\n  random: {', '.join(self.z_names)}"

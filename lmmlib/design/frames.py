@@ -161,15 +161,16 @@ def _plain(column: pd.Series) -> pd.Series:
 
 def _check_no_numbers(column: pd.Series) -> None:
     """Raise if most texts of a column are numbers, perhaps with a decimal comma."""
-    name, texts = column.name, column.astype(str)
-    commas = texts.str.fullmatch(r"\s*[-+]?\d*,\d+\s*")
+    name, (codes, values) = column.name, pd.factorize(column)
+    texts = pd.Series(values).astype(str)
+    commas = texts.str.fullmatch(r"\s*[-+]?\d*,\d+\s*").to_numpy(bool)[codes]
     if commas.mean() >= 0.5:
         row = int(np.argmax(commas))
         raise DataError(
             f"column {name!r} holds numbers with commas, stored as text: row {row} has {column[row]!r} (rows count "
             f"from 0); read them with pandas.read_csv(..., decimal=','), or write C({name}) if they are categories"
         )
-    parsed = pd.to_numeric(texts, errors="coerce").notna()
+    parsed = pd.to_numeric(texts, errors="coerce").notna().to_numpy()[codes]
     if parsed.mean() >= 0.5:
         row = int(np.argmin(parsed)) if not parsed.all() else 0
         what = "numbers stored as text" if parsed.all() else f"text among its numbers: row {row} has {column[row]!r}"
