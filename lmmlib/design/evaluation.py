@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from formulaic import Formula, ModelMatrix, ModelSpec
+from formulaic import Formula, ModelSpec
 from formulaic.errors import FormulaicWarning
 from formulaic.materializers import PandasMaterializer
 from formulaic.transforms import C as formulaic_C
@@ -173,34 +173,37 @@ def _structure(side: Side, kinds: tuple) -> ModelSpec:
         name: np.ones(n) if some is None else pd.Categorical.from_codes(np.arange(n) % len(some), some)
         for name, some in levels.items()
     }
-    return _expanded(side.terms, pd.DataFrame(rows, index=range(n))).model_spec
+    return _expanded(side.terms, pd.DataFrame(rows, index=range(n)))[1]
 
 
-def _plain(side: Side, rows: pd.DataFrame) -> tuple[np.ndarray, ModelSpec]:
+def _plain(side: Side, frame: pd.DataFrame) -> tuple[np.ndarray, ModelSpec]:
     """Model matrix of a plain side: products of columns and of indicators, as its structure names them."""
     columns: dict[str, np.ndarray] = {}
     kinds: list[tuple] = []
-    for name, column in rows.items():
-        if is_text(column):
-            coded = column.astype("category").cat
+    for name in side.columns:
+        if is_text(frame[name]):
+            coded = frame[name].astype("category").cat
             kinds.append((name, tuple((type(value), value) for value in coded.categories)))
             columns[name] = (coded.codes.to_numpy() == np.arange(len(coded.categories))[:, None]).astype(float)
         else:
             kinds.append((name, None))
-            columns[name] = column.to_numpy(float)[None]
+            columns[name] = frame[name].to_numpy(float)[None]
     spec = _structure(side, tuple(kinds))
-    made = [np.zeros((0, len(rows)))]
+    made = [np.zeros((0, len(frame)))]
     for scoped in (scoped for term in spec.structure for scoped in term.scoped_terms):
-        product = np.full((1, len(rows)), float(scoped.scale))
+        product = np.full((1, len(frame)), float(scoped.scale))
         for factor in scoped.factors:
-            own = columns[mask(column_name(factor.factor.expr))][int(factor.reduced) :]
-            product = (own[:, None] * product).reshape(-1, len(rows))
+            own = columns[column_name(factor.factor.expr)][int(factor.reduced) :]
+            product = (own[:, None] * product).reshape(-1, len(frame))
         made.append(product)
     return np.concatenate(made).T, spec
 
 
-def _expanded(terms: Formula | ModelSpec, rows: pd.DataFrame) -> ModelMatrix:
-    return Rows(rows, context=CONTEXT).get_model_matrix(terms, na_action="ignore", output="numpy")
+def _expanded(terms: Formula | ModelSpec, frame: pd.DataFrame) -> tuple[np.ndarray, ModelSpec]:
+    """Model matrix of any terms, or of new rows by how it was made."""
+    rows = numbered({mask(name): frame[name] for name in names_in(getattr(terms, "formula", terms))}, frame.index)
+    made = Rows(rows, context=CONTEXT).get_model_matrix(terms, na_action="ignore", output="numpy")
+    return np.asfortranarray(made, float), made.model_spec
 
 
 def matrix(side: Side | ModelSpec, frame: pd.DataFrame, formula: str) -> tuple[np.ndarray, ModelSpec]:
@@ -211,17 +214,14 @@ def matrix(side: Side | ModelSpec, frame: pd.DataFrame, formula: str) -> tuple[n
     FormulaError, DataError
         Whatever formulaic says, warnings included; values that are not finite, or whose squares overflow.
     """
-    names = side.columns if isinstance(side, Side) else names_in(side.formula)
-    rows = numbered({mask(name): frame[name] for name in names}, frame.index)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             for kind in TELLING:
                 warnings.simplefilter("error", kind)
             if isinstance(side, Side) and side.plain:
-                values, spec = _plain(side, rows)
+                values, spec = _plain(side, frame)
             else:
-                made = _expanded(side.terms if isinstance(side, Side) else side, rows)
-                values, spec = np.asfortranarray(made, float), made.model_spec
+                values, spec = _expanded(side.terms if isinstance(side, Side) else side, frame)
     except Exception as error:  # whatever it is that the expansion stumbles over, it is about this formula
         raise _in_our_words(error, formula) from None
     if values.shape[1] < len(spec.column_names):

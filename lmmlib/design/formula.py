@@ -21,8 +21,8 @@ from lmmlib.common.arguments import checked_choice, checked_made
 from lmmlib.design.dependent import without_dependent, without_dropped
 from lmmlib.design.design import Design, check_names
 from lmmlib.design.evaluation import Side, matrix, names_in, plain
-from lmmlib.design.expressions import columns_of, mask, masked, single_column, unmask
-from lmmlib.design.frames import check_frame, check_size, checked_rows, group_codes, is_text
+from lmmlib.design.expressions import columns_of, masked, single_column, unmask
+from lmmlib.design.frames import check_frame, checked_rows, group_codes, is_text
 from lmmlib.design.known import known_values
 from lmmlib.design.syntax import Parts, parse
 from lmmlib.errors import DataError, FormulaError
@@ -149,8 +149,8 @@ def build_design(
     # A grouping column that is also a predictor is checked as one.
     label = parts.group if parts.group not in variables else None
     frame, complete = checked_rows(data, used, set(used) - {parts.group} - coded, missing, label)
-    y = _response(response, frame, formula)
-    if y.ndim != 1 or any(is_text(frame[name]) for name in response.columns):
+    y = matrix(response, frame, formula)[0]
+    if y.shape[1] != 1 or any(is_text(frame[name]) for name in response.columns):
         raise DataError(f"the response {parts.response!r} must be one numeric column")
     X, x_spec = matrix(fixed, frame, formula)
     if random is None:
@@ -164,7 +164,7 @@ def build_design(
     known = {name: values[complete] for name, values in known.items()}
     known |= {f"{name}_column": one for name, one in given.items() if isinstance(one, str)}
     design = Design(
-        y=y,
+        y=y[:, 0],
         X=X,
         Z=Z,
         group=group,
@@ -254,17 +254,6 @@ def _new_matrix(design: Design, spec: ModelSpec | None, data: pd.DataFrame) -> n
 def _levels(column: pd.Series, coded: bool) -> tuple | None:
     """The categories of a column, None for numbers."""
     return tuple(pd.unique(column)) if coded or is_text(column) else None
-
-
-def _response(side: Side, frame: pd.DataFrame, formula: str) -> np.ndarray:
-    """The response, (n_obs,); with more columns if it is none."""
-    name = next(iter(side.columns), None)
-    if str(side.terms[0]) in {name, mask(str(name))} and frame[name].dtype.kind in "biuf":
-        y = np.array(frame[name], float)  # a copy: the frame may change
-        check_size(y, f"{formula!r}")
-        return y
-    y, _ = matrix(side, frame, formula)
-    return y[:, 0] if y.shape[1] == 1 else y
 
 
 def _columns_used(needed: set[str], data: pd.DataFrame, formula: str) -> list[str]:
