@@ -197,11 +197,11 @@ def caterpillar(
 ) -> Axes:
     """Predictions of the random effects `term` with their intervals, one row per group, the largest on top.
 
-    `frame` has the columns group, term, b, lower and upper, as :meth:`lmmlib.prediction.blups.Blups.frame` and
-    :meth:`lmmlib.prediction.empirical_bayes.Posterior.frame` return them; `term` may be left out if there is one only.
+    `frame` has the columns group, term, estimate, lower and upper, as
+    :meth:`lmmlib.equations.effects.Effects.frame` returns them; `term` may be left out if there is one only.
     The dashed line at zero is the population.
     """
-    _need(frame, "group", "term", "b", "lower", "upper")
+    _need(frame, "group", "term", "estimate", "lower", "upper")
     terms = list(pd.unique(frame["term"]))
     if term is None and len(terms) != 1:
         raise DataError(f"The frame has the random effects {terms}; say which by term=.")
@@ -210,11 +210,11 @@ def caterpillar(
         raise DataError(f"The frame has no random effect {term!r}; it has {terms}.")
     part = frame[frame["term"] == term]
     # Predictions that differ by rounding alone stay in the order of the frame.
-    place = (part["b"] / (part["b"].abs().max() or 1.0)).round(10)
+    place = (part["estimate"] / (part["estimate"].abs().max() or 1.0)).round(10)
     part = part.loc[place.sort_values(ascending=False, kind="stable").index]
     ax.axvline(0.0, color=COLOURS["black"], linewidth=0.8, linestyle="--")
     labels = list(map(str, part["group"])) if names else None
-    intervals(ax, part["b"], part["lower"], part["upper"], labels, colour, marker, offset, label)
+    intervals(ax, part["estimate"], part["lower"], part["upper"], labels, colour, marker, offset, label)
     ax.set(xlabel=f"random effect: {term}", **({} if names else {"yticks": []}))
     return ax
 

@@ -16,18 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lmmlib.common.arguments import checked_choice, standard_deviations
-from lmmlib.common.tails import half_width
 from lmmlib.equations.blup import conditional_covariance, estimation_error, random_effects
+from lmmlib.equations.effects import Effects
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
 
-ERRORS = ("known", "pev", "corrected")
 
-
-@dataclass(frozen=True, eq=False)
-class Blups:
+@dataclass(frozen=True, eq=False, repr=False)
+class Blups(Effects):
     """Predictions of the random effects of every group.
 
     Attributes
@@ -45,7 +42,8 @@ class Blups:
         Why ``corrected`` is NaN where the rows do not identify how far D and sigma2 are off; otherwise empty.
     """
 
-    b: pd.DataFrame
+    ERRORS = ("known", "pev", "corrected")
+    USUAL = "pev"
     known: np.ndarray
     pev: np.ndarray
     corrected: np.ndarray
@@ -53,30 +51,11 @@ class Blups:
     shrinkage: np.ndarray
     note: str = ""
 
-    def covariance(self, error: str = "pev") -> np.ndarray:
-        """Covariances of the error by name, (n_groups, q, q); ``error`` is "known", "pev" or "corrected"."""
-        checked_choice("error", error, ERRORS)
+    def covariance(self, error: str | None = None) -> np.ndarray:
+        """Covariances of the error by name, (n_groups, q, q): "known", "pev" (the usual one) or "corrected"."""
         if error == "corrected" and self.note:
             raise DesignError(f"{self.note}; error='pev' takes them as known")
-        return getattr(self, error)
-
-    def se(self, error: str = "pev") -> pd.DataFrame:
-        """Standard errors, the roots of the diagonal of :meth:`covariance`, labelled as ``b``."""
-        return pd.DataFrame(
-            standard_deviations(self.covariance(error), "the random effects"), self.b.index, self.b.columns
-        )
-
-    def frame(self, error: str = "pev", level: float = 0.95) -> pd.DataFrame:
-        """One row for each group and random effect: prediction, the three standard errors, normal limits by one."""
-        reach = half_width(level) * self.se(error).to_numpy().ravel()
-        index = pd.MultiIndex.from_product([self.b.index, self.b.columns], names=["group", "term"])
-        b = self.b.to_numpy().ravel()
-        errors = {f"se_{e}": standard_deviations(getattr(self, e), "the random effects").ravel() for e in ERRORS}
-        return pd.DataFrame({"b": b, **errors, "lower": b - reach, "upper": b + reach}, index).reset_index()
-
-    def __repr__(self) -> str:
-        n, q = self.b.shape
-        return f"Blups of {n} groups, {q} random effect{'s' * (q != 1)} each: {', '.join(map(str, self.b.columns))}"
+        return super().covariance(error)
 
 
 def blups(fit: Fitted) -> Blups:

@@ -7,16 +7,16 @@ answer and four that put the term back: the corrected error, the delta method, t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import checked_choice, checked_level, checked_made, shown, standard_deviations
-from lmmlib.common.tails import half_width
 from lmmlib.design.basis import chunks
 from lmmlib.design.responses import Responses
 from lmmlib.equations.degrees import curvature
+from lmmlib.equations.effects import Effects
 from lmmlib.equations.information import directions
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError, ParameterError
@@ -38,62 +38,46 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, eq=False)
-class Posterior:
+@dataclass(frozen=True, eq=False, repr=False)
+class Posterior(Effects):
     """What is known of the random effects of every group.
 
     Attributes
     ----------
-    method : str
-        Whose answer it is.
     b : DataFrame
         Means, a row for each group and a column for each random effect.
     cov : (n_groups, q, q) array
         Covariances.
+    method : str
+        Whose answer it is.
     mixture : Mixture or None
         The law of each random effect, where it is a mixture; None where it is taken to be normal.
     n_failed : int
         Refits of a bootstrap that found no optimum and were left out.
     """
 
-    method: str
-    b: pd.DataFrame
+    ERRORS = ("cov",)
+    USUAL = "cov"
     cov: np.ndarray
-    mixture: Mixture | None = field(default=None, repr=False)
+    method: str
+    mixture: Mixture | None = None
     n_failed: int = 0
-
-    @property
-    def se(self) -> pd.DataFrame:
-        """Standard deviations, labelled as ``b``."""
-        return pd.DataFrame(standard_deviations(self.cov, "the random effects"), self.b.index, self.b.columns)
 
     @property
     def law(self) -> str:
         """Which quantiles the intervals are made of."""
         return "normal" if self.mixture is None else f"quantiles of the {str(self.mixture).partition(',')[0].lower()}"
 
-    def interval(self, level: float = 0.95) -> pd.DataFrame:
-        """Equal-tailed limits ``lower`` and ``upper`` by ``law``, indexed by group and term."""
-        p = (1 + checked_level(level)) / 2
+    def limits(self, level: float = 0.95, error: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Equal-tailed limits of each effect by ``law``, labelled as ``b``."""
         if self.mixture is None:
-            b, reach = self.b.to_numpy(), half_width(level) * self.se.to_numpy()
-            lower, upper = b - reach, b + reach
-        else:
-            lower, upper = self.mixture.quantile(1 - p), self.mixture.quantile(p)
-        index = pd.MultiIndex.from_product([self.b.index, self.b.columns], names=["group", "term"])
-        return pd.DataFrame({"lower": lower.ravel(), "upper": upper.ravel()}, index)
-
-    def frame(self, level: float = 0.95) -> pd.DataFrame:
-        """One row for each group and random effect: group, term, b, se, lower, upper."""
-        limits = self.interval(level)
-        limits.insert(0, "se", self.se.to_numpy().ravel())
-        limits.insert(0, "b", self.b.to_numpy().ravel())
-        return limits.reset_index()
+            return super().limits(level, error)
+        p = (1 + checked_level(level)) / 2
+        return self._labelled(self.mixture.quantile(1 - p)), self._labelled(self.mixture.quantile(p))
 
     def __repr__(self) -> str:
-        n, q = self.b.shape
         failed = f"; {self.n_failed} refits failed and are left out" if self.n_failed else ""
-        return f"Posterior of {n} groups, {q} random effect{'s' * (q != 1)} each: {self.method} ({self.law}){failed}"
+        return f"{self._counted}: {self.method} ({self.law}){failed}"
 
 
 def plug_in(fit: Fitted, error: str = "known") -> Posterior:
@@ -119,7 +103,7 @@ def plug_in(fit: Fitted, error: str = "known") -> Posterior:
     """
     checked_made("fit", fit, Fitted, "fit")
     predicted = blups(fit)
-    return Posterior(f"plug-in, error {error}", predicted.b, predicted.covariance(error))
+    return Posterior(predicted.b, predicted.covariance(error), f"plug-in, error {error}")
 
 
 def prediction_derivatives(fit: Fitted, working: bool = False) -> np.ndarray:
@@ -189,7 +173,7 @@ def kass_steffey(fit: Fitted) -> Posterior:
     kind = "expected" if fit.is_singular or fit.method == "ML" else "observed"
     W = curvature(fit.cross, fit.D.to_numpy(), fit.sigma2, kind).A
     slopes, predicted = prediction_derivatives(fit, working=True), blups(fit)
-    return Posterior("Kass-Steffey", predicted.b, predicted.pev + np.einsum("rs,rga,sgb->gab", W, slopes, slopes))
+    return Posterior(predicted.b, predicted.pev + np.einsum("rs,rga,sgb->gab", W, slopes, slopes), "Kass-Steffey")
 
 
 def laird_louis(fit: Fitted, size: int, rng: np.random.Generator) -> Posterior:
@@ -231,9 +215,9 @@ def laird_louis(fit: Fitted, size: int, rng: np.random.Generator) -> Posterior:
     b, cov = total_moments(means, covariances)
     scales = standard_deviations(covariances, "the random effects")
     return Posterior(
-        method=f"Laird-Louis, {size} refits",
         b=_labelled(fit, b),
         cov=cov,
+        method=f"Laird-Louis, {size} refits",
         mixture=Mixture(means, scales, np.full((len(good), 1, 1), 1 / len(good))),
         n_failed=size - len(good),
     )
@@ -279,7 +263,7 @@ def quadrature(fit: Fitted, prior: str = "uniform") -> Posterior:
     b, variance = found.moments()
     m = found.mixture
     one = replace(m, means=m.means[:, 0, :, None], scales=m.scales[:, 0, :, None], weights=m.weights[:, 0, :, None])
-    return Posterior("Bayes by quadrature", _labelled(fit, b.T), variance[0, :, None, None], one)
+    return Posterior(_labelled(fit, b.T), variance[0, :, None, None], "Bayes by quadrature", one)
 
 
 def _labelled(fit: Fitted, b: np.ndarray) -> pd.DataFrame:

@@ -296,7 +296,7 @@ def test_bayes_quadrature(rng):
     ours = empirical_bayes.quadrature(fitted)
     assert_allclose(ours.b.to_numpy()[i, 0], mean, rtol=1e-5)
     assert_allclose(ours.cov[i, 0, 0], variance, rtol=1e-4)
-    low = ours.interval(0.95)["lower"].iloc[i]
+    low = ours.frame(0.95)["lower"].iloc[i]
     assert_allclose(weight @ t.cdf((low - bhat) / np.sqrt(scale2), nu), 0.025, rtol=1e-4)
 
     def integrated(lam):

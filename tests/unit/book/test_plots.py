@@ -136,7 +136,7 @@ def predictions():
         {
             "group": ["a", "b", "c"] * 2,
             "term": ["level"] * 3 + ["slope"] * 3,
-            "b": [0.5, -1.0, 2.0, 1.0, 2.0, 3.0],
+            "estimate": [0.5, -1.0, 2.0, 1.0, 2.0, 3.0],
             "lower": [0.0, -2.0, 1.5, 0.0, 1.0, 2.0],
             "upper": [1.0, 0.0, 2.5, 2.0, 3.0, 4.0],
         }
@@ -154,10 +154,10 @@ def test_caterpillar_has_the_largest_effect_on_top(ax):
 
 
 def test_caterpillar_keeps_the_order_of_equal_effects(ax):
-    frame = predictions().query("term == 'level'").assign(b=[1.0, 1.0 + 1e-15, 2.0])
+    frame = predictions().query("term == 'level'").assign(estimate=[1.0, 1.0 + 1e-15, 2.0])
     plots.caterpillar(ax, frame)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["c", "a", "b"]  # a before b, which is larger by rounding
-    plots.caterpillar(ax, frame.assign(b=0.0))
+    plots.caterpillar(ax, frame.assign(estimate=0.0))
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c"]
 
 

@@ -54,9 +54,9 @@ def test_right_prediction_is_the_average_over_the_law(pairs):
         parts = w * (means[i] - mu)
         sd = np.sqrt(np.mean(w * v) + np.var(parts))
         assert found.b.iloc[i, 0] == pytest.approx(parts.mean(), abs=0.03 * sd)
-        assert found.se.iloc[i, 0] == pytest.approx(sd, rel=0.01)
-    limits = found.interval(0.9)
-    assert list(limits.columns) == ["lower", "upper"] and len(limits) == 100
+        assert found.se().iloc[i, 0] == pytest.approx(sd, rel=0.01)
+    limits = found.frame(0.9)
+    assert list(limits.columns) == ["group", "term", "estimate", "se", "lower", "upper"] and len(limits) == 100
     np.testing.assert_allclose(found.parameters["sd"], np.sqrt(np.diag(cov)), rtol=0.06)
 
 
@@ -67,7 +67,7 @@ def test_the_data_twice_are_too_sure(pairs):
         wrong = pairs.data_twice(4000, rng())
     ratio = wrong.parameters["sd"] / right.parameters["sd"]
     np.testing.assert_allclose(ratio, np.sqrt(0.5), rtol=0.06)
-    assert (wrong.se < right.se).all(axis=None)
+    assert (wrong.se() < right.se()).all(axis=None)
     np.testing.assert_allclose(wrong.parameters["mean"], right.parameters["mean"], atol=0.03)
     assert "used twice" in repr(wrong) and "used twice" not in repr(right)
 
@@ -75,9 +75,9 @@ def test_the_data_twice_are_too_sure(pairs):
 def test_document_000s_numbers(stored_pairs):
     """Its data by the same recipe, n = 100 and m = 2: mean sd of alpha 0.1489 the right way, 0.1452 its way."""
     cloned = clone("y ~ 1 + (1 | i)", stored_pairs, (1, 25), draws=1000, rng=5)
-    assert cloned.posterior_of_b(4000, rng()).se.mean().item() == pytest.approx(0.1489, abs=0.0007)
+    assert cloned.posterior_of_b(4000, rng()).se().mean().item() == pytest.approx(0.1489, abs=0.0007)
     with pytest.warns(DataTwiceWarning):
-        assert cloned.data_twice(4000, rng()).se.mean().item() == pytest.approx(0.1452, abs=0.0006)
+        assert cloned.data_twice(4000, rng()).se().mean().item() == pytest.approx(0.1452, abs=0.0006)
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ def test_two_random_effects(sleep):
     found = sleep.posterior_of_b(2000, rng())
     blups = fit.blups()
     np.testing.assert_allclose(found.b, blups.b, atol=3)
-    assert (found.se > blups.se("known")).all(axis=None)
-    np.testing.assert_allclose(found.se / blups.se("corrected"), 1, atol=0.1)
+    assert (found.se() > blups.se("known")).all(axis=None)
+    np.testing.assert_allclose(found.se() / blups.se("corrected"), 1, atol=0.1)
     assert list(found.parameters.index) == free_names(sleep.source.cross)
     assert found.b.index.name == "Subject" and found.cov.shape == (18, 2, 2)
 

@@ -124,13 +124,13 @@ def test_standard_errors_and_frame(fitted):
         se = b.se(error)
         assert se.index.equals(b.b.index) and list(se.columns) == list(b.b.columns)
         assert_allclose(se["week"] ** 2, getattr(b, error)[:, 1, 1], rtol=1e-12)
-    frame = b.frame("corrected", 0.9)
-    assert list(frame.columns) == ["group", "term", "b", "se_known", "se_pev", "se_corrected", "lower", "upper"]
+    frame = b.frame(0.9, error="corrected")
+    assert list(frame.columns) == ["group", "term", "estimate", "se_known", "se_pev", "se_corrected", "lower", "upper"]
     row = frame[(frame["group"] == "c3") & (frame["term"] == "week")].iloc[0]
-    assert row["b"] == b.b.loc["c3", "week"]
+    assert row["estimate"] == b.b.loc["c3", "week"]
     # 1.6448536 is the 95 % quantile of the normal distribution.
-    assert_allclose(row["upper"] - row["b"], 1.6448536269514722 * row["se_corrected"], rtol=1e-12)
-    assert_allclose(row["b"] - row["lower"], row["upper"] - row["b"], rtol=1e-9)
+    assert_allclose(row["upper"] - row["estimate"], 1.6448536269514722 * row["se_corrected"], rtol=1e-12)
+    assert_allclose(row["estimate"] - row["lower"], row["upper"] - row["estimate"], rtol=1e-9)
     assert (frame["se_known"] <= frame["se_pev"]).all() and (frame["se_pev"] <= frame["se_corrected"]).all()
 
 
@@ -164,7 +164,7 @@ def test_what_is_known_without_the_corrected_error(monkeypatch):
     table = b.frame()
     assert table["se_corrected"].isna().all() and table.drop(columns="se_corrected").notna().all().all()
     assert "do not identify D and sigma2" in b.note
-    for call in (lambda: b.se("corrected"), lambda: b.frame("corrected")):
+    for call in (lambda: b.se("corrected"), lambda: b.frame(error="corrected")):
         with pytest.raises(DesignError, match="do not identify D and sigma2.*error='pev' takes them as known"):
             call()
     regular = fitted.blups()

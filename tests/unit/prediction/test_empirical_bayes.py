@@ -32,8 +32,8 @@ def intercepts(many):
 def test_plug_in_is_the_blup_with_one_of_its_errors(slopes, error):
     posterior, blups = empirical_bayes.plug_in(slopes, error), slopes.blups()
     assert posterior.b is not None and posterior.b.equals(blups.b)
-    assert_allclose(posterior.frame(0.9)[["b", "se", "lower", "upper"]],
-                    blups.frame(error, 0.9)[["b", f"se_{error}", "lower", "upper"]])  # fmt: skip
+    assert_allclose(posterior.frame(0.9)[["estimate", "se", "lower", "upper"]],
+                    blups.frame(0.9, error=error)[["estimate", f"se_{error}", "lower", "upper"]])  # fmt: skip
     with pytest.raises(ParameterError, match="'wald'"):
         empirical_bayes.plug_in(slopes, "wald")
 
@@ -151,7 +151,7 @@ def test_laird_louis_is_the_posterior_of_the_original_data_averaged_over_refits(
         variances.append([tau2 - tau2**2 * np.linalg.inv(v).sum() for v in V])
     assert_allclose(posterior.b.iloc[:, 0], np.mean(means, axis=0), rtol=1e-8)
     assert_allclose(posterior.cov[:, 0, 0], np.mean(variances, axis=0) + np.var(means, axis=0), rtol=1e-8)
-    lower, upper = posterior.interval(0.8).to_numpy().T
+    lower, upper = np.array(posterior.limits(0.8))[..., 0]
     for x, p in ((lower, 0.1), (upper, 0.9)):
         assert_allclose(ndtr((x - means) / np.sqrt(variances)).mean(axis=0), p, atol=1e-8)
     assert posterior.n_failed == 0 and "30 normal" in repr(posterior)
@@ -190,7 +190,7 @@ def test_laird_louis_leaves_failed_refits_out_and_says_so(intercepts, monkeypatc
         empirical_bayes.laird_louis(intercepts, 20, np.random.default_rng(4))
 
 
-@pytest.mark.parametrize("arguments, words", [((0, 1), "size must be"), ((10, None), "rng must be a generator")])
+@pytest.mark.parametrize("arguments, words", [((0, 1), "size must be"), ((10, None), "rng must be a numpy Generator")])
 def test_laird_louis_errors(intercepts, arguments, words):
     size, seed = arguments
     with pytest.raises(ParameterError, match=words):
@@ -210,4 +210,4 @@ def test_posteriors_show_themselves(intercepts):
     )
     assert "t(" in repr(empirical_bayes.quadrature(intercepts))
     with pytest.raises(ParameterError, match="level"):
-        empirical_bayes.plug_in(intercepts).interval(1.2)
+        empirical_bayes.plug_in(intercepts).limits(1.2)

@@ -53,7 +53,7 @@ def test_quadrature_against_a_grid_of_tau_and_sigma(many, formula):
     data = many[many["child"] < 9]
     fit = lmmlib.fit(formula, data)
     posterior = empirical_bayes.quadrature(fit)
-    limits = posterior.interval(0.9)
+    limits = posterior.frame(0.9)
     s, u = np.linspace(0, 9, 220), np.linspace(-1.6, 2.6, 150)
     taus = np.sinh(s) * 0.5, np.cosh(s) * np.where(s == 0, 0.5, 1)
     sigmas = np.exp(u) * np.sqrt(fit.sigma2) * 0.8, np.ones(len(u))
@@ -88,7 +88,7 @@ def test_quadrature_of_unbalanced_designs(name):
     unit = max(0.3, np.sqrt(fit.D.iloc[0, 0]) / 3)
     taus = np.sinh(s) * unit, np.cosh(s) * np.where(s == 0, 0.5, 1)
     sigmas = np.exp(u) * np.sqrt(fit.sigma2) * 0.8, np.ones(len(u))
-    x = posterior.interval(0.9)["upper"].to_numpy()
+    x = posterior.frame(0.9)["upper"].to_numpy()
     mean, variance, below = brute(fit.design, taus, sigmas, x)
     # The grid has hardly any node where b is narrow beside its x.
     assert_allclose(below, 0.95, atol=1e-4)
@@ -164,7 +164,7 @@ def test_quadrature_does_not_depend_on_units_or_origin(many):
     one = empirical_bayes.quadrature(lmmlib.fit(INTERCEPTS, many))
     moved = many.assign(lead=1000 * many["lead"] + 5e4, week=many["week"] + 2000)
     other = empirical_bayes.quadrature(lmmlib.fit(INTERCEPTS, moved))
-    assert_allclose(other.interval() / 1000, one.interval(), rtol=1e-6)
+    assert_allclose(np.array(other.limits()) / 1000, one.limits(), rtol=1e-6)
 
 
 def test_ratio_and_effects_have_the_units_of_z(many):
@@ -195,14 +195,14 @@ def test_propriety_needs_three_groups():
         empirical_bayes.quadrature(lmmlib.fit("y ~ 1 + (1 | g)", toy(2)))
     with pytest.raises(DesignError, match="here it is 1, in 3 groups"):
         empirical_bayes.quadrature(lmmlib.fit("y ~ x + (1 | g)", toy(3)))
-    assert np.isfinite(empirical_bayes.quadrature(lmmlib.fit("y ~ 1 + (1 | g)", toy(3))).interval()).all(axis=None)
+    assert np.isfinite(empirical_bayes.quadrature(lmmlib.fit("y ~ 1 + (1 | g)", toy(3))).limits()).all()
 
 
 @pytest.mark.parametrize("n_groups, finite", [(4, False), (5, True)])
 def test_variance_needs_five_groups(n_groups, finite):
     posterior = empirical_bayes.quadrature(lmmlib.fit("y ~ 1 + (1 | g)", toy(n_groups)))
     assert np.isfinite(posterior.cov).all() == finite
-    assert np.isfinite(posterior.interval()).all(axis=None)
+    assert np.isfinite(posterior.limits()).all()
 
 
 def test_only_fixed_effects_between_groups_cost_a_variance():
