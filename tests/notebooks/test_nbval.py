@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from tests.notebooks.conftest import CHAPTERS
 
+pytestmark = pytest.mark.slow  # a fixture of all runs pytest on the notebook
 SETUP = "import matplotlib.pyplot as plt"
 FIGURE = "fig, ax = plt.subplots(figsize=(4, 3))\n_ = ax.plot([0, 1, 2], [0, {}, 3], linewidth=2)"
 CELLS = {

@@ -121,6 +121,7 @@ def test_the_table_has_all_cells_seeds_and_sizes():
     assert table.drop(columns="method").notna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_the_table_is_of_this_code():
     """One cell of it again, the bootstrap included: the same six decimals, whatever the processor."""
     table = coverage.stored()

@@ -92,6 +92,7 @@ def test_contributing_gives_a_reason_for_each_dependency():
     assert reasons == {requirement.name for requirement in direct()}
 
 
+@pytest.mark.slow
 def test_jupyterlab_accepts_its_extensions():
     command = [sys.executable, "-m", "jupyter", "labextension", "list"]
     run = subprocess.run(command, capture_output=True, text=True)

@@ -92,6 +92,7 @@ FORMULAS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(frames(), FORMULAS)
 def test_the_fit_is_that_of_floats(pair, formula):
     frame, twin = pair

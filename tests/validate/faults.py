@@ -68,14 +68,14 @@ CODE = [
     ),
     code(
         "one-sided quantile in a band",
-        "quantile = norm.ppf((1 + level) / 2) if df is None",
-        "quantile = norm.ppf(level) if df is None",
+        "p = (1 + checked_level(level)) / 2",
+        "p = checked_level(level)",
         "equations/test_inference.py::test_mean_band",
     ),
     code(
-        "limits of rows tested together by F",
-        "reach = (norm.ppf((1 + level) / 2) if np.isinf(df) else t.ppf((1 + level) / 2, df)) * se",
-        "reach = (norm.ppf((1 + level) / 2) if np.isinf(df) or len(L) > 1 else t.ppf((1 + level) / 2, df)) * se",
+        "limits of rows tested together without their df",
+        "reach = half_width(level, df) * se",
+        "reach = half_width(level, df if len(L) == 1 else np.inf) * se",
         "unit/equations/test_wald_tests.py::test_rows_that_are_tested_together_have_the_limits_of_each_alone",
     ),
     code(
@@ -108,11 +108,11 @@ CODE = [
         "good = np.arange(len(fits.failed))\n    if not",
         "project/test_failed_refits.py",
     ),
-    code("the seed does not reach PyMC", "cores=1, seed=seed, progress", "cores=1, progress", "project/test_seeds.py"),
+    code("the seed does not reach PyMC", "cores=1, seed=rng, progress", "cores=1, progress", "project/test_seeds.py"),
     code(
         "variance of effects about zero",
-        "shift = mean.mean(axis=1) if shift is None else shift",
-        "shift = 0 * mean.mean(axis=1) if shift is None else shift",
+        "shift = mean.mean(axis=1)  #",
+        "shift = 0 * mean.mean(axis=1)  #",
         "unit/bayes/test_random_effects.py::test_effects_far_from_zero_keep_their_sd",
     ),
     code(

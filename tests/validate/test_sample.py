@@ -14,6 +14,7 @@ SAMPLE = (
 )
 
 
+@pytest.mark.slow
 def test_six_faults_are_noticed():
     chosen = [fault for fault in faults.FAULTS if fault.name in SAMPLE]
     results, _ = plant.validate(chosen, lambda line: None, baseline=False)
@@ -30,6 +31,26 @@ def test_there_are_sixty_with_names_of_their_own():
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     return plant.Tree(tmp_path_factory.mktemp("copy"))
+
+
+@pytest.mark.slow
+def test_every_fault_finds_its_place_and_its_check(tree, monkeypatch):
+    """Without running anything: what `make validate` would find only after ten minutes."""
+    monkeypatch.setattr(plant.Tree, "execute", lambda tree, path: None)
+    lost = []
+    for fault in faults.FAULTS:
+        try:
+            more = fault.plant(tree)
+        except plant.PlaceNotFound as error:
+            lost.append(f"{fault.name}: {error}")
+        finally:
+            tree.restore()
+        for check in (*fault.check, *(more if isinstance(more, tuple) else ())):
+            path, _, test = check.partition("::")
+            there = check.startswith("-") or (plant.ROOT / path).exists()
+            named = not test or f"def {test.partition('[')[0]}(" in (plant.ROOT / path).read_text(encoding="utf-8")
+            lost += [] if there and named else [f"{fault.name}: there is no {check}"]
+    assert lost == []
 
 
 def harmless(tree):

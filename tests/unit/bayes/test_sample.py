@@ -140,6 +140,7 @@ def test_no_random_effects(frame, beta):
     assert len(drawn.random_effects()) == 0
 
 
+@pytest.mark.slow
 def test_schemes_agree(frame):
     priors = Priors(D=InverseWishart(5.0, np.eye(2)))
     formula = "lead ~ week + (week | child)"

@@ -52,6 +52,7 @@ def test_shapes_and_names(frame):
     assert list(diagonal.parameters) == [n for n in names if n != "D[week, (Intercept)]"]
 
 
+@pytest.mark.slow
 def test_one_clone_is_the_posterior(frame):
     """K = 1 against the sampler of the posterior, by another way of drawing D and other seeds."""
     priors = Priors(D=InverseWishart(5.0, np.eye(2)))

@@ -62,6 +62,7 @@ def cloned(counts):
     return clone_pymc(poisson, counts, (2, 30), unchanged=["site"], draws=300, warmup=300, rng=1, progress=False)
 
 
+@pytest.mark.slow
 def test_it_tends_to_maximum_likelihood(cloned, counts):
     """Within Monte Carlo error, and a 30th of a standard error or two for the prior."""
     best, se = maximum_likelihood(counts)
@@ -73,6 +74,7 @@ def test_it_tends_to_maximum_likelihood(cloned, counts):
     assert abs(few["estimate"] - best[1]) > 4.5 * few["mcse"]
 
 
+@pytest.mark.slow
 def test_the_same_result_object(cloned):
     assert cloned.n_clones == (2, 30) and cloned.title == "poisson" and cloned.chains == 4
     assert list(cloned.parameters) == ["mu", "log_sigma", "sigma"]
