@@ -3,18 +3,21 @@ r"""Fits of many responses on one design, as one computation: simulation studies
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve_triangular
 
 from lmmlib.common.arguments import checked_made, checked_method, numbers, shown, standard_deviations
 from lmmlib.common.small import semidefinite_cholesky
+from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.frames import LARGEST
 from lmmlib.design.identify import require_identified
+from lmmlib.design.minque import vech
 from lmmlib.design.responses import Responses
+from lmmlib.equations.names import derived, parameter_names
 from lmmlib.equations.weighted import LIMIT
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.fitting.deviance import Deviance
@@ -59,8 +62,7 @@ class Fits:
     """
 
     method: str
-    x_names: tuple[str, ...]
-    z_names: tuple[str, ...]
+    design: Design = field(repr=False)
     beta: np.ndarray
     cov_beta: np.ndarray = field(repr=False)
     D: np.ndarray
@@ -73,6 +75,21 @@ class Fits:
 
     def __len__(self) -> int:
         return len(self.sigma2)
+
+    @property
+    def n_obs(self) -> int:
+        """Number of observations N, of each response."""
+        return self.design.n_obs
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups n."""
+        return self.design.n_groups
+
+    @property
+    def grouping(self) -> str:
+        """Name of the grouping factor."""
+        return self.design.grouping
 
     @property
     def failed(self) -> np.ndarray:
@@ -89,12 +106,15 @@ class Fits:
         """Standard errors of the fixed effects, (B, p)."""
         return standard_deviations(self.cov_beta, "the fixed effects")
 
+    def parameters(self) -> pd.DataFrame:
+        """One row for each response, with the parameters of :meth:`lmmlib.Fit.parameters` by name."""
+        return derived(parameter_names(self.design), self.beta, self.D, self.sigma2)
+
     def frame(self) -> pd.DataFrame:
         """One row for each response: fixed effects, entries of D, sigma2, loglik, is_singular, converged."""
-        columns = dict(zip(self.x_names, self.beta.T, strict=True))
-        for b, second in enumerate(self.z_names):
-            for a in range(b, len(self.z_names)):
-                columns[f"D[{self.z_names[a]}, {second}]"] = self.D[:, a, b]
+        x, z = self.design.x_names, self.design.z_names
+        columns = dict(zip(x, self.beta.T, strict=True))
+        columns |= {f"D[{z[a]}, {z[b]}]": self.D[:, a, b] for a, b in vech(len(z))}
         rest = {name: getattr(self, name) for name in ("sigma2", "loglik", "is_singular", "converged")}
         return pd.DataFrame(columns | rest)
 
@@ -107,7 +127,7 @@ class Fits:
         return "\n".join(lines)
 
 
-def fit_many(design: Design, Y, method: str = "REML") -> Fits:
+def fit_many(design: Design, Y, *, method: str = "REML") -> Fits:
     r"""Fit a linear mixed model to each column of Y, as one batched computation.
 
     The maximum of :eq:`restricted-loglik` or :eq:`profile-loglik` for every response, to the same tolerance as
@@ -145,65 +165,55 @@ def fit_many(design: Design, Y, method: str = "REML") -> Fits:
     require_identified(cross, design.grouping)
     q, p = len(cross.z_names), len(cross.x_names)
     good = (np.abs(Y) <= LARGEST).all(axis=0)
-    chunk = max(1, ROOM // max(cross.n_obs, cross.n_groups * max(q, 1) * (p + q + 1)))
-    parts = [empty_fits(cross, method, 0)]
-    for first in range(0, Y.shape[1], chunk):
-        usable = good[first : first + chunk]
-        part = empty_fits(cross, method, len(usable), NOT_FINITE)
-        if usable.any():
-            columns = Y[:, first : first + chunk][:, usable]
-            found = solve(cross, Responses.of_columns(cross, design, columns), method)[0]
-            part = _filled(part, np.flatnonzero(usable), found)
-        parts.append(part)
-    return join(parts)
+    every = _nothing(cross, Y.shape[1], NOT_FINITE)
+    for chunk in chunks(Y.shape[1], max(1, ROOM // max(cross.n_obs, cross.n_groups * max(q, 1) * (p + q + 1)))):
+        columns = chunk.start + np.flatnonzero(good[chunk])
+        if len(columns):
+            _put(every, columns, solve(cross, Responses.of_columns(cross, design, Y[:, columns]), method)[0])
+    return Fits(method=method, design=design, reason=tuple(every.pop("reason")), **every)
 
 
 def join(parts: list[Fits]) -> Fits:
     """The fits of several calls for one model, one after the other."""
-    arrays = (np.concatenate([getattr(f, a.name) for f in parts]) for a in fields(Fits)[3:-1])
-    first = parts[0]
-    return Fits(first.method, first.x_names, first.z_names, *arrays, sum((f.reason for f in parts), ()))
+    every = {a.name: np.concatenate([getattr(part, a.name) for part in parts]) for a in fields(Fits)[2:]}
+    return Fits(method=parts[0].method, design=parts[0].design, reason=tuple(every.pop("reason")), **every)
 
 
-def empty_fits(cross: CrossProducts, method: str, many: int, reason: str = "") -> Fits:
-    """No fit for any of the responses."""
+def _nothing(cross: CrossProducts, many: int, reason: str = "") -> dict[str, Any]:
+    """What :class:`Fits` has of each response, of responses that have no fit."""
     q, p, k = len(cross.z_names), len(cross.x_names), len(cross.theta_coordinates)
-    shapes = (many, p), (many, p, p), (many, q, q), (many,), (many, k), (many,)
-    no = np.zeros(many, bool)
-    nothing = (np.full(shape, np.nan) for shape in shapes)
-    return Fits(method, cross.x_names, cross.z_names, *nothing, no, no.copy(), (reason,) * many)
+    shapes = {"beta": (p,), "cov_beta": (p, p), "D": (q, q), "sigma2": (), "theta": (k,), "loglik": ()}
+    nothing = {name: np.full((many, *shape), np.nan) for name, shape in shapes.items()}
+    flags = {name: np.zeros(many, bool) for name in ("is_singular", "converged")}
+    return {**nothing, **flags, "reason": np.full(many, reason, dtype=object)}
 
 
-def _filled(fits: Fits, rows, some: Fits) -> Fits:
-    for a in fields(Fits)[3:-1]:
-        getattr(fits, a.name)[rows] = getattr(some, a.name)
-    reason = np.array(fits.reason, dtype=object)
-    reason[rows] = some.reason
-    return Fits(*(getattr(fits, a.name) for a in fields(Fits)[:-1]), tuple(reason))
+def _put(every: dict[str, Any], rows, some: dict[str, Any]) -> None:
+    """Put the estimates of some responses in their places."""
+    for name, values in some.items():
+        every[name][rows] = values
 
 
-def solve(cross: CrossProducts, data: Responses, method: str) -> tuple[Fits, tuple[Step, ...]]:
-    """The fits of responses that are finite, and the optimiser's steps for the first."""
+def solve(cross: CrossProducts, data: Responses, method: str) -> tuple[dict[str, Any], tuple[Step, ...]]:
+    """What :class:`Fits` has of each of some responses that are finite, and the optimiser's steps for the first."""
     optimum = minimise(cross, method, data)
-    best, reason = optimum.best, np.array(optimum.reason, dtype=object)
-    squares, p = data.WtW[:, -1, -1], len(cross.x_names)
-    exact = squares - (data.WtW[:, :p, p] ** 2).sum(axis=1) / cross.n_obs
+    best, p = optimum.best, len(cross.x_names)
+    squares, Xty = data.WtW[:, -1, -1], data.WtW[:, :p, p]
+    exact = squares - (Xty**2).sum(axis=1) / cross.n_obs
     exact = exact <= NO_RESIDUAL * (squares + cross.n_obs * (data.beta0**2).sum(axis=1))
     endless = ~optimum.converged
     if endless.any():
         endless &= _within(cross, data) <= LOST * squares
     # Near the limit only a search that has converged has the digits.
     endless |= _largest(cross, best) > np.where(optimum.converged, LIMIT, LIMIT / 10)
-    reason[endless], reason[exact] = NO_SIGMA, NO_VARIATION
-    ok = np.isfinite(best.value) & ~exact & ~endless
-    found = empty_fits(cross, method, len(data))
-    if ok.any():
-        found = _filled(
-            found, np.flatnonzero(ok), _estimates(cross, data.take(np.flatnonzero(ok)), best.take(ok), method)
-        )
-    converged = optimum.converged & ok
-    values = (getattr(found, a.name) for a in fields(Fits)[:-2])
-    return Fits(*values, converged, tuple(reason)), optimum.log
+    ok = np.flatnonzero(np.isfinite(best.value) & ~exact & ~endless)
+    found = _nothing(cross, len(data))
+    if len(ok):
+        _put(found, ok, _estimates(cross, data.take(ok), best.take(ok)))
+        found["converged"][ok] = optimum.converged[ok]
+    found["reason"][:] = optimum.reason
+    found["reason"][endless], found["reason"][exact] = NO_SIGMA, NO_VARIATION
+    return found, optimum.log
 
 
 def _largest(cross: CrossProducts, best: Deviance) -> np.ndarray:
@@ -222,29 +232,22 @@ def _within(cross: CrossProducts, data: Responses) -> np.ndarray:
     return total[:, p, p] - np.einsum("zx,zx->z", total[:, :p, p], explained[..., 0])
 
 
-def _estimates(cross: CrossProducts, data: Responses, best: Deviance, method: str) -> Fits:
+def _estimates(cross: CrossProducts, data: Responses, best: Deviance) -> dict[str, np.ndarray]:
     """From theta, beta and sigma2 of the working basis to those of the formula."""
+    basis, diagonal, sigma2 = cross.basis, cross.diagonal, best.sigma2[:, None, None]
     U, s, _ = np.linalg.svd(np.tensordot(best.theta, cross.theta_coordinates, 1))
-    half = np.linalg.solve(cross.basis.Rz, U * np.where(s > ZERO, s, 0.0)[:, None, :])
-    relative, q = half @ np.swapaxes(half, 1, 2), len(cross.z_names)
-    if cross.diagonal:
-        relative = relative * np.eye(q)
+    L = basis.L_back(U * np.where(s > ZERO, s, 0.0)[:, None, :])
+    relative = L @ np.swapaxes(L, 1, 2)
+    if diagonal:
+        relative = relative * np.eye(len(basis.Rz))
     Lambda = semidefinite_cholesky(relative)
-    upper = np.diag_indices(q) if cross.diagonal else np.triu_indices(q)
-    Rx = cross.basis.Rx
-    W = solve_triangular(Rx, np.eye(len(Rx))) @ best.half if Rx.size else best.half
-    many = len(best.value)
-    return Fits(
-        method=method,
-        x_names=cross.x_names,
-        z_names=cross.z_names,
-        beta=data.coefficients(cross, best.beta),
-        cov_beta=best.sigma2[:, None, None] * (W @ np.swapaxes(W, 1, 2)),
-        D=best.sigma2[:, None, None] * relative,
-        sigma2=best.sigma2,
-        theta=np.swapaxes(Lambda, 1, 2)[:, upper[0], upper[1]],
-        loglik=-best.value / 2,
-        is_singular=s.min(axis=1, initial=np.inf) < SINGULAR,
-        converged=np.ones(many, bool),
-        reason=("",) * many,
-    )
+    half = basis.x_back @ best.half
+    return {
+        "beta": data.coefficients(cross, best.beta),
+        "cov_beta": sigma2 * (half @ np.swapaxes(half, 1, 2)),
+        "D": sigma2 * relative,
+        "sigma2": best.sigma2,
+        "theta": np.array([Lambda[:, a, b] for a, b in vech(len(basis.Rz), diagonal)]).reshape(-1, len(s)).T,
+        "loglik": -best.value / 2,
+        "is_singular": s.min(axis=1, initial=np.inf) < SINGULAR,
+    }

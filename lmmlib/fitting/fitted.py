@@ -67,22 +67,22 @@ class Fitted:
     @classmethod
     def of(cls, design: Design, cross: CrossProducts, method: str) -> Self:
         """The optimum for the response of the cross-products of a design, which may not have converged."""
-        fits, log = solve(cross, Responses.of_cross(cross), method)
+        found, log = solve(cross, Responses.of_cross(cross), method)
         z, x = list(design.z_names), list(design.x_names)
         return cls(
             formula=design.formula,
             method=method,
-            beta=pd.Series(fits.beta[0], x),
-            cov_beta=pd.DataFrame(fits.cov_beta[0] if fits.converged[0] else np.nan, x, x),
-            D=pd.DataFrame(fits.D[0], z, z),
-            sigma2=float(fits.sigma2[0]),
-            theta=fits.theta[0],
-            loglik=float(fits.loglik[0]),
+            beta=pd.Series(found["beta"][0], x),
+            cov_beta=pd.DataFrame(found["cov_beta"][0] if found["converged"][0] else np.nan, x, x),
+            D=pd.DataFrame(found["D"][0], z, z),
+            sigma2=float(found["sigma2"][0]),
+            theta=found["theta"][0],
+            loglik=float(found["loglik"][0]),
             n_obs=cross.n_obs,
             n_groups=cross.n_groups,
-            is_singular=bool(fits.is_singular[0]),
-            converged=bool(fits.converged[0]),
-            reason=fits.reason[0],
+            is_singular=bool(found["is_singular"][0]),
+            converged=bool(found["converged"][0]),
+            reason=found["reason"][0],
             log=log,
             design=design,
             cross=cross,

@@ -46,6 +46,6 @@ def refits(fit: Fitted, models: list[Fitted], size: int, rng, progress: bool | N
         for first in range(0, size, CHUNK):
             Y = lmm(fit.design, *fit.estimates, rng, min(CHUNK, size - first))
             for part, model in zip(parts, models, strict=True):
-                part.append(fit_many(model.design, Y, model.method))
+                part.append(fit_many(model.design, Y, method=model.method))
             update(Y.shape[1])
     return [join(part) for part in parts]

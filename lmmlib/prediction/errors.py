@@ -153,7 +153,7 @@ def bootstrap_errors(fit: Fitted, groups, size: int, rng) -> tuple[np.ndarray, n
     of_beta, of_b, reasons = [], [], []
     with progress_bar(size, "bootstrap") as update:
         for b, Y in _simulated(fit, size, rng):
-            fits = fit_many(fit.design, Y, fit.method)
+            fits = fit_many(fit.design, Y, method=fit.method)
             good = np.flatnonzero(~fits.failed)
             reasons += [reason for reason, bad in zip(fits.reason, fits.failed, strict=True) if bad]
             data = Responses.of_columns(fit.cross, fit.design, Y[:, good])

@@ -28,7 +28,7 @@ def test_wilks():
     X, group, large = design(rng, 2)
     small = lmmlib.Design.from_arrays(large.y, X[:, :1], X[:, :1], np.array([f"g{i:03d}" for i in group]))
     Y = 1 + rng.normal(size=(GROUPS, DRAWS))[group] + rng.normal(size=(len(group), DRAWS))
-    T = 2 * (lmmlib.fit_many(large, Y, "ML").loglik - lmmlib.fit_many(small, Y, "ML").loglik)
+    T = 2 * (lmmlib.fit_many(large, Y, method="ML").loglik - lmmlib.fit_many(small, Y, method="ML").loglik)
     assert abs(T.mean() - 2) < monte_carlo(T.std() / np.sqrt(DRAWS))
     for p in (0.5, 0.1):
         rate, error = share(chi2.ppf(1 - p, 2) <= T)

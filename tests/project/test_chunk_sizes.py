@@ -46,7 +46,7 @@ def sums(many):
 
 def many_fits(many):
     design = lmmlib.build_design(FORMULA, many)
-    return numbers_of(lmmlib.fit_many(design, lmmlib.fit_design(design).simulate(7, rng=rng()), "REML"))
+    return numbers_of(lmmlib.fit_many(design, lmmlib.fit_design(design).simulate(7, rng=rng()), method="REML"))
 
 
 def sums_of_groups(many):

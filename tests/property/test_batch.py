@@ -46,7 +46,7 @@ def designs(draw):
 @given(designs(), st.sampled_from(["ML", "REML"]))
 def test_many_fits_are_the_single_fits(case, method):
     design, Y = case
-    fits = lmmlib.fit_many(design, Y, method)
+    fits = lmmlib.fit_many(design, Y, method=method)
     for k, y in enumerate(Y.T):
         one = fit_design(design.with_response(y), method=method)
         assert_allclose(fits.criterion[k], one.criterion, rtol=1e-10, atol=1e-9)
@@ -61,7 +61,7 @@ def test_many_fits_are_the_single_fits(case, method):
 @given(designs(), st.sampled_from(["ML", "REML"]), st.integers(0, 10**6))
 def test_the_optimum_is_one_by_the_dense_likelihood(case, method, seed):
     design, Y = case
-    fits, rng = lmmlib.fit_many(design, Y, method), np.random.default_rng(seed)
+    fits, rng = lmmlib.fit_many(design, Y, method=method), np.random.default_rng(seed)
     loglik = dense.profile_loglik if method == "ML" else dense.restricted_loglik
     q = design.Z.shape[1]
     for k in np.flatnonzero(fits.converged):
@@ -96,7 +96,7 @@ def test_rounding_of_the_units_is_all_that_a_factor_changes(case, method):
     design, Y = case
     m = design.n_obs - (design.X.shape[1] if method == "REML" else 0)
     other = replace(design, offset=None if design.offset is None else 1e-6 * design.offset)
-    grams, tonnes = lmmlib.fit_many(design, Y, method), lmmlib.fit_many(other, 1e-6 * Y, method)
+    grams, tonnes = lmmlib.fit_many(design, Y, method=method), lmmlib.fit_many(other, 1e-6 * Y, method=method)
     # Two descents, each of which stops where the deviance no longer changes.
     assert_allclose(tonnes.loglik, grams.loglik + m * np.log(1e6), rtol=1e-8)
     assert_allclose(1e12 * tonnes.sigma2, grams.sigma2, rtol=1e-5)

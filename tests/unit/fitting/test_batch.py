@@ -51,7 +51,7 @@ def assert_same(fits, k, one, rtol=1e-7):
 def test_every_column_is_the_single_fit(q, diagonal, method):
     design = random_design(q, diagonal)
     Y = responses(design)
-    fits = lmmlib.fit_many(design, Y, method)
+    fits = lmmlib.fit_many(design, Y, method=method)
     for k, y in enumerate(Y.T):
         assert_same(fits, k, fit_design(design.with_response(y), method=method))
     assert fits.method == method and len(fits) == 6 and fits.converged.all()
@@ -157,7 +157,7 @@ def test_a_failure_has_nan_and_its_reason(kind, scale, method):
         "lines within groups": (design.Z * rng.normal(size=(12, 2))[design.group]).sum(axis=1),
     }[kind] * scale
     good = responses(design, 2) * scale
-    fits = lmmlib.fit_many(design, np.column_stack([good[:, 0], y, good[:, 1]]), method)
+    fits = lmmlib.fit_many(design, np.column_stack([good[:, 0], y, good[:, 1]]), method=method)
     assert fits.failed.tolist() == [False, True, False] and fits.converged.tolist() == [True, False, True]
     assert pd.Series(fits.reason).str.contains(FAILURES[kind]).tolist() == [False, True, False]
     for name in ("beta", "cov_beta", "D", "sigma2", "theta", "loglik", "criterion", "se"):
@@ -189,17 +189,17 @@ def test_units_do_not_matter(q, method):
     """y in grams or tonnes, x since birth or in years AD."""
     plain = random_design(q)
     Y = responses(plain)
-    fits = lmmlib.fit_many(plain, Y, method)
+    fits = lmmlib.fit_many(plain, Y, method=method)
     m = plain.n_obs - (2 if method == "REML" else 0)
     for scale in (1e-6, 1e6):
-        other = lmmlib.fit_many(plain, scale * Y, method)
+        other = lmmlib.fit_many(plain, scale * Y, method=method)
         assert_allclose(other.loglik, fits.loglik - m * np.log(scale), rtol=1e-11)
         assert_allclose(other.beta, scale * fits.beta, rtol=1e-6, atol=1e-7 * scale)
         assert_allclose(other.sigma2, scale**2 * fits.sigma2, rtol=1e-6)
         assert other.is_singular.tolist() == fits.is_singular.tolist()
     T = np.array([[1, 1900.0], [0, 1]])
     moved = dataclasses.replace(plain, X=plain.X @ T, Z=plain.Z @ T[:q, :q])
-    other = lmmlib.fit_many(moved, Y, method)
+    other = lmmlib.fit_many(moved, Y, method=method)
     assert_allclose(other.loglik, fits.loglik, rtol=1e-10)
     assert_allclose(other.beta[:, 1], fits.beta[:, 1], rtol=1e-6, atol=1e-7)
     assert_allclose(other.beta @ T.T, fits.beta, rtol=1e-5, atol=1e-6)
@@ -218,6 +218,18 @@ def test_frame_has_a_row_for_each_response():
     assert_allclose(table[names[:5]].to_numpy()[:2], np.c_[fits.beta, fits.D[:, [0, 1, 1], [0, 0, 1]]][:2], rtol=1e-14)
     assert table["converged"].tolist() == [True, True, False, True] and table.loc[2, names[:7]].isna().all()
     assert list(lmmlib.fit_many(random_design(0), Y).frame().columns) == ["x0", "x1", *names[5:]]
+
+
+def test_parameters_are_named_as_those_of_a_fit():
+    design = random_design(2)
+    Y = responses(design, 3)
+    fits = lmmlib.fit_many(design, Y)
+    assert (fits.n_obs, fits.n_groups, fits.grouping) == (design.n_obs, design.n_groups, "group")
+    table = fits.parameters()
+    for k, y in enumerate(Y.T):
+        one = lmmlib.fit_design(design.with_response(y)).parameters()
+        assert list(one.index) == list(table.columns)
+        assert_allclose(table.loc[k], one, rtol=1e-5, atol=1e-6)
 
 
 def test_no_responses():
@@ -256,7 +268,7 @@ def test_method_and_design_are_checked():
     design = random_design(1)
     Y = responses(design, 2)
     with pytest.raises(ParameterError, match="'REML' or 'ML'"):
-        lmmlib.fit_many(design, Y, "MLE")
+        lmmlib.fit_many(design, Y, method="MLE")
     twice = dataclasses.replace(design, X=np.column_stack([design.X[:, 1], 2 * design.X[:, 1]]))
     with pytest.raises(DesignError, match="linear combination"):
         lmmlib.fit_many(twice, Y)

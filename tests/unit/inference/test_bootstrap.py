@@ -41,12 +41,12 @@ def test_chunks_are_joined_in_order(model, monkeypatch):
     rng = np.random.default_rng(4)
     Y = np.concatenate([model.simulate(k, rng=rng) for k in (4, 4, 2)], axis=1)
     assert len(fits) == len(fits.reason) == 10
-    assert_allclose(fits.loglik, lmmlib.fit_many(model.design, Y, "ML").loglik, rtol=1e-10)
+    assert_allclose(fits.loglik, lmmlib.fit_many(model.design, Y, method="ML").loglik, rtol=1e-10)
 
 
 def test_failures_keep_their_place_and_are_counted(model, monkeypatch):
     def broken(design, Y, method):
-        return lmmlib.fit_many(design, np.where(np.arange(Y.shape[1]) == 2, np.nan, Y), method)
+        return lmmlib.fit_many(design, np.where(np.arange(Y.shape[1]) == 2, np.nan, Y), method=method)
 
     monkeypatch.setattr(bootstrap, "fit_many", broken)
     fits = parametric_bootstrap(model, 6, np.random.default_rng(5))

@@ -73,7 +73,7 @@ def test_a_variance_together_with_fixed_effects(unbalanced, n_fixed):
     small = replace(large, X=large.X[:, :kept], x_names=large.x_names[:kept], Z=np.zeros((32, 0)), z_names=())
     draws = exact_null(lmmlib.cross_products(large), "ML", 4000, rng, n_fixed)
     Y = rng.standard_normal((32, 4000))
-    fits = [lmmlib.fit_many(d, Y, "ML") for d in (small, large)]
+    fits = [lmmlib.fit_many(d, Y, method="ML") for d in (small, large)]
     simulated = fits[0].criterion - fits[1].criterion
     assert kstest(draws, simulated).pvalue > 1e-3
     # Negative controls: the variance alone, and the fixed effects alone.
@@ -98,7 +98,7 @@ def test_unbalanced_law_is_that_of_simulated_fits(unbalanced, method):
     draws = exact_null(cross, method, 4000, np.random.default_rng(2))
     Y = np.random.default_rng(3).standard_normal((32, 4000))
     null = replace(unbalanced, Z=np.zeros((32, 0)), z_names=())
-    small, large = (lmmlib.fit_many(d, Y, method) for d in (null, unbalanced))
+    small, large = (lmmlib.fit_many(d, Y, method=method) for d in (null, unbalanced))
     simulated = np.maximum(small.criterion - large.criterion, 0)
     positive = [d[d > 1e-6] for d in (draws, simulated)]
     assert abs(len(positive[0]) - len(positive[1])) < 4 * np.sqrt(2 * 4000 * 0.25)
@@ -152,7 +152,7 @@ def test_two_variances_together_follow_their_weights():
     X, Z = np.column_stack([np.ones(4 * n), t]), np.column_stack([np.ones(4 * n), t])
     make = [lmmlib.Design.from_arrays(t, X, z, np.arange(4 * n) // 4, diagonal=True) for z in (Z[:, :0], Z)]
     Y = np.random.default_rng(8).standard_normal((4 * n, size))
-    small, large = (lmmlib.fit_many(d, Y, "ML") for d in make)
+    small, large = (lmmlib.fit_many(d, Y, method="ML") for d in make)
     T = small.criterion - large.criterion
     weights = variance_weights(lmmlib.cross_products(make[1]), np.zeros((2, 2)), 1.0, [0, 1], "ML")
     for c in (1.0, 3.0, 5.0):

@@ -90,7 +90,7 @@ def test_p_is_uniform_under_the_hypothesis_and_the_naive_one_is_not():
     small, large = (lmmlib.fit(f"Yield ~ 1 + ({k} | Batch)", dyestuff) for k in "01")
     null = lmmlib.compare(small, large, method="exact", size=5000, rng=np.random.default_rng(1)).draws
     Y = small.simulate(1000, rng=np.random.default_rng(2))
-    fits = [lmmlib.fit_many(m.design, Y, "REML") for m in (small, large)]
+    fits = [lmmlib.fit_many(m.design, Y, method="REML") for m in (small, large)]
     T = np.maximum(fits[0].criterion - fits[1].criterion, 0)
     T = T[T > 1e-8]  # given that it is positive, its p is uniform below the probability of that
     top = np.mean(null > 0)
