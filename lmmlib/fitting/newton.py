@@ -121,7 +121,9 @@ def _step(best: Deviance) -> Step:
     return Step(best.theta[0], float(best.value[0]), float(np.linalg.norm(best.gradient[0])))
 
 
-def newton(objective: Callable[[np.ndarray, np.ndarray], Deviance], theta: np.ndarray) -> Optimum:
+def newton(
+    objective: Callable[[np.ndarray, np.ndarray], Deviance], theta: np.ndarray, *, polish: bool = True
+) -> Optimum:
     """Least value of an objective for each of B responses.
 
     From each point one of three moves: where the Newton decrement is that of a minimum, the search is over but for a
@@ -133,6 +135,8 @@ def newton(objective: Callable[[np.ndarray, np.ndarray], Deviance], theta: np.nd
         Of theta (b, k) and the numbers (b,) of the responses that it is for.
     theta : (B, k) array
         Start.
+    polish : bool
+        Take the last step, for theta; the least deviance is known without.
 
     Returns
     -------
@@ -148,7 +152,7 @@ def newton(objective: Callable[[np.ndarray, np.ndarray], Deviance], theta: np.nd
         still = here.decrement <= here.rounding
         done = still & here.minimum
         converged[active[done]], reason[active[done]] = True, CONVERGED
-        moves = [(_polish, done & (here.decrement > POLISHED))]
+        moves = [(_polish, polish & done & (here.decrement > POLISHED))]
         if steps_left:
             moves += [(_descend, ~still), (_leave_saddle, still & ~here.minimum)]
         for move, some in moves:

@@ -139,10 +139,20 @@ class Held:
         above = min((p for p in self.points if p.value > value), key=attrgetter("value"), default=None)
         near = [p for p in (below, above) if p] or self.points[:1]
         if self.cross.n_groups > MANY_GROUPS:
-            return [min(near, key=lambda p: abs(p.value - value))]
+            return [self._ahead(value)]
         if below and above:
             return near
         return near + [replace(near[0], L=L) for L in valleys(self.cross, near[0].L)]
+
+    def _ahead(self, value: float) -> Point:
+        """Where the line through the two known points next to a value has it."""
+        known = [p for p in self.points if np.isfinite(p.value)]
+        if len(known) < 2:
+            return self.points[-1]
+        a, b = sorted(known, key=lambda p: abs(p.value - value))[:2]
+        w = (value - a.value) / (b.value - a.value)
+        L = (1 - w) * regular(self.cross, a.L) + w * regular(self.cross, b.L)
+        return Point(value, np.nan, L, (1 - w) * a.sigma2 + w * b.sigma2)
 
     def solve(self, value: float, starts: list[Point]) -> Point:
         """The lowest of the minima that are found from the starts."""
@@ -151,7 +161,7 @@ class Held:
         theta = np.array([np.tensordot(B, L, 2) / size2 for L in places])
         scale = self.scale(theta[0])
         B, theta = B * scale[:, None, None], theta / scale
-        optimum = newton(lambda t, rows: self.deviance(t, B, value), theta)
+        optimum = newton(lambda t, rows: self.deviance(t, B, value), theta, polish=False)
         found, finite = optimum.best, np.isfinite(optimum.best.value)
         if finite.any() and not optimum.converged.any():
             raise DesignError(f"the minimum with the parameter held at {value:g} was not found: {optimum.reason[0]}")

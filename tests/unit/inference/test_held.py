@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib.errors import DesignError
@@ -54,8 +55,14 @@ def test_with_many_groups_one_start_is_enough(peak, monkeypatch):
     assert len(model._starts(2.0)) == 1 + 4  # new ground: the estimate, and starts of all kinds
     model.at(2.0)
     assert len(model._starts(1.5)) == 2  # between two known points: these
+    model.at(1.5)
     monkeypatch.setattr(held, "MANY_GROUPS", 5)
-    assert [p.value for p in model._starts(1.9)] == [2.0] and len(model._starts(3.0)) == 1
+    (point,) = model._starts(1.9)
+    here, there = model.points[-1], model.points[-2]
+    assert (here.value, there.value) == (1.5, 2.0)
+    # On the line through the two next to it.
+    assert_allclose(point.sigma2, here.sigma2 + 0.8 * (there.sigma2 - here.sigma2), rtol=1e-12)
+    assert_allclose(point.L, 0.2 * regular(model.cross, here.L) + 0.8 * regular(model.cross, there.L), rtol=1e-12)
 
 
 def test_a_minimum_that_is_not_found_is_an_error(peak, monkeypatch):
