@@ -83,6 +83,19 @@ def factor(D: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.clip(values, 0, None))
 
 
+def vech(q: int, diagonal: bool = False) -> list[tuple[int, int]]:
+    """Entries of a symmetric matrix, column by column from the diagonal down; of a diagonal one the diagonal."""
+    return [(a, b) for b in range(q) for a in range(b, q) if a == b or not diagonal]
+
+
+def symmetric_units(q: int, diagonal: bool = False) -> np.ndarray:
+    """Derivatives of a symmetric matrix by its entries in the order of :func:`vech`, (m, q, q)."""
+    E = np.zeros((len(vech(q, diagonal)), q, q))
+    for e, (a, b) in zip(E, vech(q, diagonal), strict=True):
+        e[a, b] = e[b, a] = 1.0
+    return E
+
+
 def bartlett(rng: np.random.Generator, q: int, df, shape: tuple) -> np.ndarray:
     """Lower triangular A (q, q, ``*shape``) for which A A' is Wishart with ``df`` degrees of freedom and mean df I.
 

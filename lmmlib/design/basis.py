@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from lmmlib.common.small import symmetric_units
+
 # A column counts as a combination of the earlier ones when what they leave of it is below this
 # share of its length. Calendar years squared leave 1e-5, exact copies 1e-16.
 DEPENDENT = 1e-10
@@ -118,15 +120,9 @@ class Basis:
         A full D has the lower triangle of L, column by column. A diagonal D is diagonal for the columns of the formula,
         where L is diagonal too; here that is a column of Rz each, of length one whatever its units.
         """
-        q = len(self.Rz)
-        places = [(a, b) for b in range(q) for a in range(b, q) if a == b or not diagonal]
-        B = np.zeros((len(places), q, q))
-        for B_k, (a, b) in zip(B, places, strict=True):
-            if diagonal:
-                B_k[:, a] = self.Rz[:, a] / np.linalg.norm(self.Rz[:, a])
-            else:
-                B_k[a, b] = 1.0
-        return B
+        if diagonal:
+            return np.einsum("ca,ab->acb", self.Rz / self.z_size, np.eye(len(self.Rz)))
+        return np.tril(symmetric_units(len(self.Rz)))
 
 
 def chunks(n_rows: int, size: int = CHUNK) -> Iterator[slice]:

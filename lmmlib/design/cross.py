@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from lmmlib.common.arguments import checked_made
+from lmmlib.common.small import symmetric_units, vech
 from lmmlib.design.basis import Basis, Sums, dependence, dependent
 from lmmlib.design.design import LARGEST_Z, Design
-from lmmlib.design.minque import Grams, symmetric_units, vech
+from lmmlib.design.minque import Grams
 from lmmlib.errors import DesignError
 
 

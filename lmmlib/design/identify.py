@@ -22,8 +22,9 @@ from dataclasses import replace
 import numpy as np
 
 from lmmlib.common.arguments import checked_choice
+from lmmlib.common.small import vech
 from lmmlib.design.cross import CrossProducts
-from lmmlib.design.minque import Grams, coordinates, vech
+from lmmlib.design.minque import Grams, coordinates
 from lmmlib.errors import DesignError
 
 # An eigenvalue of the inner products, each direction scaled to length one before the fixed effects are taken out, that

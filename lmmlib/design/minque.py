@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lmmlib.common.small import symmetric_units, vech
 from lmmlib.design.basis import Sums, chunks
 
 # Numbers in the largest array that is formed for a block of groups: about what a processor's cache holds.
@@ -20,19 +21,6 @@ BLOCK = 200_000
 NOTHING = 1e-10
 # And a square of a column of X that is: of one that depends on others the working basis keeps what rounding left.
 NO_SQUARE = 1e-18
-
-
-def vech(q: int, diagonal: bool = False) -> list[tuple[int, int]]:
-    """Entries of a symmetric matrix, column by column from the diagonal down; of a diagonal one the diagonal."""
-    return [(a, b) for b in range(q) for a in range(b, q) if a == b or not diagonal]
-
-
-def symmetric_units(q: int, diagonal: bool = False) -> np.ndarray:
-    """Derivatives of a symmetric matrix by its entries in the order of :func:`vech`, (m, q, q)."""
-    E = np.zeros((len(vech(q, diagonal)), q, q))
-    for e, (a, b) in zip(E, vech(q, diagonal), strict=True):
-        e[a, b] = e[b, a] = 1.0
-    return E
 
 
 def coordinates(E: np.ndarray) -> np.ndarray:
