@@ -68,8 +68,8 @@ CODE = [
     ),
     code(
         "one-sided quantile in a band",
-        "p = (1 + checked_level(level)) / 2",
-        "p = checked_level(level)",
+        "p = (1 + checked_level(level)) / 2\n    return np.where",
+        "p = checked_level(level)\n    return np.where",
         "equations/test_inference.py::test_mean_band",
     ),
     code(
