@@ -84,11 +84,15 @@ class Curvature:
         return _kenward_roger(self, *independent(L, null))
 
 
-def curvature(cross: CrossProducts, D, sigma2: float, kind: str, d: Directions | None = None) -> Curvature:
+def curvature(cross: CrossProducts, D, sigma2: float, kind: str) -> Curvature:
     """The shared part, at REML estimates, with the observed or the expected information; raises as satterthwaite."""
     checked_choice("kind", kind, ("observed", "expected"))
-    d = d or directions(cross, D, sigma2, working=True)
-    return Curvature(cross, D, sigma2, d, _variance_of_parameters(cross, d, kind))
+    d = directions(cross, D, sigma2, working=True)
+
+    def make() -> Curvature:
+        return Curvature(cross, D, sigma2, d, _variance_of_parameters(cross, d, kind))
+
+    return cross.once(kind, (np.asarray(D, float).tobytes(), sigma2), make)
 
 
 def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observed") -> float:

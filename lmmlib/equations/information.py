@@ -63,10 +63,17 @@ def directions(cross: CrossProducts, D, sigma2: float, beta=None, working: bool 
             f"by {np.sqrt(sigma2):.0e} or so"
         )
     cross.require_full_rank()
-    data, p, sigma = Responses.of_cross(cross), len(cross.x_names), np.sqrt(sigma2)
-    at = None if beta is None else cross.basis.beta_work(checked_beta(beta, cross.x_names))[None]
-    s = pieces(cross, data, relative_factor(cross, D, sigma2)[None], at)
+    L = relative_factor(cross, D, sigma2)
+    if beta is not None:
+        at = cross.basis.beta_work(checked_beta(beta, cross.x_names))[None]
+        return _directions(cross, L, D, sigma2, working, at)
+    at_D = np.asarray(D, float).tobytes(), float(sigma2), working
+    return cross.once("directions", at_D, lambda: _directions(cross, L, D, sigma2, working))
 
+
+def _directions(cross: CrossProducts, L, D, sigma2: float, working: bool, beta=None) -> Directions:
+    data, p, sigma = Responses.of_cross(cross), len(cross.x_names), np.sqrt(sigma2)
+    s = pieces(cross, data, L[None], beta)
     # In units in which sigma2 is 1: V is V0, and the residual r / sigma. With M_i = Z_i'V_i^-1 W_i the sums by
     # Z E_r Z', E_r = dD/d alpha_r, are those of M_i'E_r M_i over the groups; by V they are W'V^-1 W.
     E, alpha = cross.D_directions(working), cross.D_entries(D, working) / sigma2

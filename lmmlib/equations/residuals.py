@@ -37,7 +37,7 @@ def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, of: str
     if of == "population":
         return mean
     b = random_effects(cross, beta, D, sigma2)
-    return mean + np.einsum("nq,nq->n", design.Z, b[design.group])
+    return mean + np.einsum("nq,nq->n", design.Z, np.take(b, design.group, axis=0))
 
 
 def residuals(

@@ -68,7 +68,7 @@ class Fitted:
     def of(cls, design: Design, cross: CrossProducts, method: str) -> Self:
         """The optimum for the response of the cross-products of a design, which may not have converged."""
         found, log = solve(cross, Responses.of_cross(cross), method)
-        z, x = list(design.z_names), list(design.x_names)
+        z, x = pd.Index(design.z_names), pd.Index(design.x_names)
         return cls(
             formula=design.formula,
             method=method,
@@ -93,7 +93,7 @@ class Fitted:
         """The same model fitted by ML, of which profiles of fixed effects are made; itself if it is by ML."""
         return self if self.method == "ML" else self.of(self.design, self.cross, "ML")
 
-    @cached_property
+    @property
     def directions(self) -> Directions:
         """Derivatives of the likelihood by D, as it is in the working basis, and by sigma2: all df and limits share it.
 
@@ -104,15 +104,15 @@ class Fitted:
         """
         return directions(self.cross, self.D.to_numpy(), self.sigma2, working=True)
 
-    @cached_property
+    @property
     def observed(self) -> Curvature:
         """What Satterthwaite's df are made of, of a fit by REML, with the observed information."""
-        return curvature(self.cross, self.D.to_numpy(), self.sigma2, "observed", self.directions)
+        return curvature(self.cross, self.D.to_numpy(), self.sigma2, "observed")
 
-    @cached_property
+    @property
     def expected(self) -> Curvature:
         """The same with the expected information: Kenward and Roger's, and Satterthwaite's at a singular D."""
-        return curvature(self.cross, self.D.to_numpy(), self.sigma2, "expected", self.directions)
+        return curvature(self.cross, self.D.to_numpy(), self.sigma2, "expected")
 
     @cached_property
     def L(self) -> np.ndarray:
