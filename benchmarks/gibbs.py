@@ -55,7 +55,7 @@ def speed(frame: pd.DataFrame, chains: int, draws: int, priors=None, repeats: in
         begin = time.perf_counter()
         drawn = sample("y ~ 1 + (1 | i)", frame, priors, draws=draws, chains=chains, warmup=100, rng=seed)
         seconds.append(time.perf_counter() - begin)
-        least.append(drawn.summary()["ess_bulk"].min())
+        least.append(drawn.diagnostics()["ess_bulk"].min())
     return min(least), Times(tuple(seconds))
 
 

@@ -7,10 +7,37 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from lmmlib.common.arguments import checked_level
+from lmmlib.common.table import Table
+from lmmlib.common.text import brief
 from lmmlib.errors import ParameterError
 
 #: Above this R-hat chains have not forgotten where they began (Vehtari et al., 2021).
 R_HAT = 1.01
+
+
+def described(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """``mean``, ``sd`` and two quantiles, with ``level`` between them, of the columns of a frame of draws."""
+    tail = (1 - checked_level(level)) / 2
+    quantiles = {f"{100 * at:g} %": frame.quantile(at) for at in (tail, 1 - tail)}
+    return pd.DataFrame({"mean": frame.mean(), "sd": frame.std(), **quantiles})
+
+
+def intervals(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """:func:`described` as estimates with equal-tailed limits: ``estimate``, ``se``, ``lower``, ``upper``."""
+    return described(frame, level).set_axis(["estimate", "se", "lower", "upper"], axis=1)
+
+
+def as_table(frame: pd.DataFrame, heading: str = "parameter", digits: int = 4) -> Table:
+    """Rows of a frame as rounded text, each headed by its label; no number is a dash."""
+
+    def text(value) -> str:
+        if isinstance(value, str):
+            return value
+        return "-" if np.isnan(value) else brief(value, digits)
+
+    rows = tuple((str(name), *map(text, row)) for name, *row in frame.itertuples(name=None))
+    return Table((heading, *frame), rows, (False, *map(pd.api.types.is_numeric_dtype, frame.dtypes)))
 
 
 def diagnostics(frame: pd.DataFrame, chains: int) -> pd.DataFrame:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve_triangular
 
 from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, model_of, require_memory
 from lmmlib.bayes.conditionals import State
-from lmmlib.bayes.diagnostics import R_HAT, arviz, diagnostics, readable
+from lmmlib.bayes.diagnostics import R_HAT, arviz, as_table, described, diagnostics, intervals, readable
 from lmmlib.bayes.priors import Priors
-from lmmlib.bayes.random_effects import draws_of_b, moments_of_b
+from lmmlib.bayes.random_effects import draws_of_b, limits_of_b, moments_of_b
 from lmmlib.common.arguments import checked_choice, checked_count, checked_level, checked_made, require_known
 from lmmlib.common.progress import progress_bar
+from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.dependent import left_out, require_kept
 from lmmlib.design.design import Design
@@ -32,8 +33,8 @@ class Run:
     effects_seed: int
 
 
-@dataclass(frozen=True, eq=False)
-class Draws:
+@dataclass(frozen=True, eq=False, repr=False)
+class Draws(Shown):
     """Draws from the posterior of a mixed model, first axis the chain, second the draw.
 
     ``drawn["week"]`` is the (chains, draws) array of one parameter; the names are those of :meth:`frame`.
@@ -67,12 +68,9 @@ class Draws:
     @classmethod
     def of_work(cls, design, cross, priors, parametrisation, warmup, thin, run, beta, F, sigma2) -> Draws:
         """From draws in the working basis, chains last: beta (T, p, C), factors of D (T, q, q, C), sigma2 (T, C)."""
-        basis, (T, p, chains), q = cross.basis, beta.shape, F.shape[1]
-        moved = solve_triangular(basis.Rx, np.moveaxis(beta, 1, 0).reshape(p, -1)) if p else np.empty((0, T * chains))
-        moved = np.ascontiguousarray(moved.reshape(p, T, chains).transpose(2, 1, 0)) + basis.beta0
-        root = np.linalg.solve(basis.Rz, F.transpose(3, 0, 1, 2)) if q else F.transpose(3, 0, 1, 2)
-        D = root @ np.swapaxes(root, -1, -2)
-        return cls(moved, D, np.ascontiguousarray(sigma2.T), priors, parametrisation, warmup, thin, design, cross, run)
+        beta, root = cross.basis.beta_back(beta.transpose(2, 0, 1)), cross.basis.L_back(F.transpose(3, 0, 1, 2))
+        D, sigma2 = root @ root.mT, np.ascontiguousarray(sigma2.T)
+        return cls(beta, D, sigma2, priors, parametrisation, warmup, thin, design, cross, run)
 
     @property
     def chains(self) -> int:
@@ -83,6 +81,21 @@ class Draws:
     def draws(self) -> int:
         """Number of draws that are kept of each chain."""
         return self.sigma2.shape[1]
+
+    @property
+    def grouping(self) -> str:
+        """The grouping factor."""
+        return self.design.grouping
+
+    @property
+    def n_obs(self) -> int:
+        """Number of rows."""
+        return self.cross.n_obs
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return self.cross.n_groups
 
     @property
     def nbytes(self) -> int:
@@ -144,26 +157,68 @@ class Draws:
         require_known("parameter", name, frame)
         return frame[name].to_numpy().reshape(self.chains, self.draws)
 
-    def summary(self, level: float = 0.95) -> pd.DataFrame:
-        """Mean, sd, quantiles, Monte Carlo error of the mean, effective sample sizes and R-hat of each parameter.
+    def _main(self) -> pd.DataFrame:
+        """The columns of :meth:`frame` that are parameters: fixed effects, sd, corr and sigma."""
+        return self.frame()[list(parameter_names(self.design))]
 
-        Equations :eq:`mcmc-effective-sample-size` and :eq:`r-hat` of the book, as ArviZ computes them: of ranks, chains
-        split. Without ArviZ they are rougher, and there is no ``ess_tail``: :func:`of_halves`.
+    def parameters(self) -> pd.Series:
+        """Posterior means of the fixed effects, standard deviations, correlations and sigma."""
+        return self._main().mean().rename("estimate")
+
+    def cov_parameters(self) -> pd.DataFrame:
+        """Posterior covariance of :meth:`parameters`."""
+        return self._main().cov()
+
+    def fixed_effects(self, level: float = 0.95) -> pd.DataFrame:
+        """Posterior mean, sd and quantiles of each fixed effect: ``estimate``, ``se``, ``lower``, ``upper``."""
+        return intervals(self._main()[list(self.cross.x_names)], level)
+
+    def confint(self, level: float = 0.95, *, parameters: str | Sequence[str] | None = None) -> pd.DataFrame:
+        """Equal-tailed posterior intervals: ``estimate``, ``se``, ``lower``, ``upper``.
 
         Parameters
         ----------
         level : float
-            Coverage of the interval between the quantiles.
-
-        Returns
-        -------
-        DataFrame
+            Coverage.
+        parameters : str or sequence of str, optional
+            Columns of :meth:`frame`; by default those of :meth:`parameters`.
         """
-        tail, frame = (1 - checked_level(level)) / 2, self.frame()
-        table = pd.DataFrame({"mean": frame.mean(), "sd": frame.std()})
-        for quantile in (tail, 1 - tail):
-            table[f"{100 * quantile:g} %"] = frame.quantile(quantile)
-        return table.join(diagnostics(frame, self.chains))
+        if parameters is None:
+            return intervals(self._main(), level)
+        names = [parameters] if isinstance(parameters, str) else list(parameters)
+        return intervals(pd.DataFrame({name: self[name].ravel() for name in names}), level)
+
+    def diagnostics(self) -> pd.DataFrame:
+        """Monte Carlo error of the mean, effective sample sizes and R-hat of each column of :meth:`frame`.
+
+        Equations :eq:`mcmc-effective-sample-size` and :eq:`r-hat` of the book, as ArviZ computes them: of ranks, chains
+        split. Without ArviZ they are rougher, and there is no ``ess_tail``: :func:`lmmlib.bayes.diagnostics.of_halves`.
+        """
+        return diagnostics(self.frame(), self.chains)
+
+    def table(self, level: float = 0.95) -> pd.DataFrame:
+        """``mean``, ``sd``, two quantiles with ``level`` between them, and :meth:`diagnostics`, a row for each column
+        of :meth:`frame`.
+        """
+        frame = self.frame()
+        return described(frame, level).join(diagnostics(frame, self.chains))
+
+    def summary(self, level: float = 0.95) -> Summary:
+        """The run, :meth:`table` of the parameters, and whether the chains agree."""
+        frame = self._main()
+        quality = diagnostics(frame, self.chains)
+        head = (
+            f"Draws: {self.design.formula or self.design.response}",
+            f"  {self.chains} chains of {self.draws} draws, {self.parametrisation}, {readable(self.nbytes)}; "
+            f"{self.n_obs} observations in {self.n_groups} groups",
+        )
+        notes, r_hat = [f"  {line}" for line in left_out(self.design)], quality["r_hat"]
+        if self.chains > 1 and self.draws > 3 and (r_hat > R_HAT).any():
+            notes += [
+                f"  the chains disagree: R-hat of {r_hat.idxmax()} is {r_hat.max():.3g}, above {R_HAT}",
+                "  draw on with extend(), or begin later with a longer warmup",
+            ]
+        return Summary(head, {"parameters": as_table(described(frame, level).join(quality))}, tuple(notes))
 
     def to_arviz(self, b: bool = False, thin: int = 1):
         """An ArviZ ``InferenceData`` with labelled beta, D, sigma2, and the random effects if asked for.
@@ -204,34 +259,20 @@ class Draws:
         beta, D, sigma2 = self.beta[:, ::thin], self.D[:, ::thin], self.sigma2[:, ::thin]
         return draws_of_b(self.cross, beta, D, sigma2, rng, groups, max_memory)
 
-    def random_effects(self) -> pd.DataFrame:
-        """:func:`lmmlib.bayes.random_effects.moments_of_b`: ``mean`` and ``sd`` for every group and random effect."""
-        mean, sd = moments_of_b(self.cross, self.beta, self.D, self.sigma2)
-        names = [self.design.grouping, "term"]
-        index = pd.MultiIndex.from_product([self.cross.group_names, self.cross.z_names], names=names)
-        return pd.DataFrame({"mean": mean.ravel(), "sd": sd.ravel()}, index)
+    def random_effects(self, level: float = 0.95) -> pd.DataFrame:
+        """Posterior mean, sd and quantiles of the effects of every group, a row for each group and term.
 
-    def __repr__(self) -> str:
-        frame = self.frame()
-        lines = [
-            f"Draws: {self.design.formula or self.design.response}",
-            f"  {self.chains} chains of {self.draws} draws, {self.parametrisation}, {readable(self.nbytes)}; "
-            f"{self.cross.n_obs} observations in {self.cross.n_groups} groups",
-        ]
-        shown = frame[list(parameter_names(self.design))]
-        rows = pd.DataFrame({"mean": shown.mean(), "sd": shown.std()})
-        lines += ["  " + line for line in rows.to_string(float_format=lambda v: f"{v:.4g}").splitlines()]
-        lines += [f"  {line}" for line in left_out(self.design)]
-        return "\n".join(lines + self._not_mixed(shown))
+        Means and standard deviations average the conditional ones (:func:`lmmlib.bayes.random_effects.moments_of_b`),
+        the limits are quantiles of :meth:`b`.
 
-    def _not_mixed(self, frame: pd.DataFrame) -> list[str]:
-        """A line that says so where R-hat is above 1.01."""
-        if self.chains < 2 or self.draws < 4:
-            return []
-        r_hat = diagnostics(frame, self.chains)["r_hat"]
-        if not (r_hat > R_HAT).any():
-            return []
-        return [
-            f"  the chains disagree: R-hat of {r_hat.idxmax()} is {r_hat.max():.3g}, above {R_HAT}",
-            "  draw on with extend(), or begin later with a longer warmup",
-        ]
+        Returns
+        -------
+        DataFrame
+            ``group``, ``term``, ``estimate``, ``se``, ``lower``, ``upper``.
+        """
+        of, names = (self.cross, self.beta, self.D, self.sigma2), self.cross.group_names
+        moments = moments_of_b(*of)
+        limits = limits_of_b(*of, np.random.default_rng(self.run.effects_seed), checked_level(level))
+        index = pd.MultiIndex.from_product([names, self.cross.z_names], names=["group", "term"])
+        columns = zip(("estimate", "se", "lower", "upper"), (*moments, *limits), strict=True)
+        return pd.DataFrame({name: values.ravel() for name, values in columns}, index).reset_index()

@@ -14,6 +14,7 @@ from lmmlib.bayes.conditionals import half
 from lmmlib.bayes.diagnostics import readable
 from lmmlib.common.arguments import checked_limit, shown
 from lmmlib.common.small import semidefinite_cholesky
+from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts
 from lmmlib.errors import ParameterError
 
@@ -95,6 +96,18 @@ def moments_of_b(
         squares += ((mean - shift[:, None]) ** 2).sum(axis=1) + variance
     average = total / sigma2.size
     return (shift + average).T, np.sqrt(np.maximum(squares / sigma2.size - average**2, 0)).T
+
+
+def limits_of_b(
+    cross: CrossProducts, beta: np.ndarray, D: np.ndarray, sigma2: np.ndarray, rng: np.random.Generator, level: float
+) -> np.ndarray:
+    """Equal-tailed limits (2, groups, q): quantiles of :func:`draws_of_b`, which are made for some groups at a time."""
+    q, tail, names = len(cross.z_names), (1 - level) / 2, cross.group_names
+    limits = np.empty((2, len(names), q))
+    for part in chunks(len(names), max(1, BLOCK // max(1, sigma2.size * q))) if q else ():
+        b = draws_of_b(cross, beta, D, sigma2, rng, names[part], np.inf)
+        limits[:, part] = np.quantile(b.reshape(sigma2.size, -1, q), (tail, 1 - tail), axis=0)
+    return limits
 
 
 def _places(cross: CrossProducts, groups) -> np.ndarray:

@@ -76,7 +76,7 @@ def variances(ax: Axes, cloned: Cloned, parameters=None) -> Axes:
     -------
     Axes
     """
-    names = list(cloned.parameters) if parameters is None else list(parameters)
+    names = list(cloned.about) if parameters is None else list(parameters)
     shades = [c for c in COLOURS if c not in ("black", "yellow")]
     for k, name in enumerate(names):
         sd = _part(cloned, name, 0.95)["sd"]
@@ -117,8 +117,8 @@ def diagnostics(ax: Axes, cloned: Cloned, what: str = "standardised", colour: st
 
 def _part(cloned: Cloned, parameter: str | None, level: float):
     """Rows of the table of one parameter."""
-    parameter = next(iter(cloned.parameters)) if parameter is None else parameter
-    require_known("parameter", parameter, cloned.parameters)
+    parameter = next(iter(cloned.about)) if parameter is None else parameter
+    require_known("parameter", parameter, cloned.about)
     part = cloned.table(level).loc[parameter]
     part.attrs["name"] = parameter
     return part

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from lmmlib.bayes.diagnostics import diagnostics
+from lmmlib.bayes.diagnostics import as_table, described, diagnostics
 from lmmlib.cloning import estimability
-from lmmlib.common.arguments import checked_count, checked_level, require_known
+from lmmlib.common.arguments import checked_count, require_known
+from lmmlib.common.summary import Shown, Summary
 from lmmlib.common.tails import half_width
 from lmmlib.design.dependent import require_kept
 from lmmlib.design.design import Design
@@ -20,8 +20,8 @@ from lmmlib.errors import ParameterError
 from lmmlib.prediction.empirical_bayes import Posterior
 
 
-@dataclass(frozen=True, eq=False)
-class Cloned:
+@dataclass(frozen=True, eq=False, repr=False)
+class Cloned(Shown):
     """Draws of parameters from the posterior of K copies of the data, for several K.
 
     Estimates are posterior means at the largest K, standard errors are posterior standard deviations times the root of
@@ -33,7 +33,7 @@ class Cloned:
         Formula, or name of the model.
     frames : dict
         For each K a frame with one row for each chain and draw, of all columns that can be asked for.
-    parameters : dict
+    about : dict
         What this result is about: the name of each parameter, and the column or function of the frame that it is.
     chains : int
     improper : dict
@@ -50,7 +50,7 @@ class Cloned:
 
     title: str
     frames: dict[int, pd.DataFrame] = field(repr=False)
-    parameters: dict[str, str | Callable] = field(repr=False)
+    about: dict[str, str | Callable] = field(repr=False)
     chains: int
     improper: dict[int, str] = field(default_factory=dict)
     lines: tuple[pd.DataFrame, ...] | None = field(default=None, repr=False)
@@ -95,7 +95,7 @@ class Cloned:
             require_known("parameter", name, known)
         if not names and not functions:
             raise ParameterError("on() needs at least one parameter, such as on('sigma2')")
-        chosen = replace(self, parameters={name: name for name in names} | functions)
+        chosen = replace(self, about={name: name for name in names} | functions)
         chosen.draws()
         return chosen
 
@@ -105,7 +105,7 @@ class Cloned:
 
     def _values(self, frame: pd.DataFrame) -> pd.DataFrame:
         columns = {}
-        for name, what in self.parameters.items():
+        for name, what in self.about.items():
             values = np.asarray(frame[what] if isinstance(what, str) else what(frame), float)
             if values.shape != (len(frame),) or not np.isfinite(values).all():
                 raise ParameterError(
@@ -126,28 +126,20 @@ class Cloned:
         return n_clones
 
     @cached_property
-    def _summaries(self) -> dict[int, pd.DataFrame]:
-        """For each K mean, sd, mcse, effective sample sizes and R-hat of the parameters."""
-        out = {}
-        for K in self.n_clones:
-            draws = self.draws(K)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # more chains than draws are meant
-                quality = diagnostics(draws, self.chains)
-            out[K] = pd.DataFrame({"mean": draws.mean(), "sd": draws.std()}).join(quality)
-        return out
+    def _quality(self) -> dict[int, pd.DataFrame]:
+        """For each K mcse, effective sample sizes and R-hat of the parameters."""
+        return {K: diagnostics(self.draws(K), self.chains) for K in self.n_clones}
 
-    @property
-    def estimate(self) -> pd.Series:
-        r"""Posterior means at the largest K: estimates by maximum likelihood, up to 1/K and Monte Carlo error."""
+    def parameters(self) -> pd.Series:
+        """Posterior means at the largest K: estimates by maximum likelihood, up to 1/K and Monte Carlo error."""
         return self.draws().mean().rename("estimate")
 
     @property
     def se(self) -> pd.Series:
-        r"""Standard errors, the roots of the diagonal of :meth:`vcov`."""
-        return pd.Series(np.sqrt(np.diag(self.vcov())), list(self.parameters), name="se")
+        """Standard errors, the roots of the diagonal of :meth:`cov_parameters`."""
+        return pd.Series(np.sqrt(np.diag(self.cov_parameters())), list(self.about), name="se")
 
-    def vcov(self, n_clones: int | None = None) -> pd.DataFrame:
+    def cov_parameters(self, n_clones: int | None = None) -> pd.DataFrame:
         r"""Covariance of the estimates: K times the posterior covariance.
 
         .. math:: K\operatorname{Var}(\theta \mid y^{(K)}) \to I(\hat\theta)^{-1}
@@ -158,17 +150,26 @@ class Cloned:
         ----------
         n_clones : int, optional
             By default the largest K.
-
-        Returns
-        -------
-        DataFrame
         """
         return self._checked(n_clones) * self.draws(n_clones).cov()
 
-    def confint(self, level: float = 0.95) -> pd.DataFrame:
-        """Estimates plus and minus a normal quantile times standard errors: ``lower`` and ``upper``."""
-        reach = half_width(level) * self.se
-        return pd.DataFrame({"lower": self.estimate - reach, "upper": self.estimate + reach})
+    def confint(self, level: float = 0.95, *, parameters: str | Sequence[str] | None = None) -> pd.DataFrame:
+        """Estimates plus and minus a normal quantile times standard errors: ``estimate``, ``se``, ``lower``, ``upper``.
+
+        Of all that this result is about, or of the named ``parameters``, which may be others that it can be :meth:`on`.
+        """
+        if parameters is not None:
+            return self._named(parameters).confint(level)
+        estimate, se = self.parameters(), self.se
+        reach = half_width(level) * se
+        return pd.DataFrame({"estimate": estimate, "se": se, "lower": estimate - reach, "upper": estimate + reach})
+
+    def _named(self, names: str | Sequence[str]) -> Cloned:
+        """The same draws, about these; what it is about already keeps its meaning."""
+        names = [names] if isinstance(names, str) else list(names)
+        others = [name for name in names if name not in self.about]
+        about = self.about | (self.on(*others).about if others else {})
+        return replace(self, about={name: about[name] for name in names})
 
     def table(self, level: float = 0.95) -> pd.DataFrame:
         """One row for each parameter and K: estimate, standard error, quantiles, and how good the draws are.
@@ -184,15 +185,13 @@ class Cloned:
             ``estimate``, ``se`` (posterior sd times the root of K), ``sd``, two quantiles, ``mcse`` (of the estimate),
             ``ess_bulk``, ``ess_tail``, ``r_hat``.
         """
-        tail, parts = (1 - checked_level(level)) / 2, {}
+        parts = {}
         for K in self.n_clones:
-            draws, s = self.draws(K), self._summaries[K]
-            part = pd.DataFrame({"estimate": s["mean"], "se": s["sd"] * np.sqrt(K), "sd": s["sd"]})
-            for quantile in (tail, 1 - tail):
-                part[f"{100 * quantile:g} %"] = draws.quantile(quantile)
-            parts[K] = part.join(s.drop(columns=["mean", "sd"]))
+            parts[K] = described(self.draws(K), level).rename(columns={"mean": "estimate"})
+            parts[K].insert(1, "se", parts[K]["sd"] * np.sqrt(K))
+            parts[K] = parts[K].join(self._quality[K])
         table = pd.concat(parts, names=["n_clones", "parameter"]).swaplevel()
-        return table.reindex(pd.MultiIndex.from_product([self.parameters, parts], names=table.index.names))
+        return table.reindex(pd.MultiIndex.from_product([self.about, parts], names=table.index.names))
 
     def diagnostics(self) -> pd.DataFrame:
         """One row for each K: does the posterior shrink as 1/K, is it normal, did the chains mix.
@@ -207,7 +206,7 @@ class Cloned:
         """
         rows, first = {}, self.n_clones[0]
         for K in self.n_clones:
-            draws, s = self.draws(K), self._summaries[K]
+            draws, quality = self.draws(K), self._quality[K]
             ms_error, r_squared = estimability.chi_square_fit(draws)
             rows[K] = {
                 "lambda_max": estimability.lambda_max(draws.cov()),
@@ -215,11 +214,11 @@ class Cloned:
                 "expected": first / K,
                 "ms_error": ms_error,
                 "r_squared": r_squared,
-                "r_hat": s["r_hat"].max(skipna=False),
+                "r_hat": quality["r_hat"].max(skipna=False),
                 "r_hat_multivariate": estimability.multivariate_r_hat(
                     draws.to_numpy().reshape(self.chains, -1, draws.shape[1])
                 ),
-                "ess": s["ess_bulk"].min(skipna=False),
+                "ess": quality["ess_bulk"].min(skipna=False),
             }
         table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("n_clones")
         table["standardised"] = table["lambda_max"] / table.loc[first, "lambda_max"]
@@ -238,10 +237,10 @@ class Cloned:
             boundary.
         """
         last, before = self.n_clones[-1], estimability.reference(self.n_clones)
-        compared = [self._summaries[K] for K in (before, last) if K is not None]
-        table = pd.DataFrame({"estimate": self.estimate, "se": self.se})
-        table["r_hat"] = np.maximum.reduce([s["r_hat"] for s in compared])
-        table["ess"] = np.minimum.reduce([s["ess_bulk"] for s in compared])
+        compared = [self._quality[K] for K in (before, last) if K is not None]
+        table = pd.DataFrame({"estimate": self.parameters(), "se": self.se})
+        table["r_hat"] = np.maximum.reduce([quality["r_hat"] for quality in compared])
+        table["ess"] = np.minimum.reduce([quality["ess_bulk"] for quality in compared])
         table["rate"] = np.nan
         if before is not None:
             few, many = (estimability.spread(self.draws(K)) for K in (before, last))
@@ -267,14 +266,14 @@ class Cloned:
 
     def _on_the_edge(self) -> np.ndarray:
         """Which parameters feel that D tends to be singular: all, unless more is known of the model."""
-        return np.ones(len(self.parameters), bool)
+        return np.ones(len(self.about), bool)
 
     def _free(self) -> dict[str, bool] | None:
         """Whether each parameter changes along a line on which the likelihood does not; None if that is not known."""
         if self.lines is None:
             return None
         directions = self._model_directions()
-        return {name: bool((directions[name] != 0).any()) for name in self.parameters}
+        return {name: bool((directions[name] != 0).any()) for name in self.about}
 
     def _model_directions(self) -> pd.DataFrame:
         """Change of the parameters along each line of the model, oriented; lines that change none are left out."""
@@ -285,7 +284,7 @@ class Cloned:
             change = np.where(np.abs(change) > 1e-9 * np.abs(points).max(axis=0), change, 0.0)
             if change.any():
                 rows.append(estimability.oriented(change, 1e-9))
-        return pd.DataFrame(rows, columns=list(self.parameters), dtype=float)
+        return pd.DataFrame(rows, columns=list(self.about), dtype=float)
 
     def null_directions(self) -> pd.DataFrame:
         """Directions in which the parameters cannot be estimated, a row each; the largest change is one.
@@ -297,25 +296,22 @@ class Cloned:
             return self._model_directions()
         last, before = self.n_clones[-1], estimability.reference(self.n_clones)
         if before is None:
-            return pd.DataFrame(columns=list(self.parameters), dtype=float)
+            return pd.DataFrame(columns=list(self.about), dtype=float)
         return estimability.wide_directions(self.draws(before), self.draws(last), last / before)
 
-    def posterior_of_b(self, size: int, rng: np.random.Generator) -> Posterior:
+    def posterior_of_b(self, size: int, rng: int | np.random.Generator) -> Posterior:
         """Random effects; :class:`lmmlib.cloning.gaussian.GaussianClones` alone knows them."""
         raise ParameterError(f"predictions are for what lmmlib.clone returns; got {self.title}, another model")
 
-    def __repr__(self) -> str:
-        table = self.verdicts()
-        clones = ", ".join(f"{K:,}" for K in self.n_clones)
-        lines = [f"Cloned: {self.title}", f"  K = {clones}; {self.chains} chains of {len(self.draws()) // self.chains}"]
-        lines += [f"  no draws for K = {K}: {why}" for K, why in self.improper.items()]
-        shown = table[["estimate", "se", "r_hat", "verdict"]].rename_axis(None)
-        shown["se"] = shown["se"].where(shown["verdict"] == estimability.ESTIMABLE)  # elsewhere it is none
-        text = shown.to_string(float_format=lambda v: f"{v:.4g}", na_rep="-")
-        lines += ["  " + line for line in text.splitlines()]
-        if table["verdict"].eq(estimability.NOT_ESTIMABLE).any():
-            lines += self._flat(table)
-        return "\n".join(lines + [f"  {remark}" for remark in self._remarks()])
+    def summary(self) -> Summary:
+        """The run, estimates with the verdict on each, and what else is to be said."""
+        table, clones = self.verdicts(), ", ".join(f"{K:,}" for K in self.n_clones)
+        head = [f"Cloned: {self.title}", f"  K = {clones}; {self.chains} chains of {len(self.draws()) // self.chains}"]
+        head += [f"  no draws for K = {K}: {why}" for K, why in self.improper.items()]
+        shown = table[["estimate", "se", "r_hat", "verdict"]]
+        shown = shown.assign(se=shown["se"].where(shown["verdict"] == estimability.ESTIMABLE))  # elsewhere it is none
+        notes = [f"  {remark}" for remark in (*self._flat(table), *self._remarks())]
+        return Summary(tuple(head), {"parameters": as_table(shown)}, tuple(notes))
 
     def _remarks(self) -> list[str]:
         """What else is to be said, in lines."""
@@ -325,11 +321,13 @@ class Cloned:
 
     def _flat(self, table: pd.DataFrame) -> list[str]:
         """Lines that say in which directions the likelihood is flat; where only draws tell, what they show."""
+        flat = table.index[table["verdict"] == estimability.NOT_ESTIMABLE]
+        if not len(flat):
+            return []
         if self.lines is not None:
-            each = self.null_directions().iterrows()
-            return [f"  the likelihood does not change with {estimability.said(direction)}" for _, direction in each]
-        wide = ", ".join(table.index[table["verdict"] == estimability.NOT_ESTIMABLE])
+            said = [estimability.said(direction) for _, direction in self.null_directions().iterrows()]
+            return [f"the likelihood does not change with {direction}" for direction in said]
         return [
-            f"  more clones do not narrow {wide}: the likelihood is flat there, or the prior still rules;",
-            "  if it is the prior, the other estimates are not those of maximum likelihood either",
+            f"more clones do not narrow {', '.join(flat)}: the likelihood is flat there, or the prior still rules;",
+            "if it is the prior, the other estimates are not those of maximum likelihood either",
         ]

@@ -18,6 +18,7 @@ from lmmlib.cloning.cloned import Cloned
 from lmmlib.cloning.prediction import ClonePrediction
 from lmmlib.cloning.ridge import Ridge
 from lmmlib.cloning.source import Gaussian
+from lmmlib.common.tails import two_sided
 from lmmlib.design.basis import Sums
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.dependent import left_out
@@ -49,15 +50,27 @@ class GaussianClones(Cloned):
         """The design of the formula."""
         return self.source.design
 
+    def fixed_effects(self, level: float = 0.95) -> pd.DataFrame:
+        """Fixed effects: ``estimate``, ``se``, ``z``, its two-sided ``p``, ``lower``, ``upper``."""
+        table = replace(self, about={name: name for name in self.source.cross.x_names}).confint(level)
+        z = table["estimate"] / table["se"]
+        table.insert(2, "z", z)
+        table.insert(3, "p", two_sided(z))
+        return table
+
+    def random_effects(self, level: float = 0.95, *, size: int = 1000, rng: int | np.random.Generator) -> pd.DataFrame:
+        """:meth:`posterior_of_b` as a frame: ``group``, ``term``, ``estimate``, ``se``, ``lower``, ``upper``."""
+        return self.posterior_of_b(size, rng).frame(level).rename(columns={"b": "estimate"})
+
     def normal_law(self) -> tuple[pd.Series, pd.DataFrame]:
         """:func:`lmmlib.cloning.prediction.normal_law`: what cloning knows of the parameters."""
         return prediction.normal_law(self.source, self._of_all())
 
-    def posterior_of_b(self, size: int, rng: np.random.Generator) -> ClonePrediction:
+    def posterior_of_b(self, size: int, rng: int | np.random.Generator) -> ClonePrediction:
         """:func:`lmmlib.cloning.prediction.posterior_of_b`: random effects, with the error of the estimates in them."""
         return prediction.posterior_of_b(self.source, self._of_all(), size, rng)
 
-    def data_twice(self, size: int, rng: np.random.Generator) -> ClonePrediction:
+    def data_twice(self, size: int, rng: int | np.random.Generator) -> ClonePrediction:
         """:func:`lmmlib.cloning.prediction.data_twice`: the same, wrong on request."""
         return prediction.data_twice(self.source, self._of_all(), size, rng)
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from lmmlib.cloning.estimability import ESTIMABLE
 from lmmlib.cloning.source import Gaussian
-from lmmlib.common.arguments import checked_count, checked_rng, standard_deviations
+from lmmlib.common.arguments import checked_count, generator, standard_deviations
 from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
@@ -40,11 +40,11 @@ class ClonePrediction(Posterior):
 
     Attributes
     ----------
-    parameters : DataFrame
+    of_parameters : DataFrame
         ``mean`` and ``sd`` of the parameters that went into it.
     """
 
-    parameters: pd.DataFrame = field(default=None, repr=False)
+    of_parameters: pd.DataFrame = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,9 @@ def normal_law(source: Gaussian, verdicts: pd.DataFrame) -> tuple[pd.Series, pd.
     return free.mean(), K * free.cov()
 
 
-def posterior_of_b(source: Gaussian, verdicts: pd.DataFrame, size: int, rng: np.random.Generator) -> ClonePrediction:
+def posterior_of_b(
+    source: Gaussian, verdicts: pd.DataFrame, size: int, rng: int | np.random.Generator
+) -> ClonePrediction:
     r"""Random effects, the parameters being known up to the error of their estimates.
 
     .. math:: p(b_i \mid y) \approx \frac1S\sum_s p(b_i \mid y, \theta_s), \qquad
@@ -120,13 +122,13 @@ def posterior_of_b(source: Gaussian, verdicts: pd.DataFrame, size: int, rng: np.
         As :func:`normal_law`.
     """
     size = checked_count("size", size)
-    checked_rng(rng)
+    rng = generator(rng)
     center, cov = normal_law(source, verdicts)
     theta = center.to_numpy() + rng.standard_normal((size, len(center))) @ np.linalg.cholesky(cov.to_numpy()).T
     return _mixture(source, theta, np.ones(size), f"data cloning, {size} draws of the parameters")
 
 
-def data_twice(source: Gaussian, verdicts: pd.DataFrame, size: int, rng: np.random.Generator) -> ClonePrediction:
+def data_twice(source: Gaussian, verdicts: pd.DataFrame, size: int, rng: int | np.random.Generator) -> ClonePrediction:
     r"""The prediction of document 000: :math:`N(\hat\theta, I^{-1})` as the prior of a new analysis of the same data.
 
     .. math:: p(\theta) \propto N(\theta;\, \hat\theta, I(\hat\theta)^{-1})\,L(\theta; y)
@@ -155,7 +157,7 @@ def data_twice(source: Gaussian, verdicts: pd.DataFrame, size: int, rng: np.rand
     text = "the data are used twice: intervals will be too short; posterior_of_b() is right"
     warnings.warn(text, DataTwiceWarning, 3)
     size = checked_count("size", size)
-    checked_rng(rng)
+    rng = generator(rng)
     center, cov = normal_law(source, verdicts)
     z = np.sqrt(ROOM) * rng.standard_normal((size, len(center)))
     theta = center.to_numpy() + z @ np.linalg.cholesky(cov.to_numpy()).T
@@ -222,5 +224,5 @@ def _mixture(source: Gaussian, theta: np.ndarray, weights: np.ndarray, method: s
         b=pd.DataFrame(b, pd.Index(source.design.group_names, name=source.design.grouping), list(cross.z_names)),
         cov=cov,
         mixture=Mixture(means, scales, weights[:, None, None]),
-        parameters=pd.DataFrame({"mean": mean, "sd": sd}, names),
+        of_parameters=pd.DataFrame({"mean": mean, "sd": sd}, names),
     )

@@ -158,7 +158,7 @@ def test_neyman_scott(pairs, stored, n_clones):
     exact, se = (pd.Series({own: a[name] for own, name in names.items()}) for a in (answer, answer["se"]))
     # The standard errors of 25 clones are off by the same share.
     check(found, exact, se, 0.7 / n_clones, 4.5 if n_clones > 25 else 6)
-    covariance = found.vcov().loc["sigma2", D11]
+    covariance = found.cov_parameters().loc["sigma2", D11]
     assert covariance == pytest.approx(answer["cov_sigma_tau"], abs=5 * se[D11] * se["sigma2"] / np.sqrt(6000))
 
 
@@ -181,9 +181,9 @@ def test_optima_in_60_digits(case, name):
     functions = {f"theta {k}": lambda f, k=k: entries(f)[k] for k in range(q * (q + 1) // 2)}
     chosen = found.on(*names, "sigma", **functions)
     sigma = np.sqrt(one.sigma2)
-    exact = pd.Series([*one.exact["fixef"], sigma, *one.exact["theta"]], list(chosen.parameters))
+    exact = pd.Series([*one.exact["fixef"], sigma, *one.exact["theta"]], list(chosen.about))
     variance = np.diag(one.exact["vcov_theta_sigma"])
-    se = pd.Series([*one.exact["se"], np.sqrt(variance[-1]), *np.sqrt(variance[:-1])], list(chosen.parameters))
+    se = pd.Series([*one.exact["se"], np.sqrt(variance[-1]), *np.sqrt(variance[:-1])], list(chosen.about))
     check(chosen, exact, se, 1e-5)
 
 
@@ -215,7 +215,7 @@ def test_the_prior_vanishes_as_one_over_K(pairs):
     found = {name: clone(FORMULA, pairs, K.tolist(), priors, rng=7) for name, priors in kinds.items()}
     assert list(found["weak"].n_clones) == K.tolist()
     for name in list(kinds)[1:]:
-        for parameter in found["weak"].parameters:
+        for parameter in found["weak"].about:
             a, b = (found[k].table().loc[parameter] for k in (name, "weak"))
             gap = (a["estimate"] - b["estimate"]).to_numpy()
             error = np.hypot(a["mcse"], b["mcse"]).to_numpy()
@@ -255,7 +255,6 @@ def test_one_observation_in_each_group(stored):
 
 def test_uninformative_priors_do_not_matter_here(pairs):
     """Half-Cauchy and Huang-Wand priors, with scales five times apart, at a thousand clones."""
-    a, b = (
-        clone(FORMULA, pairs, 1000, Priors(sigma=HalfCauchy(s), D=HuangWand(2.0, s)), rng=10).estimate for s in (1, 5)
-    )
+    priors = [Priors(sigma=HalfCauchy(s), D=HuangWand(2.0, s)) for s in (1, 5)]
+    a, b = (clone(FORMULA, pairs, 1000, prior, rng=10).parameters() for prior in priors)
     np.testing.assert_allclose(a, b, rtol=2e-3)

@@ -66,7 +66,7 @@ def adjusted(many):
 
 def moments(many):
     drawn = lmmlib.sample(FORMULA, many, draws=11, chains=2, warmup=5, rng=1)
-    return {"moments": drawn.random_effects().to_numpy()}
+    return {"moments": drawn.random_effects()[["estimate", "se"]].to_numpy()}
 
 
 def effects(many):

@@ -51,6 +51,7 @@ STEPS = {
         "common.arguments.generator",
         "prediction.errors.bootstrap_interval",
         "bayes.random_effects.draws_of_b",
+        "bayes.random_effects.limits_of_b",
         "cloning.ridge.slide",
     ),
     "bayes.scales.Scale.draw_rates",

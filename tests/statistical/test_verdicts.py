@@ -126,7 +126,7 @@ def test_more_clones_outvote_the_prior():
 def test_the_distance_is_that_of_the_score(cloned):
     """In a balanced one-way model: from the mean, the mean squares and their expectations, by hand."""
     found = cloned("prior of the mean")
-    est, n, m = found.estimate, 12, 10
+    est, n, m = found.parameters(), 12, 10
     y = MODELS["prior of the mean"][1]["y"].to_numpy().reshape(n, m)
     mu, tau2, s2 = est["(Intercept)"], est[TAU2], est["sigma2"]
     between = s2 + m * tau2

@@ -43,7 +43,7 @@ def test_a_diagonal_D_has_no_correlations(frame):
 
 def test_summary(drawn):
     az = arviz()
-    table, week = drawn.summary(level=0.9), drawn["week"]
+    table, week = drawn.table(level=0.9), drawn["week"]
     assert list(table) == ["mean", "sd", "5 %", "95 %", "mcse", "ess_bulk", "ess_tail", "r_hat"]
     row = table.loc["week"]
     np.testing.assert_allclose(row[["mean", "sd"]], [week.mean(), week.std(ddof=1)])
@@ -51,11 +51,41 @@ def test_summary(drawn):
     by_hand = [az.mcse(week), az.ess(week), az.ess(week, method="tail"), az.rhat(week)]
     np.testing.assert_allclose(row[["mcse", "ess_bulk", "ess_tail", "r_hat"]], [np.ravel(v)[0] for v in by_hand])
     with pytest.raises(ParameterError, match="level"):
-        drawn.summary(1.2)
+        drawn.table(1.2)
+
+
+def test_the_verbs_of_every_result(drawn):
+    frame = drawn.frame()
+    names = ["(Intercept)", "week", "sd (Intercept)", "sd week", "corr (Intercept), week", "sigma"]
+    np.testing.assert_array_equal(drawn.parameters(), frame[names].mean())
+    assert list(drawn.parameters().index) == list(drawn.cov_parameters()) == names
+    np.testing.assert_allclose(drawn.cov_parameters(), np.cov(frame[names].T))
+    limits = drawn.confint(0.9)
+    assert list(limits) == ["estimate", "se", "lower", "upper"] and list(limits.index) == names
+    np.testing.assert_allclose(limits[["lower", "upper"]].T, frame[names].quantile([0.05, 0.95]))
+    np.testing.assert_allclose(limits["se"], frame[names].std())
+    pd.testing.assert_frame_equal(drawn.fixed_effects(0.9), limits.iloc[:2])
+    assert list(drawn.confint(parameters=["sigma2", "week"]).index) == ["sigma2", "week"]
+    pd.testing.assert_frame_equal(drawn.confint(0.9, parameters="sigma"), limits.loc[["sigma"]])
+    with pytest.raises(ParameterError, match="no parameter 'slope'; there are .*week"):
+        drawn.confint(parameters="slope")
+    with pytest.raises(ParameterError, match="level"):
+        drawn.confint(1.2)
+    pd.testing.assert_frame_equal(drawn.diagnostics(), drawn.table()[["mcse", "ess_bulk", "ess_tail", "r_hat"]])
+    assert (drawn.grouping, drawn.n_obs, drawn.n_groups) == ("child", 24, 7)
+
+
+def test_the_summary_is_text_and_html(drawn):
+    summary = drawn.summary(0.9)
+    table = summary.tables["parameters"]
+    assert table.columns == ("parameter", "mean", "sd", "5 %", "95 %", "mcse", "ess_bulk", "ess_tail", "r_hat")
+    assert [row[0] for row in table.rows] == list(drawn.parameters().index)
+    assert all(row[1] in drawn._repr_html_() for row in table.rows)
+    assert str(drawn.summary()) == repr(drawn) == str(drawn)
 
 
 def test_one_chain_has_a_summary(frame):
-    table = sample("lead ~ week + (1 | child)", frame, draws=50, chains=1, rng=1).summary()
+    table = sample("lead ~ week + (1 | child)", frame, draws=50, chains=1, rng=1).table()
     assert table["mean"].notna().all() and table["ess_bulk"].gt(0).all()
 
 
@@ -106,14 +136,14 @@ def test_text(drawn):
     assert lines[0] == "Draws: lead ~ week + (week | child)"
     assert lines[1] == "  3 chains of 200 draws, standard, 33.6 kB; 24 observations in 7 groups"
     assert len(lines) == 11 and max(map(len, lines)) < 100
-    worst = drawn.summary().loc[:"sigma", "r_hat"]
+    worst = drawn.table().loc[:"sigma", "r_hat"]
     assert lines[-2] == f"  the chains disagree: R-hat of {worst.idxmax()} is {worst.max():.3g}, above 1.01"
     assert drawn.nbytes == 3 * 200 * 7 * 8
 
 
 def test_text_of_chains_that_agree(frame):
     drawn = sample("lead ~ week + (0 | child)", frame, draws=4_000, chains=4, rng=1)
-    assert drawn.summary().r_hat.max() < 1.01
+    assert drawn.table().r_hat.max() < 1.01
     assert "disagree" not in repr(drawn)
     assert "disagree" not in repr(sample("lead ~ week + (1 | child)", frame, draws=5, chains=1, warmup=0, rng=1))
 

@@ -32,15 +32,30 @@ def test_moments_are_averages_of_conditional_moments(drawn):
     means, covs = np.array([m for m, _ in found]), np.array([c for _, c in found])
     variances = np.diagonal(covs, axis1=2, axis2=3).mean(axis=0) + means.var(axis=0)
     table = drawn.random_effects()
-    np.testing.assert_allclose(table["mean"].to_numpy().reshape(-1, 2), means.mean(axis=0), rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(table["sd"].to_numpy().reshape(-1, 2), np.sqrt(variances), rtol=1e-7)
-    assert table.index.names == ["child", "term"] and list(table.loc["c3"].index) == ["(Intercept)", "week"]
+    np.testing.assert_allclose(table["estimate"].to_numpy().reshape(-1, 2), means.mean(axis=0), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(table["se"].to_numpy().reshape(-1, 2), np.sqrt(variances), rtol=1e-7)
+    assert list(table) == ["group", "term", "estimate", "se", "lower", "upper"]
+    assert list(table[table["group"] == "c3"]["term"]) == ["(Intercept)", "week"]
+
+
+def test_limits_are_quantiles_of_the_draws(drawn, monkeypatch):
+    """Also where groups are drawn a few at a time, from other random numbers."""
+    table, b = drawn.random_effects(0.9), drawn.b()
+    limits = np.quantile(b, (0.05, 0.95), axis=(0, 1)).reshape(2, -1)
+    np.testing.assert_allclose(table[["lower", "upper"]].to_numpy().T, limits, rtol=1e-12)
+    monkeypatch.setattr(random_effects, "BLOCK", 3000)
+    apart = drawn.random_effects(0.9)
+    np.testing.assert_allclose(apart[["estimate", "se"]], table[["estimate", "se"]], rtol=1e-10)
+    off = np.abs(apart[["lower", "upper"]].to_numpy().T - limits) / table["se"].to_numpy()
+    assert 0 < off.max() < 0.4
+    with pytest.raises(ParameterError, match="level must lie between"):
+        drawn.random_effects(1.5)
 
 
 def test_moments_do_not_depend_on_the_blocks(drawn, monkeypatch):
-    whole = drawn.random_effects()
+    whole = drawn.random_effects()[["estimate", "se"]]
     monkeypatch.setattr(random_effects, "BLOCK", 200)
-    np.testing.assert_allclose(drawn.random_effects(), whole, rtol=1e-10)
+    np.testing.assert_allclose(drawn.random_effects()[["estimate", "se"]], whole, rtol=1e-10)
 
 
 @pytest.mark.parametrize("size", [1.0, 2e6])
@@ -50,7 +65,7 @@ def test_effects_far_from_zero_keep_their_sd(size):
     g = np.repeat(np.arange(8), 200)
     y = size * rng.standard_normal(8)[g] + rng.standard_normal(len(g))
     drawn = sample("y ~ 0 + (1 | g)", pd.DataFrame({"y": y, "g": g}), draws=200, chains=2, warmup=100, rng=1)
-    sd = drawn.random_effects()["sd"]
+    sd = drawn.random_effects()["se"]
     # What the shrinkage takes off, and how sigma2 varies over the draws, are below a hundredth.
     np.testing.assert_allclose(sd, np.sqrt(drawn.sigma2.mean() / 200), rtol=1e-2)
 
@@ -72,8 +87,8 @@ def test_draws_follow_the_conditional_distribution(drawn):
 
 def test_draws_and_moments_agree(drawn):
     b, table = drawn.b(), drawn.random_effects()
-    sd = table["sd"].to_numpy().reshape(-1, 2)
-    assert (np.abs(b.mean(axis=(0, 1)) - table["mean"].to_numpy().reshape(-1, 2)) < 5 * sd / np.sqrt(1200)).all()
+    sd = table["se"].to_numpy().reshape(-1, 2)
+    assert (np.abs(b.mean(axis=(0, 1)) - table["estimate"].to_numpy().reshape(-1, 2)) < 5 * sd / np.sqrt(1200)).all()
     np.testing.assert_allclose(b.std(axis=(0, 1)), sd, rtol=0.12)
 
 

@@ -113,8 +113,8 @@ def test_known_variances_give_gls_and_blups(design, frame, D):
     T = np.array([D @ Z.T @ np.linalg.solve(Z @ D @ Z.T + 1.7 * np.eye(len(Z)), X) for _, X, Z in groups(design)])
     pev = pev + T @ gls.cov @ T.mT
     sd = np.sqrt(np.diagonal(pev, axis1=1, axis2=2))
-    np.testing.assert_allclose(effects["mean"].to_numpy().reshape(-1, 2), fitted, atol=0.05 * sd.max())
-    np.testing.assert_allclose(effects["sd"].to_numpy().reshape(-1, 2), sd, rtol=0.02)
+    np.testing.assert_allclose(effects["estimate"].to_numpy().reshape(-1, 2), fitted, atol=0.05 * sd.max())
+    np.testing.assert_allclose(effects["se"].to_numpy().reshape(-1, 2), sd, rtol=0.02)
 
 
 def groups(design):
@@ -148,7 +148,7 @@ def test_schemes_agree(frame):
         sample(formula, frame, priors, draws=3000, chains=20, rng=6, **how)
         for how in ({}, {"interweave": False}, {"blocked": False}, {"parametrisation": "centred"})
     ]
-    tables = [run.summary() for run in runs]
+    tables = [run.table() for run in runs]
     for other in tables[1:]:
         z = (other["mean"] - tables[0]["mean"]) / np.hypot(other["mcse"], tables[0]["mcse"])
         assert np.abs(z).max() < 4.5, z
@@ -200,9 +200,9 @@ def test_small_variances_mix(between):
     g, x = np.repeat(np.arange(12), 10), rng.normal(size=120)
     frame = pd.DataFrame({"g": g, "x": x, "y": 1 + x / 2 + between * rng.normal(size=12)[g] + rng.normal(size=120)})
     woven, plain = (sample("y ~ x + (1 | g)", frame, draws=2000, rng=1, interweave=i) for i in (True, False))
-    assert woven.summary()["ess_bulk"].min() > 2000
-    assert plain.summary()["ess_bulk"].min() < 400
-    assert woven.summary()["r_hat"].max() < 1.01
+    assert woven.table()["ess_bulk"].min() > 2000
+    assert plain.table()["ess_bulk"].min() < 400
+    assert woven.table()["r_hat"].max() < 1.01
 
 
 def test_one_group_and_a_slope():
@@ -212,8 +212,7 @@ def test_one_group_and_a_slope():
     priors = Priors(D=InverseWishart(4.0, np.eye(2)))
     design = lmmlib.build_design("y ~ x + (x | g)", frame)
     woven, plain = (
-        sample(design, None, priors, draws=2000, chains=20, rng=2, interweave=i, **ALLOW).summary()
-        for i in (True, False)
+        sample(design, None, priors, draws=2000, chains=20, rng=2, interweave=i, **ALLOW).table() for i in (True, False)
     )
     z = (woven["mean"] - plain["mean"]) / np.hypot(woven["mcse"], plain["mcse"])
     assert z[["x", "sigma", "corr (Intercept), x"]].abs().max() < 4.5

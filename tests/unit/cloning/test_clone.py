@@ -43,13 +43,13 @@ def test_numbers_of_clones_in_any_order(frame):
 def test_shapes_and_names(frame):
     found = clone("lead ~ week + (week | child)", frame, (1, 3), rng=1, **FAST)
     names = ["(Intercept)", "week", "D[(Intercept), (Intercept)]", "D[week, (Intercept)]", "D[week, week]", "sigma2"]
-    assert list(found.parameters) == names and list(found.draws()) == names
+    assert list(found.about) == names and list(found.draws()) == names
     assert found.draws().index.names == ["chain", "draw"] and len(found.draws()) == 80
     extra = found.on("sigma", "sd week", "corr (Intercept), week").draws()
     np.testing.assert_allclose(extra["sigma"] ** 2, found.draws()["sigma2"])
     np.testing.assert_allclose(extra["sd week"] ** 2, found.draws()["D[week, week]"])
     diagonal = clone("lead ~ week + (week || child)", frame, (1, 3), rng=1, **FAST)
-    assert list(diagonal.parameters) == [n for n in names if n != "D[week, (Intercept)]"]
+    assert list(diagonal.about) == [n for n in names if n != "D[week, (Intercept)]"]
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ def test_one_clone_is_the_posterior(frame):
     priors = Priors(D=InverseWishart(5.0, np.eye(2)))
     formula = "lead ~ week + (week | child)"
     cloned = clone(formula, frame, 1, priors, draws=2000, rng=2).on("(Intercept)", "week", "sigma", "sd week")
-    drawn = lmmlib.sample(formula, frame, priors, draws=2000, chains=40, rng=3).summary()
+    drawn = lmmlib.sample(formula, frame, priors, draws=2000, chains=40, rng=3).table()
     table = cloned.table().xs(1, level="n_clones")
     other = drawn.loc[table.index]
     z = (table["estimate"] - other["mean"]) / np.hypot(table["mcse"], other["mcse"])
@@ -71,7 +71,7 @@ def test_any_number_of_clones(frame):
     K = (10**3, 10**6, 10**9, 10**12)
     found = clone("lead ~ week + (week | child)", frame, K, draws=200, rng=4)
     table = found.table()
-    for name in found.parameters:
+    for name in found.about:
         se = table.loc[name]["se"]
         assert se.max() / se.min() < 1.15
         estimates = table.loc[name]["estimate"]

@@ -46,21 +46,21 @@ def test_table_holds_what_it_says():
 
 def test_estimates_are_those_of_the_most_clones():
     c = made()
-    assert c.estimate["mu"] == c.frames[40]["mu"].mean()
-    np.testing.assert_allclose(c.vcov(), 40 * np.cov(c.frames[40].T))
-    np.testing.assert_allclose(c.vcov(10), 10 * np.cov(c.frames[10].T))
-    np.testing.assert_allclose(c.se, np.sqrt(np.diag(c.vcov())))
+    assert c.parameters()["mu"] == c.frames[40]["mu"].mean()
+    np.testing.assert_allclose(c.cov_parameters(), 40 * np.cov(c.frames[40].T))
+    np.testing.assert_allclose(c.cov_parameters(10), 10 * np.cov(c.frames[10].T))
+    np.testing.assert_allclose(c.se, np.sqrt(np.diag(c.cov_parameters())))
     limits = c.confint(0.9)
-    np.testing.assert_allclose(limits["upper"] - c.estimate, norm.ppf(0.95) * c.se)
-    np.testing.assert_allclose(c.estimate - limits["lower"], norm.ppf(0.95) * c.se)
+    np.testing.assert_allclose(limits["upper"] - c.parameters(), norm.ppf(0.95) * c.se)
+    np.testing.assert_allclose(c.parameters() - limits["lower"], norm.ppf(0.95) * c.se)
 
 
 def test_other_parameters():
     c = made().on("mu", total=lambda f: f["a"] + f["b"], log=lambda f: np.log(f["a"]).to_numpy())
-    assert list(c.parameters) == ["mu", "total", "log"]
+    assert list(c.about) == ["mu", "total", "log"]
     np.testing.assert_array_equal(c.draws()["total"], c.frames[40]["a"] + c.frames[40]["b"])
     assert c.verdicts()["verdict"].tolist() == ["estimable", "estimable", "not estimable"]
-    assert list(made().on("b").estimate.index) == ["b"]
+    assert list(made().on("b").parameters().index) == ["b"]
 
 
 def test_diagnostics():
@@ -96,7 +96,7 @@ def test_stuck_chains_have_not_converged():
     # The same draws in other chains look estimable: it is R-hat that tells.
     rng = np.random.default_rng(2)
     mixed = {K: f.sample(frac=1, random_state=rng).set_axis(f.index) for K, f in c.frames.items()}
-    shuffled = Cloned("made up", mixed, c.parameters, CHAINS).verdicts()
+    shuffled = Cloned("made up", mixed, c.about, CHAINS).verdicts()
     assert shuffled.loc["a", "verdict"] != "not converged"
 
 
@@ -135,7 +135,7 @@ def test_worse_of_the_two_that_are_compared():
         (lambda c: c.on(x=lambda f: f["a"].mean()), "x must be one finite number for each of 4000 draws"),
         (lambda c: c.on(x=lambda f: f["a"] / 0), "4000 that are not finite"),
         (lambda c: c.draws(7), "n_clones is one of 1, 10, 40; got 7"),
-        (lambda c: c.vcov(2), "no draws for n_clones = 2: flat"),
+        (lambda c: c.cov_parameters(2), "no draws for n_clones = 2: flat"),
         (lambda c: c.table(1.5), "level"),
         (lambda c: c.confint(0), "level"),
         (lambda c: c.posterior_of_b(10, np.random.default_rng(1)), "predictions are for what lmmlib.clone returns"),

@@ -72,7 +72,7 @@ def test_dependent_columns(frame):
     slope = found.on(slope=lambda f: f["week"] + 7 * f["day"])
     assert slope.verdicts().loc["slope", "verdict"] == "estimable"
     direct = lmmlib.fit("lead ~ week + (1 | child)", frame, method="ML")
-    assert slope.estimate["slope"] == pytest.approx(direct.beta["week"], abs=0.2 * direct.se["week"])
+    assert slope.parameters()["slope"] == pytest.approx(direct.beta["week"], abs=0.2 * direct.se["week"])
 
 
 def test_a_strong_prior_needs_more_clones(frame):
@@ -104,8 +104,8 @@ def test_a_variance_estimated_by_zero(K):
     assert found.verdicts()["verdict"].tolist() == ["estimable", "at a boundary", "estimable"]
     assert "D tends to a matrix of rank 0" in repr(found)
     exact = lmmlib.fit("y ~ 1 + (1 | g)", frame, method="ML")
-    assert found.estimate["sigma2"] == pytest.approx(exact.sigma2, abs=0.01 * exact.sigma2 + exact.sigma2 / K)
-    assert found.estimate.iloc[1] < 0.1 / K
+    assert found.parameters()["sigma2"] == pytest.approx(exact.sigma2, abs=0.01 * exact.sigma2 + exact.sigma2 / K)
+    assert found.parameters().iloc[1] < 0.1 / K
 
 
 def line_groups(seed=5):
@@ -124,7 +124,7 @@ def test_a_D_of_rank_one():
     assert exact.is_singular and np.linalg.matrix_rank(exact.D, tol=1e-4) == 1
     found = clone("y ~ x + (x | g)", frame, (1, 25, 2500), rng=6)
     assert found.edge == 1 and "D tends to a matrix of rank 1" in repr(found)
-    off = (found.estimate.iloc[2:5] - exact.D.to_numpy()[[0, 1, 1], [0, 0, 1]]).abs()
+    off = (found.parameters().iloc[2:5] - exact.D.to_numpy()[[0, 1, 1], [0, 0, 1]]).abs()
     assert (off < 0.02 * found.se.iloc[2:5]).all()
 
 
@@ -135,7 +135,7 @@ def test_interior_estimates_have_no_edge():
     rng = np.random.default_rng(9)
     many = flat_groups().assign(y=rng.normal(size=120))
     no_effects = clone(lmmlib.build_design("y ~ x + (0 | g)", many), draws=50, rng=7)
-    assert no_effects.edge == 0 and list(no_effects.parameters) == ["(Intercept)", "x", "sigma2"]
+    assert no_effects.edge == 0 and list(no_effects.about) == ["(Intercept)", "x", "sigma2"]
 
 
 def test_one_of_two_variances_is_zero():

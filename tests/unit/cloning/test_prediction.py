@@ -57,7 +57,7 @@ def test_right_prediction_is_the_average_over_the_law(pairs):
         assert found.se().iloc[i, 0] == pytest.approx(sd, rel=0.01)
     limits = found.frame(0.9)
     assert list(limits.columns) == ["group", "term", "estimate", "se", "lower", "upper"] and len(limits) == 100
-    np.testing.assert_allclose(found.parameters["sd"], np.sqrt(np.diag(cov)), rtol=0.06)
+    np.testing.assert_allclose(found.of_parameters["sd"], np.sqrt(np.diag(cov)), rtol=0.06)
 
 
 def test_the_data_twice_are_too_sure(pairs):
@@ -65,10 +65,10 @@ def test_the_data_twice_are_too_sure(pairs):
     right = pairs.posterior_of_b(4000, rng())
     with pytest.warns(DataTwiceWarning, match="used twice: intervals will be too short"):
         wrong = pairs.data_twice(4000, rng())
-    ratio = wrong.parameters["sd"] / right.parameters["sd"]
+    ratio = wrong.of_parameters["sd"] / right.of_parameters["sd"]
     np.testing.assert_allclose(ratio, np.sqrt(0.5), rtol=0.06)
     assert (wrong.se() < right.se()).all(axis=None)
-    np.testing.assert_allclose(wrong.parameters["mean"], right.parameters["mean"], atol=0.03)
+    np.testing.assert_allclose(wrong.of_parameters["mean"], right.of_parameters["mean"], atol=0.03)
     assert "used twice" in repr(wrong) and "used twice" not in repr(right)
 
 
@@ -95,14 +95,14 @@ def test_two_random_effects(sleep):
     np.testing.assert_allclose(found.b, blups.b, atol=3)
     assert (found.se() > blups.se("known")).all(axis=None)
     np.testing.assert_allclose(found.se() / blups.se("corrected"), 1, atol=0.1)
-    assert list(found.parameters.index) == free_names(sleep.source.cross)
+    assert list(found.of_parameters.index) == free_names(sleep.source.cross)
     assert found.b.index.name == "Subject" and found.cov.shape == (18, 2, 2)
 
 
 def test_uncorrelated_effects():
     cloned = clone("Reaction ~ Days + (Days || Subject)", lmmlib.load("sleep"), (10, 100), draws=200, rng=6)
     found = cloned.posterior_of_b(500, rng())
-    assert list(found.parameters.index)[2:] == ["log sd (Intercept)", "log sd Days", "log sigma"]
+    assert list(found.of_parameters.index)[2:] == ["log sd (Intercept)", "log sd Days", "log sigma"]
     assert found.b.shape == (18, 2)
 
 
@@ -129,7 +129,7 @@ def test_weights_are_those_of_the_second_use(pairs, monkeypatch):
     with pytest.warns(DataTwiceWarning):
         found = pairs.data_twice(20_000, rng())
     center, cov = pairs.normal_law()
-    np.testing.assert_allclose(found.parameters["sd"], np.sqrt(np.diag(cov)), rtol=0.05)
+    np.testing.assert_allclose(found.of_parameters["sd"], np.sqrt(np.diag(cov)), rtol=0.05)
 
 
 def test_same_seed_same_prediction(pairs):
@@ -156,7 +156,7 @@ def test_what_cannot_be_predicted():
 
 @pytest.mark.parametrize(
     ("size", "generator", "says"),
-    [(0, rng(), "size must be"), (2.5, rng(), "size must be"), (10, None, "rng must be"), (10, 3, "rng must be")],
+    [(0, rng(), "size must be"), (2.5, rng(), "size must be"), (10, None, "rng must be"), (10, -3, "rng must be")],
 )
 @pytest.mark.filterwarnings("ignore::lmmlib.cloning.prediction.DataTwiceWarning")
 @pytest.mark.parametrize("method", ["posterior_of_b", "data_twice"])

@@ -77,11 +77,11 @@ def test_it_tends_to_maximum_likelihood(cloned, counts):
 @pytest.mark.slow
 def test_the_same_result_object(cloned):
     assert cloned.n_clones == (2, 30) and cloned.title == "poisson" and cloned.chains == 4
-    assert list(cloned.parameters) == ["mu", "log_sigma", "sigma"]
+    assert list(cloned.about) == ["mu", "log_sigma", "sigma"]
     assert cloned.verdicts()["verdict"].eq("estimable").all()
     assert cloned.diagnostics()["standardised"].iloc[-1] < 0.1
     twice = cloned.on(twice=lambda f: 2 * f["mu"])
-    assert twice.estimate["twice"] == pytest.approx(2 * cloned.estimate["mu"])
+    assert twice.parameters()["twice"] == pytest.approx(2 * cloned.parameters()["mu"])
     np.testing.assert_allclose(np.exp(cloned.draws()["log_sigma"]), cloned.draws()["sigma"])
     with pytest.raises(ParameterError, match="predictions are for what lmmlib.clone returns"):
         cloned.posterior_of_b(10, np.random.default_rng(1))
@@ -178,6 +178,6 @@ def test_pymc_is_not_imported_with_lmmlib():
     import subprocess
     import sys
 
-    code = "import sys, lmmlib.cloning_pymc; print('pymc' in sys.modules, 'nutpie' in sys.modules)"
+    code = "import sys, lmmlib.cloning.with_pymc; print('pymc' in sys.modules, 'nutpie' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["False", "False"]
