@@ -60,7 +60,7 @@ class GaussianClones(Cloned):
 
     def random_effects(self, level: float = 0.95, *, size: int = 1000, rng: int | np.random.Generator) -> pd.DataFrame:
         """:meth:`posterior_of_b` as a frame: ``group``, ``term``, ``estimate``, ``se``, ``lower``, ``upper``."""
-        return self.posterior_of_b(size, rng).frame(level).rename(columns={"b": "estimate"})
+        return self.posterior_of_b(size, rng).frame(level)
 
     def normal_law(self) -> tuple[pd.Series, pd.DataFrame]:
         """:func:`lmmlib.cloning.prediction.normal_law`: what cloning knows of the parameters."""

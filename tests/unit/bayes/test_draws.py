@@ -1,6 +1,7 @@
 """Draws: shapes, labels, summaries against ArviZ called by hand, conversion."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lmmlib import clone
