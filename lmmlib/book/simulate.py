@@ -15,9 +15,9 @@ import pandas as pd
 from lmmlib.common.arguments import (
     checked_at_least_zero,
     checked_finite,
-    checked_rng,
     checked_sigma2,
     checked_sizes,
+    generator,
     numbers,
     require_known,
 )
@@ -58,7 +58,7 @@ def neyman_scott(
         If a parameter is outside its domain; names it.
     """
     sizes = checked_sizes(n_groups, n_i)
-    rng, sd = checked_rng(rng), np.sqrt(checked_sigma2(sigma2))
+    rng, sd = generator(rng), np.sqrt(checked_sigma2(sigma2))
     alpha = rng.standard_normal(len(sizes)) * np.sqrt(checked_at_least_zero("tau2", tau2))
     group = np.repeat(np.arange(len(sizes)), sizes)
     y = checked_finite("mu", mu, ()) + alpha[group] + sd * rng.standard_normal(len(group))
@@ -134,7 +134,7 @@ def counts(
     ParameterError
         If a parameter is outside its domain; names it.
     """
-    rng, sizes = checked_rng(rng), checked_sizes(n_groups, n_i)
+    rng, sizes = generator(rng), checked_sizes(n_groups, n_i)
     log_d = checked_finite("mu", mu, ()) + checked_at_least_zero("sigma", sigma) * rng.standard_normal(len(sizes))
     site = np.repeat(np.arange(len(sizes)), sizes)
     return pd.DataFrame({"site": site, "count": rng.poisson(np.exp(log_d[site]))})

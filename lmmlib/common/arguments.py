@@ -133,13 +133,6 @@ def checked_limit(name: str, value: float) -> float:
     return checked_number(name, value, "be one number above 0", lambda x: x > 0)
 
 
-def checked_rng(rng) -> np.random.Generator:
-    """Raise ParameterError unless this is a generator of random numbers."""
-    if not isinstance(rng, np.random.Generator):
-        raise ParameterError(f"rng must be a numpy Generator, such as numpy.random.default_rng(1); got {shown(rng)}")
-    return rng
-
-
 def generator(rng) -> np.random.Generator:
     """The generator, or a new one of which this whole number is the seed.
 

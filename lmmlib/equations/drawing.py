@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lmmlib.common.arguments import checked_count, checked_D, checked_finite, checked_made, checked_rng, checked_sigma2
+from lmmlib.common.arguments import checked_count, checked_D, checked_finite, checked_made, checked_sigma2, generator
 from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.design.design import Design
 
@@ -12,7 +12,7 @@ def responses(rng, X, Z, group, n_groups, beta, D, sigma2, count, variances=None
 
     ``variances`` (n_obs,) are those of the rows in units of sigma2, and ``offset`` is added to the mean.
     """
-    rng, q = checked_rng(rng), Z.shape[1]
+    rng, q = generator(rng), Z.shape[1]
     beta, sd = checked_finite("beta", beta, (X.shape[1],)), np.sqrt(checked_sigma2(sigma2))
     b = np.einsum("jk,gkc->gjc", semidefinite_cholesky(checked_D(D, q)), rng.standard_normal((n_groups, q, count)))
     sd = sd if variances is None else sd * np.sqrt(variances)[:, None]

@@ -8,7 +8,7 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
-from lmmlib.common.arguments import checked_choice, checked_count, checked_rng, numbers, shown
+from lmmlib.common.arguments import checked_choice, checked_count, generator, numbers, shown
 from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.design.design import Design
 from lmmlib.errors import DataError, DesignError, ParameterError
@@ -105,7 +105,7 @@ def _result(design: Design, counts: Counts, method: str, nodes: int, peak: Peak,
 
 def simulate(fit: FittedGlmm, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
     """New counts from the fitted model, (n_obs,) or (n_obs, size): new random effects, new counts."""
-    checked_rng(rng)
+    rng = generator(rng)
     c, many = fit.counts, 1 if size is None else checked_count("size", size)
     b = np.tensordot(fit.L, rng.standard_normal((len(c.Z), many, c.n_groups)), 1)
     mu = c.family.mean(fit.inner.density.fixed + c.along(b))

@@ -46,7 +46,7 @@ STEPS = {
         "bayes.conditionals.draw_rates_D",
         "bayes.noncentred.redraw_D",
     ),
-    *("bayes.noncentred.standardised_effects", "common.arguments.checked_rng", "prediction.errors.bootstrap_errors"),
+    *("bayes.noncentred.standardised_effects", "prediction.errors.bootstrap_errors"),
     *(
         "common.arguments.generator",
         "prediction.errors.bootstrap_interval",

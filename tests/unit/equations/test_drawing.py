@@ -7,7 +7,7 @@ from lmmlib.equations import drawing
 from lmmlib.errors import ParameterError
 
 
-@pytest.mark.parametrize("rng", [None, 1, "seed", np.random, np.random.RandomState(1)], ids=lambda r: type(r).__name__)
+@pytest.mark.parametrize("rng", [None, -1, "seed", np.random, np.random.RandomState(1)], ids=lambda r: type(r).__name__)
 def test_randomness_is_a_generator(rng):
     one = np.ones((4, 1))
     with pytest.raises(ParameterError, match=r"rng must be a numpy Generator, such as numpy\.random\.default_rng\(1\)"):
