@@ -85,7 +85,7 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """Rotated random effects b (q, C, G), and of those without data the sum of squares (q, q, C) and its part of the
+    """Rotated random effects b (q, C, n), and of those without data the sum of squares (q, q, C) and its part of the
     residual one (C,).
     """
 
@@ -112,7 +112,7 @@ def half(ZtZ: np.ndarray, F: np.ndarray, sigma2: np.ndarray) -> np.ndarray:
 
 
 def times(M: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Products (q, C, G) of matrices (q, q, C, G) with vectors (q, C, G); last axes may have length one."""
+    """Products (q, C, n) of matrices (q, q, C, n) with vectors (q, C, n); last axes may have length one."""
     return product(M, v[:, None])[:, 0]
 
 
@@ -171,7 +171,7 @@ def _with_prior(model: Model, state: State, total: np.ndarray) -> tuple[np.ndarr
 
 
 def at_beta(W: np.ndarray, beta: np.ndarray) -> np.ndarray:
-    """Columns of [X, y] (q, p+1, B, G) turned into those of the residual y - X beta, (q, C, G)."""
+    """Columns of [X, y] (q, p+1, B, n) turned into those of the residual y - X beta, (q, C, n)."""
     residual = W[:, -1] - np.zeros((len(beta.T), 1))
     for x, coefficient in enumerate(beta):
         residual -= W[:, x] * coefficient[:, None]
@@ -179,7 +179,7 @@ def at_beta(W: np.ndarray, beta: np.ndarray) -> np.ndarray:
 
 
 def effects_given_beta(model: Model, state: State, H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    r"""Means (q, C, G) of the rotated random effects given y, beta, D and sigma2; covariances are sigma2 H'H.
+    r"""Means (q, C, n) of the rotated random effects given y, beta, D and sigma2; covariances are sigma2 H'H.
 
     .. math:: b_i \mid y_i, \beta, D, \sigma^2 \sim N(H_i'H_iZ_i'(y_i - X_i\beta),\; \sigma^2H_i'H_i)
 

@@ -57,7 +57,7 @@ def redraw_D(rng: np.random.Generator, model: Model, state: State) -> State:
 
 
 def standardised_effects(rng, model: Model, state: State) -> tuple[np.ndarray, np.ndarray]:
-    """u (q, C, G) of the rotated groups with data given y, and sums of squares (q, q, C, n_patterns) of the others."""
+    """u (q, C, n) of the rotated groups with data given y, and sums of squares (q, q, C, n_patterns) of the others."""
     data, q = model.data, len(state.F)
     S = product(transposed(state.F[..., None]), product(data.ZtZ, state.F[..., None])) / state.sigma2[:, None]
     np.einsum("aa...->a...", S)[...] += 1

@@ -37,9 +37,9 @@ class Rotated:
         Distinct Z_i'Z_i.
     index : (G,) array of int
         Pattern of each rotated group.
-    ZtW : (q, p+1, B, G) array
+    ZtW : (q, p+1, B, n) array
         Rotated Z_i'[X_i, y_i].
-    own : (q, p+1, B, G) array
+    own : (q, p+1, B, n) array
         Least-squares coefficients of these columns on Z_i: (Z_i'Z_i)^+ Z_i'[X_i, y_i], rotated.
     spare : (n_patterns,) array
         Rotated groups without data.
@@ -65,7 +65,7 @@ class Rotated:
     n_groups: int
 
     def of_groups(self, M: np.ndarray) -> np.ndarray:
-        """Matrices (..., n_patterns) of the patterns, for each rotated group (..., G)."""
+        """Matrices (..., n_patterns) of the patterns, for each rotated group (..., n)."""
         return M if M.shape[-1] == 1 or self._aligned else np.take(M, self.index, axis=-1)
 
     @cached_property
@@ -124,7 +124,7 @@ def rotate(cross: CrossProducts, data: Responses | None = None, n_clones: int = 
 
 
 def _triangle(entries: np.ndarray) -> np.ndarray:
-    """Entries (q, p+1, B, m) of m groups, rotated into as many groups as their rank.
+    """Entries (q, p+1, B, groups) of m groups, rotated into as many groups as their rank.
 
     The triangle is that of Cholesky's decomposition of the sums of squares and products of the entries, in which a
     dependent entry has no row: QR would give it one, in a direction that is rounding alone.

@@ -80,7 +80,7 @@ def growth_curves(
     rng : Generator
     n_groups : int
         Number of groups, >= 1.
-    times : (m,) floats
+    times : (n_i,) floats
         The times at which every group is measured.
     beta : (2,) floats
         Mean intercept and slope.

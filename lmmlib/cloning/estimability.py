@@ -99,7 +99,7 @@ def multivariate_r_hat(draws) -> float:
 
     Parameters
     ----------
-    draws : (m, T, p) array
+    draws : (C, T, p) array
 
     Returns
     -------

@@ -25,7 +25,7 @@ def square(A: np.ndarray) -> np.ndarray:
 
 
 def gram(A: np.ndarray) -> np.ndarray:
-    """Sums over groups of the products of all rows: (w, C, G) gives (C, w, w)."""
+    """Sums over groups of the products of all rows: (columns, C, n) gives (C, columns, columns)."""
     rows = A.transpose(1, 0, 2)
     return rows @ rows.transpose(0, 2, 1)
 
@@ -89,7 +89,7 @@ def vech(q: int, diagonal: bool = False) -> list[tuple[int, int]]:
 
 
 def symmetric_units(q: int, diagonal: bool = False) -> np.ndarray:
-    """Derivatives of a symmetric matrix by its entries in the order of :func:`vech`, (m, q, q)."""
+    """Derivatives of a symmetric matrix by its entries in the order of :func:`vech`, (k, q, q)."""
     E = np.zeros((len(vech(q, diagonal)), q, q))
     for e, (a, b) in zip(E, vech(q, diagonal), strict=True):
         e[a, b] = e[b, a] = 1.0

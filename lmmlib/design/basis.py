@@ -233,7 +233,7 @@ class Sums:
 
 
 def dependent(Rx: np.ndarray, gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the columns of X that are combinations of those kept before them, (d,), and their weights, (p, d).
+    """Places of the columns of X that are combinations of those kept before, (lost,), and their weights, (p, lost).
 
     ``gram`` is X'X / N in the working basis, in which a dependent column has nothing left. Columns that are not kept
     have the weight zero.

@@ -182,7 +182,7 @@ class CrossProducts:
 
     @cached_property
     def dependent(self) -> tuple[np.ndarray, np.ndarray]:
-        """:func:`lmmlib.design.basis.dependent`: the dependent columns of X, (d,), and their combinations, (p, d)."""
+        """:func:`lmmlib.design.basis.dependent`: columns that depend on others (lost,), their weights (p, lost)."""
         return dependent(self.basis.Rx, self.work.XtX / self.n_obs)
 
     def require_full_rank(self) -> None:

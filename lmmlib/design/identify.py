@@ -203,7 +203,7 @@ def _reason(cross: CrossProducts, grouping: str, sigma2: bool) -> str:
 
 
 def _left(cross: CrossProducts, columns: np.ndarray) -> np.ndarray:
-    """Share of the squares of columns Z_i c of all groups that the fixed effects leave, for the c (q, m)."""
+    """Share of the squares of columns Z_i c of all groups that the fixed effects leave, for the c (q, columns)."""
     to_E = coordinates(np.einsum("am,bm->mab", columns, columns))[:, :-1]
     plain = cross.grams.plain[-1] @ to_E
     return (cross.grams.taken[-1] @ to_E) / np.where(plain > 0, plain, 1.0)

@@ -24,7 +24,7 @@ NO_SQUARE = 1e-18
 
 
 def coordinates(E: np.ndarray) -> np.ndarray:
-    """Symmetric matrices (m, q, q), and a last parameter sigma2, as columns of coordinates: vech and sigma2."""
+    """Symmetric matrices (k, q, q), and a last parameter sigma2, as columns of coordinates: vech and sigma2."""
     columns = np.zeros((len(vech(E.shape[1])) + 1, len(E) + 1))
     for r, (a, b) in enumerate(vech(E.shape[1])):
         columns[r, :-1] = E[:, a, b]

@@ -164,7 +164,7 @@ def _satterthwaite(d: Directions, A: np.ndarray, L: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class KenwardRoger:
-    """Kenward-Roger test: adjusted ``cov`` (p, p), ``df``, ``scale`` of F, scaled F ``statistic``, ``p``, ``rows``."""
+    """Kenward-Roger test: adjusted ``cov`` of beta, ``df``, ``scale`` of F, scaled F ``statistic``, ``p``, ``rows``."""
 
     cov: np.ndarray
     df: float

@@ -20,10 +20,10 @@ from lmmlib.design.responses import Responses
 BLOCK = 200_000
 
 
-def product(subscripts: str, A: np.ndarray, B: np.ndarray) -> np.ndarray:
+def product(subscripts: str, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Products of the small matrices of all responses and groups, whose entries are the first two axes."""
     one, other, result = subscripts.replace("->", ",").split(",")
-    return np.einsum(f"{one}zg,{other}zg->{result}zg", A, B)
+    return np.einsum(f"{one}zg,{other}zg->{result}zg", left, right)
 
 
 def _cholesky(S: np.ndarray) -> np.ndarray:
@@ -45,14 +45,14 @@ def along(E: np.ndarray, sums: np.ndarray) -> np.ndarray:
     return flat @ sums.transpose(0, 4, 1, 2, 3).reshape(len(sums), q * q, q * q) @ flat.transpose(0, 2, 1)
 
 
-def gram(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """Sum over groups of the products of all entries of A_i with all entries of B_i, for each response.
+def gram(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Sum over groups of the products of all entries of two matrices, for each response.
 
-    A (..., B, n_groups) and B (..., B, n_groups) give (B, ..., ...).
+    Matrices (..., B, n_groups) and others (..., B, n_groups) give (B, ..., ...).
     """
-    rows, columns = (M.reshape(prod(M.shape[:-2]), *M.shape[-2:]) for M in (A, B))
+    rows, columns = (M.reshape(prod(M.shape[:-2]), *M.shape[-2:]) for M in (left, right))
     sums = rows.transpose(1, 0, 2) @ columns.transpose(1, 2, 0)
-    return sums.reshape(len(sums), *A.shape[:-2], *B.shape[:-2])
+    return sums.reshape(len(sums), *left.shape[:-2], *right.shape[:-2])
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,10 +49,10 @@ class Optimum:
 
 @dataclass(frozen=True, eq=False)
 class _Here:
-    """The points ``at`` of some responses and Newton's steps from there: ``step`` (b, k), ``decrement`` (b,).
+    """The points ``at`` of some responses and Newton's steps from there: ``step`` (some, k), ``decrement`` (some,).
 
-    The decrement is what the gradient says that twice the fall will be; ``minimum`` (b,): no eigenvalue of the Hessian
-    is negative.
+    The decrement is what the gradient says that twice the fall will be; ``minimum`` (some,): no eigenvalue of the
+    Hessian is negative.
     """
 
     at: Deviance
@@ -73,7 +73,7 @@ class _Here:
 
     @property
     def rounding(self) -> np.ndarray:
-        """Rounding errors of the deviances, (b,)."""
+        """Rounding errors of the deviances, (some,)."""
         return ROUNDING_ERROR * (10 + np.abs(self.at.value))
 
     def take(self, some) -> _Here:
@@ -132,7 +132,7 @@ def newton(
     Parameters
     ----------
     objective : function
-        Of theta (b, k) and the numbers (b,) of the responses that it is for.
+        Of theta (some, k) and the numbers (some,) of the responses that it is for.
     theta : (B, k) array
         Start.
     polish : bool

@@ -132,7 +132,7 @@ def hessian(inner: Inner, s: Slopes) -> np.ndarray:
 
 
 def over_groups(A: np.ndarray, C: np.ndarray) -> np.ndarray:
-    """Sums over groups and entries of the products of the columns: (q, a, n) and (q, b, n) to (a, b)."""
+    """Sums over groups and entries of the products of the columns: (q, left, n) and (q, right, n) to (left, right)."""
     return np.tensordot(A, C, axes=([0, 2], [0, 2]))
 
 

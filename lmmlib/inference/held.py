@@ -112,11 +112,11 @@ class Held:
         return np.full(len(theta), max(1.0, np.abs(theta).max(initial=0.0)))
 
     def deviance(self, theta: np.ndarray, B: np.ndarray, value: float) -> Deviance:
-        """The criterion of the held model at theta (b, k)."""
+        """The criterion of the held model at theta (some, k)."""
         return deviance(self.cross, theta, B, self.fit.method, self.data)
 
     def allowed(self, L: np.ndarray, value: float) -> np.ndarray:
-        """Which of the L (b, q, q) in the span of the coordinates belong to the held model."""
+        """Which of the L (some, q, q) in the span of the coordinates belong to the held model."""
         return np.ones(len(L), bool)
 
     def at(self, value: float) -> Point:

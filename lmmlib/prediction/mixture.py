@@ -117,7 +117,7 @@ class Mixture:
 
 
 def _quantile(p: float, means, scales, weights, df) -> np.ndarray:
-    """Quantiles of mixtures in columns (S, M)."""
+    """Quantiles of mixtures in columns (S, members)."""
     # The quantile of a mixture lies between the least and the largest of its components.
     ends = means + scales * (ndtri(p) if np.isinf(df) else stdtrit(df, p))
     lower, upper = ends.min(axis=0), ends.max(axis=0)

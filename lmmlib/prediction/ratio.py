@@ -35,13 +35,13 @@ class RatioPosterior:
 
     Attributes
     ----------
-    ratio, weights : (B, G) arrays
+    ratio, weights : (B, K) arrays
         Nodes of tau / sigma, for Z of the formula, and their posterior probabilities.
-    beta : (B, G, p) array
+    beta : (B, K, p) array
         Mean of the fixed effects at each node.
-    means, scales : (B, G, n_groups) arrays
+    means, scales : (B, K, n_groups) arrays
         Of the t distribution of b_i at each node.
-    sigma2 : (B, G) array
+    sigma2 : (B, K) array
         :math:`r^2/\\nu`, the squared scale of all t distributions.
     df : int
         :math:`\\nu`, their degrees of freedom.
@@ -75,7 +75,7 @@ class RatioPosterior:
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """What the likelihood is made of at lambda (B, G): ``half`` half' is :math:`(X'V_0^{-1}X)^{-1}`."""
+    """What the likelihood is made of at lambda (B, K): ``half`` half' is :math:`(X'V_0^{-1}X)^{-1}`."""
 
     log_density: np.ndarray
     beta: np.ndarray
@@ -130,7 +130,7 @@ class _Split:
         return cls(within, between, s, count, U, spread, cross.n_obs - p - 1)
 
     def at(self, ratio: np.ndarray) -> _Node:
-        """The pieces at lambda (B, G)."""
+        """The pieces at lambda (B, K)."""
         p, factor = len(self.U), 1 / (1 + ratio[..., None] ** 2 * self.s)
         many, nodes = ratio.shape
         between = factor @ self.between.reshape(many, len(self.s), -1)
@@ -199,7 +199,7 @@ def ratio_posterior(cross: CrossProducts, data: Responses, tolerance: float = 1e
 
 
 def _posterior(cross: CrossProducts, data: Responses, split: _Split, v, scale, has_variance) -> RatioPosterior:
-    """The posterior on a grid of v (B, G), in the columns of the formula."""
+    """The posterior on a grid of v (B, K), in the columns of the formula."""
     ratio, log_slope = _ratio(v, scale)
     node = split.at(ratio)
     log_value = node.log_density + log_slope
@@ -221,7 +221,7 @@ def _posterior(cross: CrossProducts, data: Responses, split: _Split, v, scale, h
 
 
 def _effects(cross, data, split: _Split, ratio, node: _Node) -> tuple[np.ndarray, np.ndarray]:
-    """Means of b and prediction error variances over sigma2, (B, G, n_groups), in the working basis."""
+    """Means of b and prediction error variances over sigma2, (B, K, n_groups), in the working basis."""
     p, index, square = len(split.U), cross.patterns[1], ratio[..., None] ** 2
     weight = square / (1 + square * split.s)
     ZtX = data.ZtW[:, :, 0, :p] @ split.U
