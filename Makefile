@@ -81,6 +81,7 @@ bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (abo
 	@$(BIN)/python -m benchmarks.gibbs
 	@$(BIN)/python -m benchmarks.cloning
 	@$(BIN)/python -m benchmarks.poisson
+	@$(BIN)/python -m benchmarks.questions
 
 study: $(READY)  ## Run the simulation studies again (about ten minutes), rewrites their tables
 	@$(BIN)/python -m studies.coverage

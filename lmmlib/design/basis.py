@@ -159,7 +159,10 @@ def divide(M: np.ndarray, R: np.ndarray) -> np.ndarray:
 
 def vectors_back(R: np.ndarray, v: np.ndarray) -> np.ndarray:
     """R^-1 v for vectors v (..., k) and an upper triangular R."""
-    return solve_triangular(R, v.reshape(-1, len(R)).T).T.reshape(v.shape) if v.size else v
+    x = np.array(v, float)
+    for j in reversed(range(len(R))):  # of all vectors at a time, which are many and short
+        x[..., j] = (x[..., j] - x[..., j + 1 :] @ R[j, j + 1 :]) / R[j, j]
+    return x
 
 
 @dataclass(frozen=True, eq=False)

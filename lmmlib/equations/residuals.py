@@ -36,8 +36,9 @@ def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, of: str
     mean = mean if design.offset is None else mean + design.offset
     if of == "population":
         return mean
-    b = random_effects(cross, beta, D, sigma2)
-    return mean + np.einsum("nq,nq->n", design.Z, np.take(b, design.group, axis=0))
+    for z, b in zip(design.Z.T, random_effects(cross, beta, D, sigma2).T, strict=True):
+        mean += z * b[design.group]
+    return mean
 
 
 def residuals(

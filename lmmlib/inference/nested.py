@@ -23,7 +23,7 @@ def same_data(fit0: Fitted, fit1: Fitted) -> None:
         raise ParameterError(f"one fit is by {fit0.method}, the other by {fit1.method}; fit both by the same method")
     _same_counts(fit0, fit1)
     a, b = fit0.design, fit1.design
-    if a.n_obs != b.n_obs or not np.array_equal(a.y, b.y):
+    if fit0.n_obs != fit1.n_obs or not np.array_equal(a.y, b.y):
         raise ParameterError(
             f"the fits are not of the same responses ({a.response!r}, {a.n_obs} rows, and {b.response!r}, {b.n_obs} "
             "rows, or in another order); fit both on one frame"
