@@ -6,7 +6,7 @@ import ast
 import re
 import warnings
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -158,45 +158,46 @@ class Side:
     columns: frozenset[str]
     coded: frozenset[str]
 
-    @cached_property
-    def plain(self) -> bool:
-        """True if all factors are columns as they are."""
-        return all(factor.eval_method.value != "python" for term in self.terms for factor in term.factors)
+
+def _is_plain(terms: Formula) -> bool:
+    """True if all factors are columns as they are."""
+    return all(factor.eval_method.value != "python" for term in terms for factor in term.factors)
+
+
+def _spec(side: Side, frame: pd.DataFrame) -> ModelSpec:
+    """What formulaic makes of a plain side, which depends on the kinds of its columns and on nothing else."""
+    categories = {name: frame[name].astype("category").cat.categories for name in side.columns if is_text(frame[name])}
+    return _spec_of_kinds(side, tuple((name, tuple((type(c), c) for c in some)) for name, some in categories.items()))
 
 
 @lru_cache(maxsize=512)
-def _structure(side: Side, kinds: tuple) -> ModelSpec:
-    """What formulaic makes of a plain side, which depends on nothing else: for each column its categories, or None."""
-    levels = {name: categories and [value for _, value in categories] for name, categories in kinds}
-    n = max((len(some) for some in levels.values() if some), default=1)
-    rows = {
-        name: np.ones(n) if some is None else pd.Categorical.from_codes(np.arange(n) % len(some), some)
-        for name, some in levels.items()
-    }
-    return _expanded(side.terms, pd.DataFrame(rows, index=range(n)))[1]
+def _spec_of_kinds(side: Side, kinds: tuple[tuple[str, tuple], ...]) -> ModelSpec:
+    """The same for categories, each with its type, of columns by name; the others are numbers."""
+    n = max((len(some) for _, some in kinds), default=1)
+    rows = pd.DataFrame(dict.fromkeys(side.columns, 1.0), index=range(n))
+    for name, some in kinds:
+        rows[name] = pd.Categorical.from_codes(np.arange(n) % len(some), [value for _, value in some])
+    return _expanded(side.terms, rows)[1]
 
 
-def _plain(side: Side, frame: pd.DataFrame) -> tuple[np.ndarray, ModelSpec]:
-    """Model matrix of a plain side: products of columns and of indicators, as its structure names them."""
-    columns: dict[str, np.ndarray] = {}
-    kinds: list[tuple] = []
-    for name in side.columns:
-        if is_text(frame[name]):
-            coded = frame[name].astype("category").cat
-            kinds.append((name, tuple((type(value), value) for value in coded.categories)))
-            columns[name] = (coded.codes.to_numpy() == np.arange(len(coded.categories))[:, None]).astype(float)
+def _products(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
+    """Columns of a plain side: products of numbers and of indicators of categories, as its structure names them."""
+    columns, rows = {}, len(frame)
+    for name, (_, state) in spec.encoder_state.items():
+        column, levels = frame[column_name(name)], state.get("categories")
+        if levels is None:
+            columns[name] = column.to_numpy(float)[None]
         else:
-            kinds.append((name, None))
-            columns[name] = frame[name].to_numpy(float)[None]
-    spec = _structure(side, tuple(kinds))
-    made = [np.zeros((0, len(frame)))]
+            codes = pd.Categorical(column, categories=levels).codes
+            columns[name] = (codes == np.arange(len(levels))[:, None]).astype(float)
+    made = [np.zeros((0, rows))]
     for scoped in (scoped for term in spec.structure for scoped in term.scoped_terms):
-        product = np.full((1, len(frame)), float(scoped.scale))
+        product = np.full((1, rows), float(scoped.scale))
         for factor in scoped.factors:
-            own = columns[column_name(factor.factor.expr)][int(factor.reduced) :]
-            product = (own[:, None] * product).reshape(-1, len(frame))
+            own = columns[factor.factor.expr][int(factor.reduced) :]
+            product = (own[:, None] * product).reshape(-1, rows)
         made.append(product)
-    return np.concatenate(made).T, spec
+    return np.concatenate(made).T
 
 
 def _expanded(terms: Formula | ModelSpec, frame: pd.DataFrame) -> tuple[np.ndarray, ModelSpec]:
@@ -218,8 +219,9 @@ def matrix(side: Side | ModelSpec, frame: pd.DataFrame, formula: str) -> tuple[n
         with np.errstate(all="ignore"), warnings.catch_warnings():
             for kind in TELLING:
                 warnings.simplefilter("error", kind)
-            if isinstance(side, Side) and side.plain:
-                values, spec = _plain(side, frame)
+            if _is_plain(side.terms if isinstance(side, Side) else side.formula):
+                spec = _spec(side, frame) if isinstance(side, Side) else side
+                values = _products(spec, frame)
             else:
                 values, spec = _expanded(side.terms if isinstance(side, Side) else side, frame)
     except Exception as error:  # whatever it is that the expansion stumbles over, it is about this formula
