@@ -17,7 +17,7 @@ from lmmlib.cloning import prediction
 from lmmlib.design import basis, minque
 from lmmlib.design.basis import Basis, Sums, triangle
 from lmmlib.design.responses import Responses
-from lmmlib.equations import degrees, pieces
+from lmmlib.equations import pieces
 from lmmlib.fitting import batch
 from lmmlib.inference import bootstrap, boundary
 from lmmlib.prediction import empirical_bayes
@@ -57,11 +57,6 @@ def sums_of_groups(many):
 def inner_products(many):
     cross = lmmlib.cross_products(lmmlib.build_design("lead ~ week + (week | child)", many))
     return {"taken": cross.grams.at(0.5).taken}
-
-
-def adjusted(many):
-    fit = lmmlib.fit(FORMULA, many)
-    return {"adjustment": degrees.curvature(fit.cross, fit.D.to_numpy(), fit.sigma2, "expected").adjustment}
 
 
 def moments(many):
@@ -110,7 +105,6 @@ SAME = {
     ("design.basis", "CHUNK"): (sums, 9),
     ("fitting.batch", "ROOM"): (many_fits, 500),
     ("equations.pieces", "BLOCK"): (sums_of_groups, 37),
-    ("equations.degrees", "BLOCK"): (adjusted, 2 * 2 * 7),
     ("design.minque", "BLOCK"): (inner_products, 7 * 6),
     ("bayes.random_effects", "BLOCK"): (moments, 4 * 20 * 3),
     ("prediction.empirical_bayes", "CHUNK"): (mixture, 4),
@@ -143,7 +137,6 @@ def test_a_range_with_a_step_is_one_of_these():
                 found.add((module, ast.unparse(node.args[2])))
     pieces_of_work = {
         ("design.basis", "size"),
-        ("fitting.batch", "chunk"),
         ("inference.bootstrap", "CHUNK"),
         ("inference.boundary", "CHUNK"),
     }
@@ -191,7 +184,6 @@ def counted(monkeypatch, key):
         "design.basis": (basis.np, "bincount"),
         "fitting.batch": (batch, "solve"),
         "equations.pieces": (pieces, "_of"),
-        "equations.degrees": (degrees.np, "swapaxes"),
         "design.minque": (minque.np, "swapaxes"),
         "bayes.random_effects": (random_effects, "half"),
         "prediction.empirical_bayes": (empirical_bayes, "batched_effects"),

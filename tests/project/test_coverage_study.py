@@ -50,7 +50,7 @@ def test_closed_form_estimates_are_reml(sample):
 def test_limits_are_those_of_lmmlib(sample, name, posterior):
     lower, upper = METHODS[name](sample)
     for d, y in enumerate(sample.y):
-        ours = posterior(fit_design(design_of(y))).interval().to_numpy()
+        ours = posterior(fit_design(design_of(y))).frame()[["lower", "upper"]].to_numpy()
         # theta is found to about 1e-8; where it is zero, limits move with its square root.
         assert_allclose(np.column_stack([lower[d], upper[d]]), ours, atol=2e-5)
 
@@ -59,9 +59,8 @@ def test_bootstrap_limits_are_those_of_lmmlib():
     """Two bootstraps of one data set, with random numbers of their own: equal within the error of 20,000 refits."""
     sample = Sample.draw(6, 0.5, 1, seed=8, refits=20_000)
     lower, upper = METHODS["laird-louis"](sample)
-    theirs = empirical_bayes.laird_louis(
-        fit_design(design_of(sample.y[0])), 20_000, np.random.default_rng(3)
-    ).interval()
+    posterior = empirical_bayes.laird_louis(fit_design(design_of(sample.y[0])), 20_000, np.random.default_rng(3))
+    theirs = posterior.frame()[["lower", "upper"]]
     assert_allclose(np.column_stack([lower[0], upper[0]]), theirs, atol=0.04)
     # The control: a wrong law of the refits is seen at this tolerance.
     wrong = Sample(sample.tau2, sample.b, sample.y, sample.chi_between * 1.2, sample.chi_within, sample.z)

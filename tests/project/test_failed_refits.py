@@ -95,7 +95,7 @@ def components(size, fit):
 def laird_louis(size, fit):
     posterior = empirical_bayes.laird_louis(fit, size, rng())
     assert_allclose(posterior.mixture.weights.sum(), 1, rtol=1e-12)
-    return posterior.n_failed, np.concatenate([posterior.b, posterior.cov[:, 0], posterior.interval(0.9)], axis=1)
+    return posterior.n_failed, np.concatenate([posterior.b, posterior.cov[:, 0], *posterior.limits(0.9)], axis=1)
 
 
 def predicted(size, fit):

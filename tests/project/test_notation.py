@@ -20,6 +20,7 @@ PLAIN_WORDS = {
     "cov",
     "covariance",
     "covariances",
+    "dL",
     "data",
     "df",
     "draws",

@@ -50,6 +50,7 @@ NEVER_SHOWN = {
         "Fit.predict": "passes missing=None, and the text says dropna()",
         "PoissonFit.predict": "passes missing=None, and the text says dropna()",
     },
+    ("bayes.random_effects", "draws_of_b", "thin"): {"Draws.random_effects": "draws few groups at a time"},
     ("bayes.chains", "require_memory", "thin"): {"Draws.extend": "has a text of its own"},
     ("inference.contrasts", "checked_df", "df"): {
         "Fit.confint": "asks for df only of a REML fit",

@@ -116,6 +116,9 @@ KINDS = {
     "prediction.empirical_bayes.laird_louis": lambda s, fit: empirical_bayes.laird_louis(fit, 6, rng(s)).b,
     "lmm.fit.Fit.confint": lambda s, fit: fit.confint(**WALD, rng=rng(s))["upper"],
     "cloning.gaussian.GaussianClones.data_twice": lambda s, cloned: cloned.data_twice(6, rng(s)).b,
+    "cloning.gaussian.GaussianClones.random_effects": lambda s, cloned: cloned.random_effects(size=6, rng=rng(s))[
+        "upper"
+    ],
     "cloning.gaussian.GaussianClones.posterior_of_b": lambda s, cloned: cloned.posterior_of_b(6, rng(s)).b,
     "lmm.fit.Fit.predict": lambda s, fit: fit.predict(NEW, **WALD, rng=rng(s))["se"],
     "lmm.fit.Fit.simulate": lambda s, fit: fit.simulate(rng=rng(s)),
