@@ -15,7 +15,7 @@ import pandas as pd
 
 from benchmarks.measure import Target, Times, duration, main, ratio, run
 from benchmarks.peers import lme4, lme4_version
-from lmmlib.glmm.fit import fit_poisson
+from lmmlib.glmm.fit import fit_glmm
 
 REFERENCE = Path(__file__).parent.parent / "tests" / "reference" / "poisson"
 FORMULA = "count ~ 1 + (1 | site)"
@@ -46,7 +46,7 @@ def small(repeats: int = 30, with_r: bool = False) -> tuple[list[list[str]], dic
     for label, name in SETS.items():
         frame, peers = pd.read_csv(REFERENCE / f"{name}.csv"), stored("poisson_fits.json", name)
         for method, exact in (("laplace", "laplace"), ("aghq", "exact")):
-            (seconds,), (fit,) = run([lambda f=frame, m=method: fit_poisson(FORMULA, f, m)], repeats)
+            (seconds,), (fit,) = run([lambda f=frame, m=method: fit_glmm(FORMULA, f, method=m)], repeats)
             off = fit.loglik - float(stored("exact.json", name)[exact]["logLik"])
             if not abs(off) < 1e-8:
                 raise ArithmeticError(f"{label} by {method}: the log-likelihood is off by {off:.1e}")
@@ -66,7 +66,7 @@ def large(n_groups: int, slope: bool = False, repeats: int = 3) -> float:
     """Median seconds of a fit to many groups of 5, after one that is not counted."""
     formula = "count ~ x + (x | site)" if slope else "count ~ x + (1 | site)"
     frame = counts(n_groups, slope=slope)
-    (seconds,), (fit,) = run([lambda: fit_poisson(formula, frame)], repeats)
+    (seconds,), (fit,) = run([lambda: fit_glmm(formula, frame)], repeats)
     gap = np.abs(fit.beta - [1.0, 0.3]) / fit.se
     if not fit.converged or gap.max() > 5:
         raise ArithmeticError(f"{n_groups} groups: {fit.reason}; {gap.max():.1f} standard errors from the truth")

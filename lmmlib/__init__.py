@@ -22,7 +22,7 @@ from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design
 from lmmlib.equations import dense
 from lmmlib.fitting.batch import Fits, fit_many
-from lmmlib.glmm.fit import PoissonFit, fit_poisson
+from lmmlib.glmm.fit import GlmmFit, fit_glmm
 from lmmlib.inference.compare import Comparison, aic_table, compare
 from lmmlib.laplace import MarginalFit
 from lmmlib.lmm.fit import Fit, fit, fit_design
@@ -38,7 +38,7 @@ __all__ = [
     "Fit",
     "Fits",
     "MarginalFit",
-    "PoissonFit",
+    "GlmmFit",
     "aic_table",
     "build_design",
     "clone",
@@ -50,8 +50,8 @@ __all__ = [
     "errors",
     "fit",
     "fit_design",
+    "fit_glmm",
     "fit_many",
-    "fit_poisson",
     "laplace",
     "load",
     "plots",

@@ -180,7 +180,7 @@ def _refusal(node: ast.AST) -> str:
         )
     if isinstance(node, ast.Call) and isinstance(called, ast.Name):
         known = f"write np.{name}()" if name in ELEMENTWISE else "write C() for categories, or make it a column"
-        known = "pass offset= to lmmlib.fit or lmmlib.fit_poisson" if name == "offset" else known
+        known = "pass offset= to lmmlib.fit or lmmlib.fit_glmm" if name == "offset" else known
         return f"it uses the function {name}(), which is not known here; {known}"
     if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id in {"np", "contr"}:
         close = difflib.get_close_matches(called.attr, [*ELEMENTWISE, *CONTRASTS], n=1)

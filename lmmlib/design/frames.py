@@ -220,7 +220,11 @@ def known_numbers(name: str, given, n_rows: int) -> np.ndarray:
 
 def checked_known(name: str, given, n_rows: int, rows=slice(None)) -> np.ndarray:
     """The same, after a check that these rows are finite and, if they are weights, above zero."""
-    values, low, must = known_numbers(name, given, n_rows), -LARGEST, "an offset is a finite number"
+    values, low, must = (
+        known_numbers(name, given, n_rows),
+        -LARGEST,
+        "an offset is a finite number (of counts the logarithm of an exposure above zero, such as np.log(hours))",
+    )
     if name == "weights":
         low, must = 1 / LARGEST, "a weight is a finite number above zero: leave rows of no weight out"
     wrong = np.zeros(n_rows, bool)

@@ -41,8 +41,9 @@ def known_values(given: Mapping, data: pd.DataFrame, missing: str) -> tuple[dict
     if gaps.any() and missing != "drop":
         names = " and ".join(name for name, v in values.items() if np.isnan(v).any())
         raise DataError(
-            f"the {names} are missing in {int(gaps.sum())} rows, the first being row {int(np.argmax(gaps))} (rows "
-            "count from 0); pass missing='drop' to leave those rows out"
+            f"the {names} {'is' if names == 'offset' else 'are'} missing in {int(gaps.sum())} rows, the first being "
+            f"row {int(np.argmax(gaps))} (rows count from 0); pass missing='drop' to leave those rows out, or of a "
+            "Series with another index than the data its .to_numpy()"
         )
     return {name: checked_known(name, v, len(data), ~gaps)[~gaps] for name, v in values.items()}, ~gaps
 

@@ -11,7 +11,7 @@ from lmmlib.design.design import Design
 from lmmlib.errors import ParameterError
 
 
-def parameter_names(design: Design) -> dict[str, tuple]:
+def parameter_names(design: Design, sigma: bool = True) -> dict[str, tuple]:
     """Every parameter of a model by name: ``("effect", j)``, ``("sd", a)``, ``("corr", a, b)`` or ``("sigma",)``.
 
     Raises
@@ -24,7 +24,8 @@ def parameter_names(design: Design) -> dict[str, tuple]:
     named += [(f"sd {name}", ("sd", a)) for a, name in enumerate(z)]
     if not design.diagonal:
         named += [(f"corr {z[a]}, {z[b]}", ("corr", a, b)) for a in range(len(z)) for b in range(a + 1, len(z))]
-    named.append(("sigma", ("sigma",)))
+    if sigma:
+        named.append(("sigma", ("sigma",)))
     names = dict(named)
     if len(names) < len(named):
         twice = next(name for k, (name, _) in enumerate(named) if name in dict(named[:k]))
@@ -32,7 +33,7 @@ def parameter_names(design: Design) -> dict[str, tuple]:
     return names
 
 
-def chosen(design: Design, parameters=None) -> dict[str, tuple]:
+def chosen(design: Design, parameters=None, sigma: bool = True) -> dict[str, tuple]:
     """The named parameters, all by default, in the order of :func:`parameter_names`.
 
     Raises
@@ -40,7 +41,7 @@ def chosen(design: Design, parameters=None) -> dict[str, tuple]:
     ParameterError
         If there is no parameter of a name.
     """
-    names = parameter_names(design)
+    names = parameter_names(design, sigma)
     if parameters is None:
         return names
     wanted = [parameters] if isinstance(parameters, str) or not np.iterable(parameters) else list(parameters)

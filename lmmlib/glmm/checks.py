@@ -2,12 +2,12 @@ r"""What counts and designs must be for a Poisson mixed model to have an estimat
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 import scipy  # which imports scipy.optimize when it is first asked for
 
-from lmmlib.common.arguments import shown
-from lmmlib.design.basis import divide, triangle
+from lmmlib.design.basis import Basis
 from lmmlib.design.cross import cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.identify import require_identified
@@ -34,8 +34,10 @@ def checked_counts(design: Design) -> None:
     DataError
         A negative, fractional, infinite or too large value; names the first and its row.
     DesignError
-        If all counts are zero.
+        If there are weights, or all counts are zero.
     """
+    if design.weights is not None:
+        raise DesignError("counts take no weights; build the design without them")
     y, name = design.y, design.response
     remedies = {
         "is negative": (y < 0, "counts are 0, 1, 2, ..."),
@@ -60,79 +62,31 @@ def checked_counts(design: Design) -> None:
         )
 
 
-def checked_offset(offset, n_obs: int) -> np.ndarray:
-    """The offset as finite logarithms, (n_obs,).
-
-    Raises
-    ------
-    DataError
-        If it is not one number for each row, or not finite, or spreads too far to be a logarithm.
-    """
-    try:
-        values = np.asarray(offset, float)
-    except (TypeError, ValueError, OverflowError):
-        raise DataError(f"the offset must be real numbers, logarithms of exposures; got {shown(offset)}") from None
-    if values.shape != (n_obs,):
-        raise DataError(f"the offset must have one value for each of the {n_obs} rows; got shape {values.shape}")
-    wrong = ~(np.abs(values) <= LARGEST_LOGARITHM)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataError(
-            f"the offset is {values[row]:g} in row {row} (rows count from 0); it is the logarithm of an exposure above "
-            "zero, such as np.log(hours)"
-        )
-    if np.ptp(values) > WIDEST_OFFSET:
-        raise DataError(
-            f"the offset runs from {values.min():g} to {values.max():g}, a factor of e^{np.ptp(values):.0f} between "
-            "means; is this the exposure itself? pass its logarithm, such as np.log(hours)"
-        )
-    return values
-
-
-def offset_of(offset, data: pd.DataFrame) -> np.ndarray | None:
-    """The offset of every row of a data frame: a column by its name, a series by its index, an array as it is.
-
-    None stays None.
-
-    Raises
-    ------
-    DataError
-        If there is no such column, the array does not fit, or the index of a series is another.
-    """
+def require_logarithms(offset: np.ndarray | None) -> None:
+    """Raise unless the offset may be made of logarithms, those of exposures."""
     if offset is None:
-        return None
-    if not isinstance(data, pd.DataFrame):
-        raise DataError(f"the data must be a pandas DataFrame; got {type(data).__name__}")
-    if isinstance(offset, str):
-        if offset not in data.columns:
-            known = ", ".join(map(str, data.columns))
-            raise DataError(f"the offset {offset!r} is not a column of the data ({known})")
-        offset = data[offset]
-    elif isinstance(offset, pd.Series) and not offset.index.equals(data.index):
-        if len(offset) != len(data) or not offset.index.is_unique or not data.index.isin(offset.index).all():
-            raise DataError(
-                "the index of the offset is not that of the data, so its rows cannot be told; hand in "
-                "its .to_numpy() if they are in the order of the data"
-            )
-        offset = offset[data.index]
-    try:
-        values = np.asarray(pd.Series(np.ravel(offset)), float)
-    except (TypeError, ValueError, OverflowError):
-        raise DataError(f"the offset must be real numbers, logarithms of exposures; got {shown(offset)}") from None
-    if np.shape(offset) != (len(data),):
+        return
+    low, high = offset.min(), offset.max()
+    if max(-low, high) > LARGEST_LOGARITHM:
+        row = int(np.argmax(np.abs(offset) > LARGEST_LOGARITHM))
         raise DataError(
-            f"the offset must have one value for each of the {len(data)} rows; got shape {np.shape(offset)}"
+            f"the offset is {offset[row]:g} in row {row} (rows count from 0); it is the logarithm of an exposure "
+            "above zero, such as np.log(hours)"
         )
-    return values
+    if high - low > WIDEST_OFFSET:
+        raise DataError(
+            f"the offset runs from {low:g} to {high:g}, a factor of e^{high - low:.0f} between means; is this the "
+            "exposure itself? pass its logarithm, such as np.log(hours)"
+        )
 
 
-def require_estimable(design: Design) -> None:
-    """Raise unless beta and D can have finite estimates.
+def checked_basis(design: Design) -> Basis:
+    """The working basis, after checks that beta and D can have estimates, whatever the responses are.
 
     Raises
     ------
     DesignError
-        No random term, an empty group, dependent columns, entries of D that are not identified, or separation.
+        No random term, an empty group, dependent columns, or entries of D that are not identified.
     """
     if not design.z_names and design.grouping == "all":
         raise DesignError(
@@ -143,26 +97,24 @@ def require_estimable(design: Design) -> None:
         raise DesignError(f"the group {empty!r} has no rows; leave it out")
     cross = cross_products(design)
     require_identified(cross, design.grouping, sigma2=False)
-    _require_overlap(design, divide(design.X, cross.basis.Rx))
+    return replace(cross.basis, beta0=np.zeros(len(design.x_names)))
 
 
-def _require_overlap(design: Design, X: np.ndarray) -> None:
-    r"""Raise if counts are zero wherever some :math:`x'\gamma` is not, and that is never above zero.
+def require_overlap(design: Design, basis: Basis) -> None:
+    r"""Raise if counts are zero wherever some :math:`x'\gamma` is not, and that is never above zero (separation).
 
     The likelihood then rises without end along gamma, whatever the random effects are.
     """
-    seen = design.y > 0
+    X, seen = basis.x_work(design.X), design.y > 0
     values, vectors = np.linalg.eigh(X[seen].T @ X[seen] / design.n_obs)
     free = vectors[:, values < UNSEEN]
     if not free.shape[1]:
         return
     slopes = X[~seen] @ free
-    d = free.shape[1]
-    best = scipy.optimize.linprog(slopes.sum(axis=0), A_ub=slopes, b_ub=np.zeros(len(slopes)), bounds=[(-1, 1)] * d)
+    best = scipy.optimize.linprog(slopes.sum(axis=0), A_ub=slopes, b_ub=np.zeros(len(slopes)), bounds=(-1, 1))
     if best.status == 0 and best.fun < -1e-8 * np.abs(slopes).sum():
         move = free @ best.x
-        gamma = np.linalg.solve(triangle(design.X), move)
-        size = np.abs(gamma) * np.sqrt((design.X**2).mean(axis=0))
+        size = np.abs(basis.x_back @ move) * np.sqrt((design.X**2).mean(axis=0))
         names = [name for name, s in zip(design.x_names, size, strict=True) if s > 1e-6 * size.max()]
         where = np.abs(X @ move) > 1e-8 * np.abs(X @ move).max()
         raise DesignError(

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from lmmlib.common.arguments import checked_count
 from lmmlib.common.text import fixed
 from lmmlib.common.text import p as p_value
-from lmmlib.errors import DesignError, ParameterError
+from lmmlib.errors import DesignError
 from lmmlib.glmm.estimate import refit, simulate
 from lmmlib.glmm.fitted import FittedGlmm
 from lmmlib.glmm.laplace import of_joint, over_groups
@@ -59,7 +59,9 @@ def effective_parameters(fit: FittedGlmm) -> float:
     return float(p + n * q - lost)
 
 
-def overdispersion(fit: FittedGlmm, size: int | None = None, rng: np.random.Generator | None = None) -> Dispersion:
+def overdispersion(
+    fit: FittedGlmm, size: int | None = None, rng: np.random.Generator | int | None = None
+) -> Dispersion:
     r"""Pearson's statistic about the conditional means, against what Poisson counts give.
 
     .. math:: X^2 = \sum \frac{(y - \hat\mu)^2}{\hat\mu}, \qquad
@@ -78,7 +80,7 @@ def overdispersion(fit: FittedGlmm, size: int | None = None, rng: np.random.Gene
     fit : FittedGlmm
     size : int, optional
         Simulated data sets.
-    rng : Generator, optional
+    rng : Generator or int, optional
         For them.
 
     Returns
@@ -87,24 +89,22 @@ def overdispersion(fit: FittedGlmm, size: int | None = None, rng: np.random.Gene
         With ``size``, z is by the mean and standard deviation of the simulated ratios, and p the share of them, the
         data's own counted too, that are no smaller.
     """
-    d = _pearson(fit)
+    d = pearson_statistic(fit)
     if size is None:
         return d
-    size = checked_count("size", size)
-    if not isinstance(rng, np.random.Generator):
-        raise ParameterError(f"rng must be a numpy.random.Generator; got {rng!r}")
     ratios = []
-    for y in simulate(fit, rng, size).T:
+    for y in simulate(fit, checked_count("size", size), rng).T:
         with suppress(DesignError):  # all counts zero, or separated
-            ratios.append(_pearson(refit(fit, y)).ratio)
+            ratios.append(pearson_statistic(refit(fit, y)).ratio)
     if len(ratios) < 2:
         raise DesignError("the data sets that the fit simulates cannot be fitted: their counts are too low")
     p = (1 + np.sum(np.array(ratios) >= d.ratio)) / (1 + len(ratios))
     return replace(d, z=float((d.ratio - np.mean(ratios)) / np.std(ratios, ddof=1)), p=float(p))
 
 
-def _pearson(fit: FittedGlmm) -> Dispersion:
-    family, mu = fit.counts.family, fit.inner.mu
+def pearson_statistic(fit: FittedGlmm) -> Dispersion:
+    """:func:`overdispersion` without simulated data sets."""
+    family, mu = fit.rows.family, fit.inner.mu
     variance, _, fourth = family.cumulants(mu)
     pearson = float(((family.y - mu) ** 2 / variance).sum())
     df = fit.n_obs - effective_parameters(fit)

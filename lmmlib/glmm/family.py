@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
-from scipy.special import gammaln, xlogy
+from scipy.special import gammaln
+
+from lmmlib.common.arguments import checked_choice
+from lmmlib.design.basis import Basis
+from lmmlib.design.design import Design
+from lmmlib.glmm import checks
 
 # From this count on its log-density is taken by what the logarithms of count and mean differ, not as a difference of
 # two large numbers; and its constant by Stirling's series, which is exact there.
@@ -19,11 +24,36 @@ LARGE = 1e6
 
 
 class Family(Protocol):
-    """Responses y (N,) of a family; all arguments and results have a number for each row, in the order of y."""
+    """Responses y (N,) of a family; arguments and results have a number for each row, in the order of y.
+
+    What is asked of a design, before there are such rows or after the fit, are functions of the class.
+    """
+
+    title: str
 
     @property
     def y(self) -> np.ndarray:
         """The responses."""
+
+    @staticmethod
+    def check(design: Design) -> None:
+        """Raise unless the responses, and what is known of the rows besides, are such as the family has."""
+
+    @staticmethod
+    def check_offset(offset: np.ndarray | None) -> None:
+        """Raise unless this may be a part of linear predictors."""
+
+    @staticmethod
+    def check_fixed(design: Design, basis: Basis) -> None:
+        """Raise unless the fixed effects have finite estimates."""
+
+    @staticmethod
+    def check_variances(design: Design, D: np.ndarray) -> None:
+        """Raise if D is on the way to infinity."""
+
+    @staticmethod
+    def notes(design: Design) -> tuple[str, ...]:
+        """What a reader of the fit should know of the data."""
 
     @property
     def constant(self) -> float:
@@ -62,6 +92,32 @@ class Poisson:
     r"""Poisson counts with logarithmic link: :math:`\kappa(\eta) = e^\eta`, all cumulants are the mean."""
 
     y: np.ndarray
+    title: ClassVar[str] = "Poisson"
+
+    @staticmethod
+    def check(design: Design) -> None:
+        """Raise unless the responses are counts, not all of them zero, without weights."""
+        checks.checked_counts(design)
+
+    @staticmethod
+    def check_offset(offset: np.ndarray | None) -> None:
+        """Raise unless it may be made of logarithms of exposures."""
+        checks.require_logarithms(offset)
+
+    @staticmethod
+    def check_fixed(design: Design, basis: Basis) -> None:
+        """Raise if counts are zero wherever some combination of the columns is not (separation)."""
+        checks.require_overlap(design, basis)
+
+    @staticmethod
+    def check_variances(design: Design, D: np.ndarray) -> None:
+        """Raise if a random effect varies without end because nothing but zero counts goes with it."""
+        checks.require_bounded(design, D)
+
+    @staticmethod
+    def notes(design: Design) -> tuple[str, ...]:
+        """Groups of one row, and groups without a count above zero."""
+        return checks.notes(design)
 
     @cached_property
     def log_y(self) -> np.ndarray:
@@ -97,7 +153,7 @@ class Poisson:
 
     def deviance(self, mu: np.ndarray) -> np.ndarray:
         r""":math:`2\{y\log(y/\mu) - (y - \mu)\}`."""
-        return 2 * np.maximum(xlogy(self.y, self.y / mu) - (self.y - mu), 0)
+        return np.maximum(-2 * self.log_density(np.log(mu), mu), 0)
 
     def near(self) -> tuple[np.ndarray, np.ndarray]:
         """Logarithms of the counts and their information, one half added to each count."""
@@ -110,3 +166,18 @@ class Poisson:
     def simulate(self, rng: np.random.Generator, mu: np.ndarray) -> np.ndarray:
         """Poisson counts."""
         return rng.poisson(mu)
+
+
+FAMILIES = {"poisson": Poisson}
+
+
+def family_of(name: str) -> type[Poisson]:
+    """The family of this name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    checked_choice("family", name, tuple(FAMILIES))
+    return FAMILIES[name]

@@ -12,7 +12,7 @@ from lmmlib.common.arguments import standard_deviations
 from lmmlib.design.design import Design
 from lmmlib.fitting.newton import Step
 from lmmlib.glmm.laplace import Slopes, slopes
-from lmmlib.glmm.rows import Counts, Inner, modes
+from lmmlib.glmm.rows import Inner, Rows, modes
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,8 @@ class FittedGlmm:
         Their covariance, D estimated too: a block of the inverse of minus the Hessian of the marginal log-likelihood.
     D : DataFrame
         Covariance of the random effects, labelled; may be singular.
+    family : str
+        Of the responses given the random effects.
     theta : (k,) array
         Cholesky factor of D, column by column (its diagonal if D is diagonal).
     loglik : float
@@ -44,6 +46,7 @@ class FittedGlmm:
     """
 
     formula: str
+    family: str
     method: str
     n_quadrature: int
     beta: pd.Series
@@ -57,12 +60,11 @@ class FittedGlmm:
     converged: bool
     reason: str
     notes: tuple[str, ...]
-    offset: str | np.ndarray | None = field(repr=False)
     log: tuple[Step, ...] = field(repr=False)
     psi: np.ndarray = field(repr=False)
     cov_psi: np.ndarray = field(repr=False)
     design: Design = field(repr=False)
-    counts: Counts = field(repr=False)
+    rows: Rows = field(repr=False)
 
     @property
     def criterion(self) -> float:
@@ -92,7 +94,7 @@ class FittedGlmm:
     @property
     def offsets(self) -> np.ndarray:
         """The offset of each row, (n_obs,), in the order of the data; zeros if there is none."""
-        return self.counts.in_data_order(self.counts.offset)
+        return self.rows.in_data_order(self.rows.offset)
 
     @property
     def L(self) -> np.ndarray:
@@ -102,7 +104,7 @@ class FittedGlmm:
     @cached_property
     def inner(self) -> Inner:
         """The groups at the modes of their random effects, in the working basis."""
-        return modes(self.counts, *self.counts.split(self.psi))
+        return modes(self.rows, *self.rows.split(self.psi))
 
     @cached_property
     def slopes(self) -> Slopes:

@@ -1,4 +1,4 @@
-"""All parameters of a Poisson fit with standard errors and limits: the delta method and Wald intervals.
+"""All parameters of a fit with standard errors and limits: the delta method and Wald intervals.
 
 The parameters are the fixed effects under their names, ``sd (Intercept)`` and ``corr (Intercept), week``.
 """
@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import standard_deviations
-from lmmlib.common.tails import half_width, two_sided
-from lmmlib.equations.moments import correlation
+from lmmlib.common.tails import two_sided
+from lmmlib.equations.limits import normal_limits, slopes
+from lmmlib.equations.names import chosen, derived, parameter_names
 from lmmlib.glmm.fitted import FittedGlmm
 
 
-def coefficients(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
+def fixed_effects(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
     """Fixed effects: estimate, standard error, z, p, limits, and ``ratio``, the factor by which they change the mean.
 
     Parameters
@@ -27,31 +28,11 @@ def coefficients(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
     -------
     DataFrame
     """
-    reach = half_width(level) * fit.se
-    z = fit.beta / fit.se
+    table, z = normal_limits(fit.beta, fit.se, level), fit.beta / fit.se
+    table.insert(2, "z", z)
+    table.insert(3, "p", two_sided(z))
     with np.errstate(over="ignore"):  # of a column in tiny units
-        ratio = np.exp(fit.beta)
-    return pd.DataFrame(
-        {
-            "estimate": fit.beta,
-            "se": fit.se,
-            "z": z,
-            "p": two_sided(z),
-            "lower": fit.beta - reach,
-            "upper": fit.beta + reach,
-            "ratio": ratio,
-        }
-    )
-
-
-def _pairs(fit: FittedGlmm) -> list[tuple[int, int]]:
-    q = len(fit.D)
-    return [] if fit.design.diagonal else [(a, b) for b in range(q) for a in range(b + 1, q)]
-
-
-def _names(fit: FittedGlmm) -> list[str]:
-    z = fit.design.z_names
-    return [*fit.beta.index, *(f"sd {name}" for name in z), *(f"corr {z[b]}, {z[a]}" for a, b in _pairs(fit))]
+        return table.assign(ratio=np.exp(fit.beta))
 
 
 def parameters(fit: FittedGlmm) -> pd.Series:
@@ -66,10 +47,11 @@ def parameters(fit: FittedGlmm) -> pd.Series:
     Series
         A correlation with a standard deviation of zero does not exist: NaN.
     """
-    D = fit.D.to_numpy()
-    r = correlation(D)
-    values = [*fit.beta, *np.sqrt(np.diag(D)), *(np.clip(r[a, b], -1, 1) for a, b in _pairs(fit))]
-    return pd.Series(values, _names(fit), dtype=float)
+    return _estimates(fit, parameter_names(fit.design, sigma=False))
+
+
+def _estimates(fit: FittedGlmm, kinds: dict[str, tuple]) -> pd.Series:
+    return derived(kinds, fit.beta.to_numpy()[None], fit.D.to_numpy()[None], np.full(1, np.nan)).iloc[0].rename(None)
 
 
 def cov_parameters(fit: FittedGlmm) -> pd.DataFrame:
@@ -87,33 +69,21 @@ def cov_parameters(fit: FittedGlmm) -> pd.DataFrame:
         NaN for standard deviations and correlations where D is singular: there the curvature of the log-likelihood
         says nothing of how far they may be off.
     """
-    names, p, q = _names(fit), len(fit.beta), len(fit.D)
-    G = np.zeros((len(names), len(fit.psi)))
-    G[:p, :p] = fit.counts.basis.x_back
-    if q and fit.is_singular:
-        G[p:] = np.nan
-    elif q:
-        dD = fit.counts.basis.D_back(fit.counts.coordinates @ fit.L.T)
-        dD = dD + np.swapaxes(dD, 1, 2)
-        D = fit.D.to_numpy()
-        sd, r = np.sqrt(np.diag(D)), correlation(D)
-        d_sd = np.einsum("kaa->ak", dD) / (2 * sd[:, None])
-        G[p : p + q, p:] = d_sd
-        for row, (a, b) in enumerate(_pairs(fit), start=p + q):
-            G[row, p:] = dD[:, a, b] / (sd[a] * sd[b]) - r[a, b] * (d_sd[a] / sd[a] + d_sd[b] / sd[b])
-    return pd.DataFrame(_quadratic(G, fit.cov_psi), names, names)
+    kinds, basis, B = parameter_names(fit.design, sigma=False), fit.rows.basis, fit.rows.coordinates
+    p, q = len(fit.beta), len(fit.D)
+    G = np.zeros((len(kinds), len(fit.psi)))
+    G[:p, :p] = basis.x_back
+    if not fit.is_singular:
+        dD = basis.D_back(B @ fit.L.T)
+        dD = (dD + np.swapaxes(dD, 1, 2)).reshape(len(B), q * q)  # of vec D by each entry of theta
+        G[p:, p:] = slopes(list(kinds.values())[p:], fit.D.to_numpy())[:, :-1] @ dD.T
+    cov = G @ fit.cov_psi @ G.T
+    if fit.is_singular:
+        cov[p:], cov[:, p:] = np.nan, np.nan
+    return pd.DataFrame(cov, list(kinds), list(kinds))
 
 
-def _quadratic(G: np.ndarray, V: np.ndarray) -> np.ndarray:
-    """G V G', in which a row of G that is not a number spoils its own row and column only."""
-    wrong = np.isnan(G).any(axis=1)
-    out = np.where(wrong[:, None], 0.0, G)
-    out = out @ V @ out.T
-    out[wrong], out[:, wrong] = np.nan, np.nan
-    return out
-
-
-def confint(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
+def confint(fit: FittedGlmm, level: float = 0.95, parameters=None) -> pd.DataFrame:
     """Wald limits: of standard deviations on the logarithmic scale, of correlations on Fisher's.
 
     Parameters
@@ -121,22 +91,19 @@ def confint(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
     fit : FittedGlmm
     level : float
         Coverage of each interval by itself.
+    parameters : str or list of str, optional
+        Names that :func:`parameters` lists; by default all.
 
     Returns
     -------
     DataFrame
         ``estimate``, ``se``, ``lower``, ``upper``; NaN for standard deviations and correlations of a singular D.
+
+    Raises
+    ------
+    ParameterError
+        If there is no parameter of a name.
     """
-    reach = half_width(level)
-    value, se = parameters(fit), pd.Series(standard_deviations(cov_parameters(fit), "the parameters"), _names(fit))
-    out = pd.DataFrame({"estimate": value, "se": se, "lower": value - reach * se, "upper": value + reach * se})
-    for name in value.index[len(fit.beta) :]:
-        v, s = value[name], se[name]
-        if np.isnan(s):
-            continue
-        if name.startswith("sd "):
-            limits = v * np.exp(np.array([-1, 1]) * reach * s / v)
-        else:
-            limits = np.tanh(np.arctanh(v) + np.array([-1, 1]) * reach * s / (1 - v**2))
-        out.loc[name, ["lower", "upper"]] = limits
-    return out
+    kinds, cov = chosen(fit.design, parameters, sigma=False), cov_parameters(fit)
+    se, names = pd.Series(standard_deviations(cov, "the parameters"), cov.index), list(kinds)
+    return normal_limits(_estimates(fit, kinds), se[names], level, [kind for kind, *_ in kinds.values()])

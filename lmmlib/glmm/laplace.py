@@ -51,7 +51,7 @@ def slopes(inner: Inner) -> Slopes:
     -------
     Slopes
     """
-    c, L, M, (q, n) = inner.density.counts, inner.density.L, inner.M, inner.u.shape
+    c, L, M, (q, n) = inner.density.rows, inner.density.L, inner.M, inner.u.shape
     p, B = len(c.X), c.coordinates
     variance, third, _ = c.family.cumulants(inner.mu)
     # What rounding leaves of the last step to the modes, which with large counts is much for the score.
@@ -92,7 +92,7 @@ def loglik(inner: Inner) -> float:
     -------
     float
     """
-    return float(inner.joint.sum() - inner.logdet.sum() / 2) + inner.density.counts.family.constant
+    return float(inner.joint.sum() - inner.logdet.sum() / 2) + inner.density.rows.family.constant
 
 
 def gradient(inner: Inner, s: Slopes) -> np.ndarray:
@@ -145,7 +145,7 @@ def of_joint(inner: Inner, s: Slopes) -> np.ndarray:
     Of the chain rule along the modes; the second derivatives of u go with that of h by u, which is zero. Nothing is the
     small difference of two sums as large as the counts.
     """
-    variance = inner.density.counts.family.cumulants(inner.mu)[0]
+    variance = inner.density.rows.family.cumulants(inner.mu)[0]
     side = over_groups(s.turned, s.du)
     return side + side.T - (variance * s.t) @ s.t.T - over_groups(s.du, s.du)
 
@@ -174,7 +174,7 @@ def _of_logdet(inner: Inner, s: Slopes) -> np.ndarray:
     .. math:: \operatorname{tr}(G\ddot M_{ab}) = \sum\omega t_at_b + \{(m - Mw)'B_a\dot u_b - v'B_a'Z'(\kappa_2t_b)\}
         + \{(m - Mw)'B_b\dot u_a - v'B_b'Z'(\kappa_2t_a)\}
     """
-    c, L, M, G, S_inverse = inner.density.counts, inner.density.L, inner.M, inner.covariance, inner.inverse
+    c, L, M, G, S_inverse = inner.density.rows, inner.density.L, inner.M, inner.covariance, inner.inverse
     variance, third, fourth = c.family.cumulants(inner.mu)
     p, B = len(c.X), c.coordinates
     g = np.einsum("aN,aN->N", c.Z, c.along(G))

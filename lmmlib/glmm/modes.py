@@ -26,7 +26,7 @@ def modes(fit: FittedGlmm) -> Modes:
     -------
     Modes
     """
-    db, known, basis = fit.slopes.db, fit.inner.covariance, fit.counts.basis
+    db, known, basis = fit.slopes.db, fit.inner.covariance, fit.rows.basis
     added = np.einsum("apn,pr,brn->abn", db, fit.cov_psi, db, optimize=True)
     groups = pd.Index(fit.design.group_names, name=fit.design.grouping)
     known, estimated = (basis.D_back(M.transpose(2, 0, 1)) for M in (known, known + added))

@@ -95,7 +95,7 @@ def loglik(inner: Inner, s: Slopes, nodes: Rule) -> tuple[float, np.ndarray]:
     (P,) array
         Its gradient.
     """
-    c, q, mean = inner.density.counts, len(inner.u), _means(inner, nodes)
+    c, q, mean = inner.density.rows, len(inner.u), _means(inner, nodes)
     value = (inner.joint + np.log(mean.total) - inner.logdet / 2).sum() + c.family.constant
 
     # C^-T = H' changes by -H'Phi', Phi being the lower triangle of H dS H' with half its diagonal.
@@ -120,7 +120,7 @@ class _Means:
 
 
 def _means(inner: Inner, nodes: Rule) -> _Means:
-    density, c, (q, n) = inner.density, inner.density.counts, inner.u.shape
+    density, c, (q, n) = inner.density, inner.density.rows, inner.u.shape
     total, score_x, score_u = np.zeros(n), np.zeros((len(c.X), n)), np.zeros((q, q, n))
     slope, slope_x = np.zeros((q, n)), np.zeros((q, q, n))
     for x, w in zip(nodes.nodes, nodes.weights, strict=True):

@@ -9,6 +9,7 @@ group, and rows or groups are the last axis of every array.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -29,7 +30,7 @@ UNSEEN = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Counts:
+class Rows:
     """The rows of a model, sorted by group, in the working basis.
 
     ``family`` has the responses; ``X`` (p, N); ``Z`` (q, N); ``ZZ`` (q(q+1)/2, N): the distinct products of its
@@ -50,21 +51,22 @@ class Counts:
     coordinates: np.ndarray
 
     @classmethod
-    def of(cls, design: Design, offset: np.ndarray | None = None) -> Counts:
-        """The rows of a design without empty groups, and an offset (n_obs,)."""
+    def of(cls, design: Design, family: Callable[[np.ndarray], Family] = Poisson, basis: Basis | None = None) -> Rows:
+        """The rows of a design without empty groups."""
         order, start = design.by_group
         same = design.Z is design.X
-        Rx = triangle(design.X)
-        basis = Basis(Rx, Rx if same else triangle(design.Z), np.zeros(len(Rx)))
+        if basis is None:
+            Rx = triangle(design.X)
+            basis = Basis(Rx, Rx if same else triangle(design.Z), np.zeros(len(Rx)))
         X = np.ascontiguousarray(basis.x_work(design.X[order]).T)
         Z = X if same else np.ascontiguousarray(basis.z_work(design.Z[order]).T)
         a, b = np.triu_indices(len(Z))
         return cls(
-            family=Poisson(design.y[order]),
+            family=family(design.y[order]),
             X=X,
             Z=Z,
             ZZ=Z[a] * Z[b],
-            offset=np.zeros(len(order)) if offset is None else offset[order],
+            offset=np.zeros(len(order)) if design.offset is None else design.offset[order],
             group=design.group[order],
             first=start[:-1],
             order=order,
@@ -158,14 +160,14 @@ class Inner:
 class Conditional:
     """Joint log-densities of responses and u as functions of u, at fixed parameters."""
 
-    counts: Counts
+    rows: Rows
     L: np.ndarray
     fixed: np.ndarray
 
     @classmethod
-    def of(cls, counts: Counts, beta: np.ndarray, L: np.ndarray) -> Conditional:
+    def of(cls, rows: Rows, beta: np.ndarray, L: np.ndarray) -> Conditional:
         """At beta (p,) and a factor L of D (q, q) of the working basis."""
-        return cls(counts, L, counts.offset + beta @ counts.X)
+        return cls(rows, L, rows.offset + beta @ rows.X)
 
     def curvature(self, M: np.ndarray) -> np.ndarray:
         """S = I + L'M L, (q, q, n)."""
@@ -174,7 +176,7 @@ class Conditional:
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a step too long: its density is zero
     def at(self, u: np.ndarray) -> Inner:
         """Value and derivatives at u (q, n)."""
-        c, b = self.counts, self.L @ u
+        c, b = self.rows, self.L @ u
         eta = self.fixed + c.along(b)
         mu = c.family.mean(eta)
         # The residuals first, then their sums: as a difference of sums the score would lose the digits of large counts.
@@ -186,7 +188,7 @@ class Conditional:
 
     def start(self) -> tuple[np.ndarray, np.ndarray]:
         """Least squares for what is best for each row alone, near the modes (q, n); with its ``half``."""
-        c = self.counts
+        c = self.rows
         best, weight = c.family.near()
         half = inverse_cholesky(self.curvature(c.crossed(weight)))[0]
         return solve(half, self.L.T @ c.sums(weight * (best - self.fixed) * c.Z)), half
@@ -199,7 +201,7 @@ def solve(half: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return product(transposed(half), product(half, vectors))
 
 
-def modes(counts: Counts, beta: np.ndarray, L: np.ndarray, u: np.ndarray | None = None) -> Inner:
+def modes(rows: Rows, beta: np.ndarray, L: np.ndarray, u: np.ndarray | None = None) -> Inner:
     r"""Modes of the random effects given the responses, by Newton's method for all groups at once.
 
     .. math:: u \leftarrow u + S_i^{-1}\{\Lambda'Z_i'(y_i - \mu_i) - u\}, \qquad S_i = I + \Lambda'Z_i'W_iZ_i\Lambda
@@ -209,7 +211,7 @@ def modes(counts: Counts, beta: np.ndarray, L: np.ndarray, u: np.ndarray | None 
 
     Parameters
     ----------
-    counts : Counts
+    rows : Rows
     beta : (p,) array
         In the working basis, as the factor L of D (q, q).
     L : (q, q) array
@@ -221,9 +223,9 @@ def modes(counts: Counts, beta: np.ndarray, L: np.ndarray, u: np.ndarray | None 
     Inner
         At the modes.
     """
-    now = _begin(Conditional.of(counts, beta, L), u)
+    now = _begin(Conditional.of(rows, beta, L), u)
     last = False
-    close = CLOSE + 1e-27 * float(counts.family.y.sum())  # with large counts rounding keeps it from falling further
+    close = CLOSE + 1e-27 * float(rows.family.y.sum())  # with large counts rounding keeps it from falling further
     for _ in range(MAX_STEPS):
         decrement = now.decrement()
         largest = decrement.max(initial=0.0)

@@ -17,7 +17,7 @@ from lmmlib.fitting.search import LEAST_START
 from lmmlib.glmm import laplace, quadrature
 from lmmlib.glmm.checks import LARGEST_LOGARITHM
 from lmmlib.glmm.laplace import Slopes
-from lmmlib.glmm.rows import Conditional, Counts, Inner, modes
+from lmmlib.glmm.rows import Conditional, Inner, Rows, modes
 from lmmlib.laplace.curvature import differences, whitening
 from lmmlib.laplace.point import Ascent
 
@@ -40,23 +40,23 @@ class Peak:
 class Objective:
     """The log-likelihood of psi = (beta, theta); each evaluation starts from the modes of the one before."""
 
-    def __init__(self, counts: Counts, method: str, n_quadrature: int):
-        self.counts = counts
-        self.rule = quadrature.rule(n_quadrature, len(counts.Z)) if method == "aghq" else None
+    def __init__(self, rows: Rows, method: str, n_quadrature: int):
+        self.rows = rows
+        self.rule = quadrature.rule(n_quadrature, len(rows.Z)) if method == "aghq" else None
         self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def newton(self, psi: np.ndarray) -> Optimum:
         """From psi, in parameters of like curvature if counts are large, so that no direction is lost beside others."""
         A = np.eye(len(psi))
-        if self.counts.family.large:
+        if self.rows.family.large:
             hessian = self.derivatives(psi)[2]
-            A = whitening(hessian, self.counts.n_groups) if np.isfinite(hessian).all() else A
+            A = whitening(hessian, self.rows.n_groups) if np.isfinite(hessian).all() else A
         ascent = Ascent(self.derivatives, A, np.zeros(len(psi)), np.linalg.LinAlgError)
         return ascent.back(newton(ascent, np.linalg.solve(A, psi)[None]))
 
     def inner(self, psi: np.ndarray) -> tuple[Inner, Slopes]:
         """The groups at their modes, found from the last ones and their slopes."""
-        found = modes(self.counts, *self.counts.split(psi), self._guess(psi))
+        found = modes(self.rows, *self.rows.split(psi), self._guess(psi))
         s = laplace.slopes(found)
         if np.isfinite(found.joint).all():
             self.last = psi.copy(), found.u, s.du
@@ -83,15 +83,15 @@ class Objective:
         return laplace.loglik(inner), laplace.gradient(inner, s) @ A, A.T @ laplace.hessian(inner, s) @ A
 
 
-def glm(counts: Counts) -> np.ndarray:
+def glm(rows: Rows) -> np.ndarray:
     """The model without random effects, (p,): Newton's method from what is best for each row alone."""
-    family, (best, weight) = counts.family, counts.family.near()
-    beta = np.linalg.lstsq((counts.X * np.sqrt(weight)).T, np.sqrt(weight) * (best - counts.offset))[0]
+    family, (best, weight) = rows.family, rows.family.near()
+    beta = np.linalg.lstsq((rows.X * np.sqrt(weight)).T, np.sqrt(weight) * (best - rows.offset))[0]
     value = -np.inf
     for _ in range(100):
-        eta = np.minimum(beta @ counts.X + counts.offset, LARGEST_LOGARITHM)
+        eta = np.minimum(beta @ rows.X + rows.offset, LARGEST_LOGARITHM)
         mu = family.mean(eta)
-        gradient, information = counts.X @ (family.y - mu), (family.cumulants(mu)[0] * counts.X) @ counts.X.T
+        gradient, information = rows.X @ (family.y - mu), (family.cumulants(mu)[0] * rows.X) @ rows.X.T
         step = np.linalg.solve(information, gradient) if len(beta) else gradient
         new = float(family.log_density(eta, mu).sum())
         if not np.isfinite(step).all() or new < value:
@@ -102,35 +102,35 @@ def glm(counts: Counts) -> np.ndarray:
     return beta
 
 
-def start(counts: Counts) -> np.ndarray:
+def start(rows: Rows) -> np.ndarray:
     """Starting (beta, theta): a fit without random effects, and D from how the groups vary about it.
 
     What is best for a row alone has a variance of one by its information, roughly, so that least squares with a penalty
     of one give each group predictions with E b b' = A D A' + A S^-1, where A = S^-1 W, S = I + W and W is the weighted
     Z'Z; solved for D.
     """
-    beta, B, q = glm(counts), counts.coordinates, len(counts.Z)
+    beta, B, q = glm(rows), rows.coordinates, len(rows.Z)
     if not q:
         return beta
-    b, half = Conditional.of(counts, beta, np.eye(q)).start()
+    b, half = Conditional.of(rows, beta, np.eye(q)).start()
     inverse = product(transposed(half), half)
     A = np.eye(q)[:, :, None] - inverse
     excess = b[:, None] * b - product(A, inverse)
-    E = B @ B.swapaxes(1, 2) if counts.diagonal else np.maximum(B, B.swapaxes(1, 2))
+    E = B @ B.swapaxes(1, 2) if rows.diagonal else np.maximum(B, B.swapaxes(1, 2))
     AA = product(A, A)
-    rows = AA.reshape(q * q, -1)
-    fourth = (rows @ rows.T).reshape(q, q, q, q)  # A is symmetric: sum of (AA)_ab (AA)_cd
+    entries = AA.reshape(q * q, -1)
+    fourth = (entries @ entries.T).reshape(q, q, q, q)  # A is symmetric: sum of (AA)_ab (AA)_cd
     expected = np.einsum("rda,abcd,sbc->rs", E, fourth, E, optimize=q > 1)
     alpha = np.linalg.lstsq(expected, np.einsum("rab,ab->r", E, product(product(A, excess), A).sum(axis=-1)))[0]
-    if counts.diagonal:
+    if rows.diagonal:
         theta = np.sqrt(np.maximum(alpha, LEAST_START))
     else:
         values, vectors = np.linalg.eigh(np.tensordot(alpha, E, 1))
         theta = np.linalg.cholesky((vectors * np.maximum(values, LEAST_START)) @ vectors.T).T[np.triu_indices(q)]
     # The mean over groups is that of a larger linear predictor; the columns of X are orthogonal with mean square one.
     L = np.tensordot(theta, B, 1)
-    shift = counts.family.population(np.zeros(len(counts.group)), ((L.T @ counts.Z) ** 2).sum(axis=0))[0]
-    return np.concatenate([beta - counts.X @ shift / len(shift), theta])
+    shift = rows.family.population(np.zeros(len(rows.group)), ((L.T @ rows.Z) ** 2).sum(axis=0))[0]
+    return np.concatenate([beta - rows.X @ shift / len(shift), theta])
 
 
 def is_singular(L: np.ndarray) -> bool:
@@ -141,19 +141,19 @@ def is_singular(L: np.ndarray) -> bool:
 def _second(objective: Objective, first: Optimum) -> Optimum:
     """A singular optimum may have a higher one beside it: the search again from variances of one half."""
     psi = first.best.theta[0].copy()
-    B = objective.counts.coordinates
+    B = objective.rows.coordinates
     psi[len(psi) - len(B) :] = np.sqrt(0.5) * np.einsum("kaa->k", B)
     objective.last = None
     other = objective.newton(psi)
     return other if other.converged[0] and other.best.value[0] < first.best.value[0] - 1e-8 else first
 
 
-def maximise(counts: Counts, method: str = "laplace", n_quadrature: int = 1) -> Peak:
+def maximise(rows: Rows, method: str = "laplace", n_quadrature: int = 1) -> Peak:
     """Maximum of the marginal log-likelihood by Newton's method; quadrature starts from the optimum of Laplace.
 
     Parameters
     ----------
-    counts : Counts
+    rows : Rows
     method : {"laplace", "aghq"}
     n_quadrature : int
         Nodes in each direction.
@@ -162,12 +162,12 @@ def maximise(counts: Counts, method: str = "laplace", n_quadrature: int = 1) -> 
     -------
     Peak
     """
-    objective = Objective(counts, "laplace", 1)
-    optimum = objective.newton(start(counts))
-    if len(counts.Z) > 1 and is_singular(counts.split(optimum.best.theta[0])[1]):
+    objective = Objective(rows, "laplace", 1)
+    optimum = objective.newton(start(rows))
+    if len(rows.Z) > 1 and is_singular(rows.split(optimum.best.theta[0])[1]):
         optimum = _second(objective, optimum)
     if method == "aghq":
-        by_laplace, objective = objective, Objective(counts, method, n_quadrature)
+        by_laplace, objective = objective, Objective(rows, method, n_quadrature)
         objective.last = by_laplace.last
         optimum = objective.newton(optimum.best.theta[0])
     best = optimum.best

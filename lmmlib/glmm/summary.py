@@ -1,17 +1,21 @@
-"""A Poisson fit as text, in the manner of lme4."""
+"""A fit of a generalised linear mixed model in lines and tables, in the manner of lme4."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from lmmlib.common.summary import Summary
+from lmmlib.common.table import Table
 from lmmlib.common.text import brief, fixed, p, short
 from lmmlib.design.dependent import left_out
 from lmmlib.equations.moments import correlation
+from lmmlib.glmm.dispersion import pearson_statistic
 from lmmlib.glmm.fitted import FittedGlmm
+from lmmlib.glmm.intervals import fixed_effects
 
 
-def summary(fit: FittedGlmm) -> str:
-    """The attributes of a Poisson fit as text.
+def summary(fit: FittedGlmm) -> Summary:
+    """The attributes of a fit as text, HTML and LaTeX.
 
     Parameters
     ----------
@@ -19,44 +23,39 @@ def summary(fit: FittedGlmm) -> str:
 
     Returns
     -------
-    str
+    Summary
     """
     width = max(map(len, [*fit.D.index, "Random effects", *fit.beta.index]))
-    lines = [*_head(fit), *_random(fit, width), *_fixed(fit, width)]
-    lines += left_out(fit.design)
+    notes = left_out(fit.design)
     if fit.is_singular:
-        lines.append("D is singular: some combination of the random effects has variance zero")
-    lines += fit.notes
+        notes.append("D is singular: some combination of the random effects has variance zero")
+    notes += fit.notes
     if not fit.converged:
-        lines.append(f"not converged, so no standard errors: {fit.reason}")
-    return "\n".join(lines)
+        notes.append(f"not converged, so no standard errors: {fit.reason}")
+    return Summary(_head(fit), {"random": _random(fit, width), "fixed": _fixed(fit, width)}, tuple(notes))
 
 
-def _head(fit: FittedGlmm) -> list[str]:
+def _head(fit: FittedGlmm) -> tuple[str, ...]:
     how = "Laplace" if fit.method == "laplace" else f"adaptive quadrature, {fit.n_quadrature} nodes"
-    d = fit.overdispersion()
-    return [
-        f"Poisson mixed model fit by maximum likelihood ({how}): {fit.formula}",
+    d = pearson_statistic(fit)
+    return (
+        f"{fit.rows.family.title} mixed model fit by maximum likelihood ({how}): {fit.formula}",
         f"log-likelihood {fixed(fit.loglik, 4)}, AIC {fixed(fit.aic, 4)}, "
         f"{fit.n_obs} observations in {fit.n_groups} groups",
         f"Pearson residuals: {fixed(d.pearson, 2)} on {fixed(d.df, 2)} df, ratio {fixed(d.ratio, 3)}",
-    ]
+    )
 
 
-def _random(fit: FittedGlmm, width: int) -> list[str]:
-    r, correlated = correlation(fit.D.to_numpy()), len(fit.D) > 1 and not fit.design.diagonal
-    lines = [f"  {'Random effects':<{width}}  {'variance':>12}  {'sd':>10}{'  corr' * correlated}"]
-    for k, (name, v) in enumerate(zip(fit.D.index, np.diag(fit.D), strict=True)):
-        row = " ".join(fixed(x, 3) for x in r[k, :k]) if correlated else ""
-        lines.append(f"  {name:<{width}}  {brief(v):>12}  {brief(np.sqrt(v)):>10}  {row}".rstrip())
-    return lines
+def _random(fit: FittedGlmm, width: int) -> Table:
+    columns: tuple[str, ...] = ("Random effects", "variance", "sd")
+    rows = [(name, brief(v), brief(np.sqrt(v))) for name, v in zip(fit.D.index, np.diag(fit.D), strict=True)]
+    if len(fit.D) > 1 and not fit.design.diagonal:
+        columns, r = (*columns, "corr"), correlation(fit.D.to_numpy())
+        rows = [(*row, " ".join(fixed(x, 3) for x in r[k, :k])) for k, row in enumerate(rows)]
+    return Table(columns, tuple(rows), (False, True, True, False)[: len(columns)], widths=(width, 12, 10))
 
 
-def _fixed(fit: FittedGlmm, width: int) -> list[str]:
-    lines = [f"  {'Fixed effects':<{width}}  {'estimate':>12}  {'se':>10}  {'z':>9}  {'p':>8}"]
-    for name, row in fit.coefficients().iterrows():
-        cells = [brief(row["estimate"]), brief(row["se"]), short(fixed(row["z"], 3), row["z"]), p(row["p"])]
-        lines.append(
-            "  ".join([f"  {name:<{width}}", *(f"{c:>{w}}" for c, w in zip(cells, (12, 10, 9, 8), strict=True))])
-        )
-    return lines
+def _fixed(fit: FittedGlmm, width: int) -> Table:
+    shown = {"estimate": brief, "se": brief, "z": lambda z: short(fixed(z, 3), z), "p": p}
+    rows = [(name, *(shown[c](row[c]) for c in shown)) for name, row in fixed_effects(fit).iterrows()]
+    return Table(("Fixed effects", *shown), tuple(rows), (False, *[True] * 4), widths=(width, 12, 10, 9, 8))

@@ -84,9 +84,9 @@ def compare(fit0: Fitted, fit1: Fitted, *, method: str = "auto", size: int = 10_
 
     Parameters
     ----------
-    fit0 : Fit or PoissonFit
+    fit0 : Fit or GlmmFit
         The smaller model; for no random effects at all fit ``(0 | g)``.
-    fit1 : Fit or PoissonFit
+    fit1 : Fit or GlmmFit
         The larger model, by the same method on the same rows, with the same weights and offset.
     method : {"auto", "chi-square", "chi-bar-square", "exact", "bootstrap"}
         "auto" is chi-square in the interior and chi-bar-square on the boundary. "exact" says in its ``reference``

@@ -10,11 +10,11 @@ from contextlib import suppress
 import numpy as np
 import pandas as pd
 from scipy.linalg import block_diag
-from scipy.special import expit, logit
 
 from lmmlib.common.arguments import checked_choice, checked_level, standard_deviations
 from lmmlib.common.tails import half_width
 from lmmlib.equations.information import _information
+from lmmlib.equations.limits import SCALES, slopes
 from lmmlib.equations.names import chosen, derived, parameter_names
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
@@ -23,14 +23,6 @@ from lmmlib.inference.contrasts import fixed_effects
 from lmmlib.inference.profile import held, reach
 
 METHODS = ("profile", "wald", "bootstrap")
-# Scales on which a parameter has no edge, the way back, and the slope: Wald's limits are made there.
-LOG = (np.log, np.exp, lambda x: 1 / x)
-SCALES = {
-    "sd": LOG,
-    "sigma": LOG,
-    "corr": (np.arctanh, np.tanh, lambda x: 1 / (1 - x**2)),
-    "icc": (logit, expit, lambda x: 1 / (x * (1 - x))),
-}
 
 
 def parameters(fit: Fitted) -> pd.Series:
@@ -83,27 +75,8 @@ def _covariance(fit: Fitted, kinds: dict[str, tuple]) -> np.ndarray:
     """Covariance of parameters, fixed effects first."""
     effects = [at[0] for kind, *at in kinds.values() if kind == "effect"]
     others, A = list(kinds.values())[len(effects) :], variance_covariance(fit)
-    J = np.ones((len(others), len(A))) if np.isnan(A).any() else _slopes(fit, others)
+    J = np.ones((len(others), len(A))) if np.isnan(A).any() else slopes(others, *fit.estimates[1:])
     return block_diag(fit.cov_beta.to_numpy()[np.ix_(effects, effects)], J @ A @ J.T)
-
-
-def _slopes(fit: Fitted, kinds: list[tuple]) -> np.ndarray:
-    """Derivatives of parameters by vec of D and by sigma2, (rows, q q + 1)."""
-    _, D, sigma2 = fit.estimates
-    q, sd = len(D), np.sqrt(np.diag(D))
-    J = np.zeros((len(kinds), q * q + 1))
-    for row, (kind, *at) in zip(J, kinds, strict=True):
-        if kind == "sd":
-            row[at[0] * (q + 1)] = 1 / (2 * sd[at[0]])
-        elif kind == "corr":
-            a, b = at
-            row[a * q + b] = 1 / (sd[a] * sd[b])
-            row[[a * (q + 1), b * (q + 1)]] = -row[a * q + b] * D[a, b] / (2 * D[[a, b], [a, b]])
-        elif kind == "sigma":
-            row[-1] = 1 / (2 * np.sqrt(sigma2))
-        else:
-            row[:] = np.array([sigma2, -D[0, 0]]) / (D[0, 0] + sigma2) ** 2
-    return J
 
 
 def variance_covariance(fit: Fitted) -> np.ndarray:

@@ -17,7 +17,7 @@ def same_data(fit0: Fitted, fit1: Fitted) -> None:
     for model in (fit0, fit1):
         if not hasattr(model, "criterion") or not hasattr(model, "design"):
             raise ParameterError(
-                f"models are compared as fits, from lmmlib.fit or lmmlib.fit_poisson; got {type(model).__name__}"
+                f"models are compared as fits, from lmmlib.fit or lmmlib.fit_glmm; got {type(model).__name__}"
             )
     if fit0.method != fit1.method:
         raise ParameterError(f"one fit is by {fit0.method}, the other by {fit1.method}; fit both by the same method")
@@ -57,7 +57,7 @@ def _same_counts(fit0: Fitted, fit1: Fitted) -> None:
 
 
 def of_counts(fit: Fitted) -> bool:
-    """Whether it is a fit of counts, by :func:`lmmlib.fit_poisson`."""
+    """Whether it is a fit of counts, by :func:`lmmlib.fit_glmm`."""
     return fit.method not in ("REML", "ML")
 
 

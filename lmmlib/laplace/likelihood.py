@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,9 @@ import pandas as pd
 
 from lmmlib.common.arguments import checked_count, checked_finite, numbers, require_known
 from lmmlib.common.text import brief, fixed
+from lmmlib.equations.limits import normal_limits
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.fitting.newton import newton
+from lmmlib.fitting.newton import Step, newton
 from lmmlib.laplace.curvature import ROUGH, covariance, differences, whitening, without_curvature
 from lmmlib.laplace.graph import Compiled, compile_joint
 from lmmlib.laplace.modes import Modes
@@ -40,42 +41,76 @@ class MarginalFit:
 
     Attributes
     ----------
-    parameters : dict
-        Estimates, shaped as the start.
-    se : dict
-        Standard errors of the same shapes, from the Hessian of the marginal log-likelihood. NaN for a parameter along
-        which it has no curvature, such as the logarithm of a standard deviation that tends to zero; of all parameters
-        if the fit has not converged.
+    estimates : dict
+        Of the parameters, shaped as the start.
     cov : DataFrame
-        Covariance of all parameters, labelled ``name`` or ``name[0]``.
+        Covariance of all parameters, labelled ``name`` or ``name[0]``, from the Hessian of the marginal log-likelihood.
+        NaN for a parameter along which it has no curvature, such as the logarithm of a standard deviation that tends to
+        zero; of all parameters if the fit has not converged.
     loglik : float
         With all constants that the joint log-density has.
-    modes : Modes
+    effects : Modes
         Of the random effects, with the errors for known and for estimated parameters.
     converged : bool
     reason : str
+    log : tuple of Step
+        Every point of the last round of the optimiser.
     flat : tuple of str
         Parameters along which the likelihood has no curvature.
+    hessian : (P, P) array
     """
 
-    parameters: dict[str, Any]
-    se: dict[str, Any]
+    estimates: dict[str, Any]
     cov: pd.DataFrame
     loglik: float
-    modes: Modes
+    effects: Modes
     converged: bool
     reason: str
+    log: tuple[Step, ...]
     flat: tuple[str, ...]
-    hessian: np.ndarray = field(repr=False)
+    hessian: np.ndarray
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return len(self.effects.b)
+
+    @property
+    def se(self) -> pd.Series:
+        """Standard errors of all parameters."""
+        return pd.Series(np.sqrt(np.diag(self.cov)), self.cov.index)
+
+    def parameters(self) -> pd.Series:
+        """All parameters, labelled as ``cov``."""
+        return pd.Series(np.concatenate([np.ravel(v) for v in self.estimates.values()]), self.cov.index)
+
+    def cov_parameters(self) -> pd.DataFrame:
+        """Their covariance, ``cov``."""
+        return self.cov
+
+    def confint(self, level: float = 0.95, *, parameters=None) -> pd.DataFrame:
+        """Normal limits of all parameters, or of those named: estimate, se, lower, upper."""
+        table = normal_limits(self.parameters(), self.se, level)
+        wanted = list(table.index) if parameters is None else list(np.atleast_1d(np.asarray(parameters, object)))
+        for name in wanted:
+            require_known("parameter", name, table.index)
+        return table.loc[wanted]
+
+    def modes(self) -> Modes:
+        """``effects``: the most likely random effects, with two errors."""
+        return self.effects
+
+    def random_effects(self, level: float = 0.95, *, error: str = "estimated") -> pd.DataFrame:
+        """:meth:`lmmlib.laplace_modes.Modes.frame`: modes with errors and limits, a row for each."""
+        return self.effects.frame(level, error=error)
 
     def __repr__(self) -> str:
-        values, se = (np.concatenate([np.ravel(v) for v in d.values()]) for d in (self.parameters, self.se))
         width = max(map(len, [*self.cov.index, "Parameters"]))
         lines = [
-            f"Laplace marginal fit: log-likelihood {fixed(self.loglik, 4)}, {self.modes!r}",
+            f"Laplace marginal fit: log-likelihood {fixed(self.loglik, 4)}, {self.effects!r}",
             f"  {'Parameters':<{width}}  {'estimate':>12}  {'se':>10}",
         ]
-        for name, value, s in zip(self.cov.index, values, se, strict=True):
+        for name, value, s in zip(self.cov.index, self.parameters(), self.se, strict=True):
             error = "-" if np.isnan(s) else brief(s)
             lines.append(f"  {name:<{width}}  {brief(value):>12}  {error:>10}")
         for name in self.flat:
@@ -121,7 +156,8 @@ class Marginal:
         for _ in range(ROUNDS):
             A = self._basis(psi, A)
             self._value(psi)  # an error here is the reader's
-            optimum = newton(Ascent(self._derivatives, A, psi, DesignError), np.zeros((1, len(psi))))
+            ascent = Ascent(self._derivatives, A, psi, DesignError)
+            optimum = newton(ascent, np.zeros((1, len(psi))))
             psi, H = psi + A @ optimum.best.theta[0], -optimum.best.hessian[0] / 2
             if optimum.converged[0] and _alike(H, self.n_groups):
                 break
@@ -137,13 +173,13 @@ class Marginal:
         names, flat = self._names(), self._flat_along(psi, cov, loglik) | without_curvature(H, A)
         reported = np.where(flat[:, None] | flat | (not converged), np.nan, cov)
         return MarginalFit(
-            parameters=self._shaped(psi),
-            se=self._shaped(np.sqrt(np.diag(reported))),
+            estimates=self._shaped(psi),
             cov=pd.DataFrame(reported, names, names),
             loglik=loglik,
-            modes=Modes(table, known, known + db @ (cov if converged else reported) @ np.swapaxes(db, 1, 2)),
+            effects=Modes(table, known, known + db @ (cov if converged else reported) @ np.swapaxes(db, 1, 2)),
             converged=converged,
             reason=optimum.reason[0],
+            log=ascent.back(optimum).log,
             flat=tuple(np.array(names)[flat & converged]),
             hessian=back.T @ H @ back,
         )

@@ -1,4 +1,6 @@
-"""Counts, Laplace and quadrature: both sides of each formula at random inputs."""
+"""Rows, Laplace and quadrature: both sides of each formula at random inputs."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from scipy.special import gammaln, logsumexp
 from scipy.stats import multinomial, poisson
 
 import lmmlib
-from lmmlib.glmm.fit import fit_poisson_design
+from lmmlib.glmm.fit import fit_glmm_design
 from tests.equations.models import cells, derivative, second_derivative
 
 
@@ -21,7 +23,7 @@ def gauss_hermite(K, q=1):
 
 
 class Group:
-    """Counts of one group with the printed formulas; psi = (beta, vech Lambda)."""
+    """Rows of one group with the printed formulas; psi = (beta, vech Lambda)."""
 
     def __init__(self, y, X, Z, o):
         self.y, self.X, self.Z, self.o = y, X, Z, o
@@ -103,7 +105,7 @@ def fitted():
     o = 0.2 * rng.normal(size=len(g))
     y = rng.poisson(np.exp(1 + o + (X * b[g]).sum(1)))
     names = np.array([f"g{i:02d}" for i in g])
-    result = fit_poisson_design(lmmlib.Design.from_arrays(y, X, X, names), offset=o)
+    result = fit_glmm_design(lmmlib.Design.from_arrays(y, X, X, names, offset=o))
     assert result.converged and not result.is_singular
     groups = [Group(y[g == i], X[g == i], X[g == i], o[g == i]) for i in range(15)]
     L = np.linalg.cholesky(result.D.to_numpy())
@@ -197,7 +199,7 @@ def test_aghq(one, q, rng):
         assert_allclose(rule(group, psi, 30), np.log(quad(density, -6, 6, epsabs=0, epsrel=1e-10)[0]), rtol=1e-7)
         y, g = rng.poisson(np.exp(0.5 + 0.8 * np.repeat(rng.normal(size=10), 4))), np.repeat(np.arange(10), 4)
         ones, names = np.ones((40, 1)), np.array([f"g{i}" for i in g])
-        result = fit_poisson_design(lmmlib.Design.from_arrays(y, ones, ones, names), method="aghq", n_quadrature=5)
+        result = fit_glmm_design(lmmlib.Design.from_arrays(y, ones, ones, names), method="aghq", n_quadrature=5)
         at = np.array([result.beta.iloc[0], np.sqrt(result.D.to_numpy()[0, 0])])
         parts = [Group(y[g == i], ones[:4], ones[:4], np.zeros(4)) for i in range(10)]
         assert_allclose(sum(rule(part, at, 5) for part in parts), result.loglik, rtol=1e-9)
@@ -376,6 +378,6 @@ def test_count_conditional(rng):
     X = np.column_stack([np.ones(n * m), x])
     names = np.array([f"g{i:02d}" for i in g])
     design = lmmlib.Design.from_arrays(y, X, np.ones((n * m, 1)), names)
-    normal = fit_poisson_design(design, method="aghq", n_quadrature=9, offset=o)
+    normal = fit_glmm_design(dataclasses.replace(design, offset=o), method="aghq", n_quadrature=9)
     for slope, variance in ((none[0][0], none[1][0, 0]), (each[0][0], each[1][0, 0])):
         assert_allclose([normal.beta.iloc[1], normal.cov_beta.to_numpy()[1, 1]], [slope, variance], rtol=1e-4)

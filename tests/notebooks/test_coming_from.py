@@ -53,7 +53,7 @@ def names():
     """What the letters of the page stand for."""
     sleep = lmmlib.load("sleep")
     f = lmmlib.fit(SLEEP, sleep)
-    counts = lmmlib.fit_poisson("count ~ 1 + (1 | site)", lmmlib.load("counts_4x2"))
+    counts = lmmlib.fit_glmm("count ~ 1 + (1 | site)", lmmlib.load("counts_4x2"))
     pairs = lmmlib.clone("y ~ 1 + (1 | group)", lmmlib.load("neyman_scott"), rng=1)
     new = pd.DataFrame({"Days": [0, 5, 12], "Subject": [308, 308, 309]})
     d = lmmlib.sample(SLEEP, sleep, draws=20, rng=1)

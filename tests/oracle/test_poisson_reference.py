@@ -1,4 +1,4 @@
-"""fit_poisson finds the optima of the Laplace and of the exact likelihood that 60-digit arithmetic found.
+"""fit_glmm finds the optima of the Laplace and of the exact likelihood that 60-digit arithmetic found.
 
 Also TMB's and glmmTMB's standard errors of the modes, which include the uncertainty of the parameters, and glmer's,
 which do not. What other programs print is no better than their own stopping rules; tolerances follow those.
@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import poisson
 
-from lmmlib.glmm.fit import fit_poisson
+from lmmlib.glmm.fit import fit_glmm
 
 FOLDER = Path(__file__).parents[1] / "reference" / "poisson"
 NAMES = ["pois_4x2", "pois_50x10", "pois_50x10_low"]
@@ -32,7 +32,7 @@ def stored(file, name):
 @pytest.fixture(params=[(name, kind) for name in NAMES for kind in METHODS], ids="-".join)
 def case(request):
     name, kind = request.param
-    return fit_poisson(FORMULA, frame(name), **METHODS[kind]), stored("exact.json", name)[kind]
+    return fit_glmm(FORMULA, frame(name), **METHODS[kind]), stored("exact.json", name)[kind]
 
 
 def test_optimum(case):
@@ -64,7 +64,7 @@ def test_modes_and_their_conditional_errors(case):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_full_errors_of_the_modes_are_those_of_tmb(name):
-    fit, reference = fit_poisson(FORMULA, frame(name)), stored("poisson_fits.json", name)
+    fit, reference = fit_glmm(FORMULA, frame(name)), stored("poisson_fits.json", name)
     se = fit.modes().se("estimated").iloc[:, 0]
     # sdreport's Hessian is made of differences; glmmTMB stops at 2e-5.
     assert_allclose(se, reference["TMB"]["mode_se"], rtol=2e-6)
@@ -77,7 +77,7 @@ def test_full_errors_of_the_modes_are_those_of_tmb(name):
 def test_the_loglik_of_quadrature_in_glmer_lacks_the_saturated_one(name):
     y = frame(name)["count"].to_numpy()
     theirs = stored("poisson_fits.json", name)["glmer_nAGQ25"]["logLik"]
-    ours = fit_poisson(FORMULA, frame(name), "aghq").loglik
+    ours = fit_glmm(FORMULA, frame(name), method="aghq").loglik
     assert_allclose(ours, theirs + poisson.logpmf(y, y).sum(), rtol=0, atol=1e-6)
     assert abs(ours - theirs) > 10
 
@@ -85,7 +85,9 @@ def test_the_loglik_of_quadrature_in_glmer_lacks_the_saturated_one(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_more_nodes_come_closer(name):
     exact = float(stored("exact.json", name)["exact"]["logLik"])
-    errors = [abs(fit_poisson(FORMULA, frame(name), "aghq", k).loglik - exact) for k in (1, 5, 9, 15, 25)]
+    errors = [
+        abs(fit_glmm(FORMULA, frame(name), method="aghq", n_quadrature=k).loglik - exact) for k in (1, 5, 9, 15, 25)
+    ]
     assert all(b < a / 3 for a, b in zip(errors, errors[1:], strict=False)) and errors[-1] < 1e-9
     laplace = float(stored("exact.json", name)["laplace"]["logLik"])
     assert errors[0] == pytest.approx(abs(laplace - exact), abs=1e-9)
@@ -93,7 +95,7 @@ def test_more_nodes_come_closer(name):
 
 def test_the_constant_of_laplace_matters():
     """Without (q/2) log 2 pi a group the value of the document appears: 3.7 lower."""
-    fit = fit_poisson(FORMULA, frame("pois_4x2"))
+    fit = fit_glmm(FORMULA, frame("pois_4x2"))
     assert_allclose(fit.loglik - 2 * np.log(2 * np.pi), -27.286, atol=5e-4)
 
 
@@ -102,6 +104,6 @@ def test_laplace_is_not_the_exact_likelihood():
     for name in NAMES:
         answers = stored("exact.json", name)
         assert abs(float(answers["laplace"]["sigma"]) - float(answers["exact"]["sigma"])) > 3e-4
-        fit = fit_poisson(FORMULA, frame(name))
+        fit = fit_glmm(FORMULA, frame(name))
         gap = float(answers["laplace"]["logLik"]) - float(answers["exact"]["logLik"])
         assert fit.laplace_error() < -0.015 and fit.laplace_error() == pytest.approx(gap, abs=2e-3)

@@ -13,8 +13,8 @@ def test_rows_and_targets():
 
 
 def test_a_wrong_answer_stops_it(monkeypatch):
-    right = poisson.fit_poisson
-    monkeypatch.setattr(poisson, "fit_poisson", lambda formula, frame, method: right(formula, frame[:-1], method))
+    right = poisson.fit_glmm
+    monkeypatch.setattr(poisson, "fit_glmm", lambda formula, frame, method: right(formula, frame[:-1], method))
     with pytest.raises(ArithmeticError, match="4 x 2 by laplace: the log-likelihood is off"):
         poisson.small(1)
 

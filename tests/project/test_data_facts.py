@@ -212,7 +212,7 @@ def test_a_changed_file_is_named_before_anything_is_computed(tmp_path, monkeypat
     (tmp_path / "data/seizures.csv").write_text(text.replace("59,progabide", "59,placebo"))
     monkeypatch.setattr(datasets, "__file__", str(tmp_path / "lmmlib" / "book" / "datasets.py"))
     with pytest.raises(lmmlib.errors.DatasetError, match=r"^The data file .*seizures\.csv has been altered"):
-        lmmlib.fit_poisson("seizures ~ treatment + (1 | patient)", lmmlib.load("seizures"))
+        lmmlib.fit_glmm("seizures ~ treatment + (1 | patient)", lmmlib.load("seizures"))
 
 
 def test_facts_notice_a_changed_file_whose_checksum_was_renewed(monkeypatch):

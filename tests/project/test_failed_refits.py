@@ -31,7 +31,7 @@ def fit():
 
 @pytest.fixture(scope="module")
 def poisson():
-    return lmmlib.fit_poisson("count ~ 1 + (1 | site)", lmmlib.simulate.recipe("counts-50x10"))
+    return lmmlib.fit_glmm("count ~ 1 + (1 | site)", lmmlib.simulate.recipe("counts-50x10"))
 
 
 def rng():
@@ -46,8 +46,8 @@ def spoil(patch, kind, worst):
     """Responses of the fit, every fifth spoiled; or, where as many are asked for as are good, the good ones alone."""
     plain = kind.simulate
 
-    def simulate(fit, generator, size):
-        Y = plain(fit, generator, SIZE)
+    def simulate(fit, size, generator):
+        Y = plain(fit, SIZE, generator)
         return np.where(bad(SIZE), worst, Y) if size == SIZE else Y[:, ~bad(SIZE)]
 
     patch.setattr(kind, "simulate", simulate)
@@ -104,7 +104,7 @@ def predicted(size, fit):
 
 
 def dispersion(size, poisson):
-    found = poisson.overdispersion(size, rng())
+    found = poisson.overdispersion(size, rng=rng())
     return None, [found.ratio, found.z, found.p]
 
 

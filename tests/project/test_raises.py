@@ -38,17 +38,17 @@ NAMES_ANOTHER = {
 # Public functions that reach a text by calls and never show it, with the reason.
 NEVER_SHOWN = {
     ("glmm.quadrature", "rule", "method"): {
-        "PoissonFit.laplace_error": "its fit has one or two random columns",
-        "PoissonFit.overdispersion": "fits as the fit that it belongs to",
-        "PoissonFit.refit": "fits as the fit that it belongs to",
+        "GlmmFit.laplace_error": "its fit has one or two random columns",
+        "GlmmFit.overdispersion": "fits as the fit that it belongs to",
+        "GlmmFit.refit": "fits as the fit that it belongs to",
     },
     ("glmm.estimate", "estimate", "method"): {
-        "PoissonFit.overdispersion": "fits as the fit that it belongs to",
-        "PoissonFit.refit": "fits as the fit that it belongs to",
+        "GlmmFit.overdispersion": "fits as the fit that it belongs to",
+        "GlmmFit.refit": "fits as the fit that it belongs to",
     },
     ("design.frames", "checked_rows", "missing"): {
         "Fit.predict": "passes missing=None, and the text says dropna()",
-        "PoissonFit.predict": "passes missing=None, and the text says dropna()",
+        "GlmmFit.predict": "passes missing=None, and the text says dropna()",
     },
     ("bayes.random_effects", "draws_of_b", "thin"): {"Draws.random_effects": "draws few groups at a time"},
     ("bayes.chains", "require_memory", "thin"): {"Draws.extend": "has a text of its own"},

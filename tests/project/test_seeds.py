@@ -81,7 +81,7 @@ def cloned():
 
 @pytest.fixture(scope="module")
 def poisson():
-    return lmmlib.fit_poisson("count ~ 1 + (1 | site)", lmmlib.simulate.recipe("counts-4x2"))
+    return lmmlib.fit_glmm("count ~ 1 + (1 | site)", lmmlib.simulate.recipe("counts-4x2"))
 
 
 def both(drawn):
@@ -126,9 +126,9 @@ KINDS = {
     "bayes.sample.sample": lambda s, dyestuff: both(sample.sample(FORMULA, dyestuff, rng=s, **BRIEF)),
     "inference.intervals.confint": lambda s, fit: intervals.confint(fit, **WALD, rng=rng(s))["upper"],
     "glmm.dispersion.overdispersion": lambda s, poisson: dispersion.overdispersion(poisson, 6, rng(s)).z,
-    "glmm.estimate.simulate": lambda s, poisson: estimate.simulate(poisson, rng(s), 4),
-    "glmm.fit.PoissonFit.overdispersion": lambda s, poisson: poisson.overdispersion(6, rng(s)).z,
-    "glmm.fit.PoissonFit.simulate": lambda s, poisson: poisson.simulate(rng(s), 4),
+    "glmm.estimate.simulate": lambda s, poisson: estimate.simulate(poisson, 4, rng(s)),
+    "glmm.fit.GlmmFit.overdispersion": lambda s, poisson: poisson.overdispersion(6, rng=s).z,
+    "glmm.fit.GlmmFit.simulate": lambda s, poisson: poisson.simulate(4, rng=rng(s)),
     "prediction.predict.predict": lambda s, fit: predict.predict(fit, NEW, **WALD, rng=rng(s))["se"],
     "bayes.priors.HalfCauchy.draw": lambda s: lmmlib.priors.HalfCauchy(2.0).draw(rng(s), 4),
     "bayes.priors.HuangWand.draw": lambda s: lmmlib.priors.HuangWand(2.0, [1.0, 2.0]).draw(rng(s), 4),

@@ -34,7 +34,7 @@ def right():
     cross, run = lmmlib.cross_products(design), {k: v for k, v in QUICK.items() if k not in ("n_clones", "size")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        counts = lmmlib.fit_poisson("count ~ x + (1 | g)", data)
+        counts = lmmlib.fit_glmm("count ~ x + (1 | g)", data)
     drawn, cloned = lmmlib.sample(FORMULA, data, **run), lmmlib.clone(FORMULA, data, (1, 2), **run)
     return {
         "formula": FORMULA, "data": data, "newdata": data[:5], "example": data, "name": "tlc", "mu": 1.0,
@@ -46,7 +46,7 @@ def right():
         "fit": fit, "fit0": lmmlib.fit("y ~ x + (0 | g)", data), "fit1": fit, "fits": {"a": fit}, "parameter": "x",
         "mean": 0.0, "cov": 1.0, "df": 3.0, "scale": 1.0, "shape": 1.0, "rate": 1.0, "delta": 1.0, "later": drawn,
         "n_groups": 3, "n_i": 2, "times": (0, 1, 2), "rng": np.random.default_rng(1),
-        "Fit": fit, "PoissonFit": counts, "Draws": drawn, "Cloned": cloned, "Blups": fit.blups(),
+        "Fit": fit, "GlmmFit": counts, "Draws": drawn, "Cloned": cloned, "Blups": fit.blups(),
     }  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def wrong(right):
     return {
         "None": None, "list": [], "mapping": {}, "word": "x", "nan": math.nan, "huge": 10**400, "negative": -1,
         "vector": np.array([1.0, 2.0]), "ragged": [[1], [1, 2]], "frame": pd.DataFrame(), "object": object(),
-        "fit": right["Fit"], "counts": right["PoissonFit"], "estimate": right["result"],
+        "fit": right["Fit"], "counts": right["GlmmFit"], "estimate": right["result"],
     }  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def public():
         value = getattr(lmmlib, name)
         if inspect.isfunction(value) or getattr(value, "__module__", "") == "lmmlib.bayes.priors":
             yield name, None, value
-    for kind in (lmmlib.Fit, lmmlib.PoissonFit, lmmlib.Draws, lmmlib.Cloned, lmmlib.prediction.blups.Blups):
+    for kind in (lmmlib.Fit, lmmlib.GlmmFit, lmmlib.Draws, lmmlib.Cloned, lmmlib.prediction.blups.Blups):
         for name, value in vars(kind).items():
             if inspect.isfunction(value) and name[0] != "_":
                 yield f"{kind.__name__}.{name}", kind.__name__, value

@@ -85,8 +85,8 @@ def test_counts(case):
     names = CASES[case][2]
     for known in ({}, {"offset": "off"}):
         ours, theirs = (
-            lmmlib.fit_poisson(formula, DATA, drop="dependent", **known),
-            lmmlib.fit_poisson(hand, DATA, **known),
+            lmmlib.fit_glmm(formula, DATA, drop="dependent", **known),
+            lmmlib.fit_glmm(hand, DATA, **known),
         )
         assert ours.dropped == names
         assert_allclose(ours.loglik, theirs.loglik, rtol=1e-10)
@@ -161,9 +161,9 @@ def test_tables_of_terms():
 
 def test_without_it_they_are_an_error_that_names_it():
     formula = CASES["copy"][0]
-    for refused in (lmmlib.fit, lmmlib.fit_poisson):
+    for refused in (lmmlib.fit, lmmlib.fit_glmm):
         with pytest.raises(DesignError, match="'again'.* leave it out, as build_design with drop='dependent' does"):
             refused(formula.replace("y ~", "n ~"), DATA)
-    for name in (lmmlib.fit, lmmlib.build_design, lmmlib.fit_poisson, lmmlib.sample, lmmlib.clone):
+    for name in (lmmlib.fit, lmmlib.build_design, lmmlib.fit_glmm, lmmlib.sample, lmmlib.clone):
         with pytest.raises(ParameterError, match="drop is 'dependent'; got 'all'"):
             name(formula.replace("y ~", "n ~"), DATA, drop="all")

@@ -226,7 +226,7 @@ ERRORS = {
     "y ~ foo(x) + (1 | g)": (FormulaError, r"function foo\(\)"),
     "y ~ sqrt(x) + (1 | g)": (FormulaError, r"function sqrt\(\).*np\.sqrt"),
     "y ~ factor(x) + (1 | g)": (FormulaError, r"function factor\(\).*C\(\)"),
-    "y ~ offset(x) + (1 | g)": (FormulaError, r"function offset\(\).*pass offset= to lmmlib.fit or lmmlib.fit_poisson"),
+    "y ~ offset(x) + (1 | g)": (FormulaError, r"function offset\(\).*pass offset= to lmmlib.fit or lmmlib.fit_glmm"),
     "y ~ . + (1 | g)": (FormulaError, "dot for all other columns; name the columns"),
     "y ~ x + + + (1 | g) + ": (FormulaError, "does not parse"),
     "y ~ x ++ (1 | g) * ": (FormulaError, "parse|added"),

@@ -380,7 +380,7 @@ def test_missing_values_of_new_rows_point_to_what_exists(data):
 def test_a_frame_of_another_library(data, method):
     """polars is not among the packages of this book, so a class of its name stands in."""
     polars = type("DataFrame", (), {"__module__": "polars.dataframe.frame", method: lambda self: data})
-    for call in (build_design, lmmlib.fit, lmmlib.fit_poisson, lmmlib.sample):
+    for call in (build_design, lmmlib.fit, lmmlib.fit_glmm, lmmlib.sample):
         with pytest.raises(DataError, match=rf"pandas DataFrame; got DataFrame of polars; convert.*\.{method}\(\)"):
             call(FORMULA, polars())
 

@@ -104,11 +104,11 @@ def test_no_more_rows_than_random_effects(method):
 
 def test_counts_have_no_sigma2(frame):
     """A random effect for each count is overdispersion, which counts show; the rest is as for normal responses."""
-    assert lmmlib.fit_poisson("count ~ x + (1 | row)", frame).converged
+    assert lmmlib.fit_glmm("count ~ x + (1 | row)", frame).converged
     with pytest.raises(DesignError, match=REFUSED["y ~ t * arm + (1 + arm | g)"]):
-        lmmlib.fit_poisson("count ~ t * arm + (1 + arm | g)", frame)
+        lmmlib.fit_glmm("count ~ t * arm + (1 + arm | g)", frame)
     with pytest.raises(DesignError, match=rf"{II}: .* fit \(Intercept\) of each of the 2 groups"):
-        lmmlib.fit_poisson("count ~ arm + (1 | arm)", frame)
+        lmmlib.fit_glmm("count ~ arm + (1 | arm)", frame)
 
 
 def test_samplers_may_go_on(frame):

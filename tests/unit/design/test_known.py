@@ -208,4 +208,4 @@ def test_chunks_add_up(frame, fitted):
 def test_counts_have_none(frame):
     counts = frame.assign(y=np.arange(len(frame)) % 5)
     with pytest.raises(DesignError, match="counts take no weights"):
-        lmmlib.glmm.fit.fit_poisson_design(lmmlib.build_design("y ~ x + (1 | g)", counts, weights="w"))
+        lmmlib.glmm.fit.fit_glmm_design(lmmlib.build_design("y ~ x + (1 | g)", counts, weights="w"))

@@ -1,5 +1,7 @@
 """Small designs of counts and marginal log-likelihoods by brute force, for the tests of one module after another."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import norm, poisson
@@ -19,6 +21,10 @@ def design(seed=1, q=1, p=2, diagonal=False, n=8, level=0.8):
 
 def offsets(d, seed=2):
     return 0.4 * np.random.default_rng(seed).normal(size=d.n_obs)
+
+
+def with_offset(d):
+    return replace(d, offset=offsets(d))
 
 
 def integral(d, beta, D, offset=0.0):

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib.glmm.fit import fit_poisson_design
-from tests.unit.glmm.designs import design, offsets
+from lmmlib.glmm.fit import fit_glmm_design
+from tests.unit.glmm.designs import design, with_offset
 
 
 @pytest.fixture(scope="module")
 def fit():
     d = design(q=2, n=30)
-    return fit_poisson_design(d, offset=offsets(d))
+    return fit_glmm_design(with_offset(d))
 
 
 def test_criteria(fit):
@@ -33,7 +33,7 @@ def test_theta_is_the_factor_of_D(fit):
 
 
 def test_error_of_laplace(fit):
-    aghq = fit_poisson_design(fit.design, "aghq", 15, offsets(fit.design))
+    aghq = fit_glmm_design(fit.design, method="aghq", n_quadrature=15)
     assert fit.laplace_error(1) == pytest.approx(0, abs=1e-10)
     # The optima lie close together, where both likelihoods are flat.
     assert fit.laplace_error() == pytest.approx(fit.loglik - aghq.loglik, abs=0.02)

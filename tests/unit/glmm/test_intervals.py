@@ -5,15 +5,15 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 
-from lmmlib.glmm.fit import fit_poisson_design
+from lmmlib.glmm.fit import fit_glmm_design
 from lmmlib.laplace.curvature import covariance, whitening, without_curvature
 from tests.unit.glmm.designs import design, differences
 
 
 @pytest.mark.parametrize("diagonal", [False, True])
 def test_the_delta_method_is_that_of_differences(diagonal):
-    fit = fit_poisson_design(design(q=2, n=40, diagonal=diagonal))
-    Rx, Rz, B = fit.counts.basis.Rx, fit.counts.basis.Rz, fit.counts.coordinates
+    fit = fit_glmm_design(design(q=2, n=40, diagonal=diagonal))
+    Rx, Rz, B = fit.rows.basis.Rx, fit.rows.basis.Rz, fit.rows.coordinates
 
     def values(psi):
         half = np.linalg.solve(Rz, np.tensordot(psi[2:], B, 1))
@@ -30,7 +30,7 @@ def test_the_delta_method_is_that_of_differences(diagonal):
 
 
 def test_limits():
-    fit = fit_poisson_design(design(q=2, n=40))
+    fit = fit_glmm_design(design(q=2, n=40))
     table, z = fit.confint(0.9), norm.ppf(0.95)
     assert_allclose(table.lower.iloc[0], fit.beta.iloc[0] - z * fit.se.iloc[0])
     sd = table.loc["sd z0"]
@@ -38,14 +38,14 @@ def test_limits():
     r = table.loc["corr z0, z1"]
     assert -1 < r.lower < r.estimate < r.upper < 1
     assert_allclose(np.arctanh(r.upper) - np.arctanh(r.estimate), z * r.se / (1 - r.estimate**2))
-    coefficients = fit.coefficients()
+    coefficients = fit.fixed_effects()
     assert_allclose(coefficients.ratio, np.exp(fit.beta))
     assert_allclose(coefficients.p, 2 * norm.sf(np.abs(fit.beta / fit.se)))
 
 
 def test_a_singular_fit_has_no_limits_for_its_variances():
     d = design(n=20)
-    fit = fit_poisson_design(d.with_response(np.full(d.n_obs, 3.0)))
+    fit = fit_glmm_design(d.with_response(np.full(d.n_obs, 3.0)))
     table = fit.confint()
     assert fit.is_singular and table.loc["sd z0", ["se", "lower", "upper"]].isna().all()
     assert table.iloc[:2].notna().all(axis=None)
@@ -81,14 +81,14 @@ def test_covariance_is_minus_the_inverse():
 
 def test_intervals_cover():
     """Wald limits of the slope hold the truth in 95 % of 400 samples, and those of half the width do not."""
-    from lmmlib.glmm.rows import Counts
+    from lmmlib.glmm.rows import Rows
     from lmmlib.glmm.search import maximise
 
     d, rng = design(q=1, n=40, level=1.0), np.random.default_rng(6)
-    truth = fit_poisson_design(d)
+    truth = fit_glmm_design(d)
     slope, inside, half = truth.beta.iloc[1], 0, 0
-    for y in truth.simulate(rng, 400).T:
-        c = Counts.of(d.with_response(y))
+    for y in truth.simulate(400, rng=rng).T:
+        c = Rows.of(d.with_response(y))
         peak = maximise(c)
         cov = np.linalg.inv(c.basis.Rx) @ covariance(peak.hessian)[:2, :2] @ np.linalg.inv(c.basis.Rx).T
         z = abs(np.linalg.solve(c.basis.Rx, peak.psi[:2])[1] - slope) / np.sqrt(cov[1, 1])

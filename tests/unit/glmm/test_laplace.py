@@ -7,17 +7,17 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib.glmm import laplace
-from lmmlib.glmm.rows import Counts, modes
+from lmmlib.glmm.rows import Rows, modes
 from lmmlib.glmm.search import Objective
-from tests.unit.glmm.designs import design, differences, integral, offsets
+from tests.unit.glmm.designs import design, differences, integral, with_offset
 
 CASES = [(1, 2, False), (1, 0, False), (2, 2, False), (2, 1, True), (2, 3, False), (3, 2, False)]
 
 
 def objective(q, p, diagonal, seed=1):
     d = design(seed, q, p, diagonal)
-    o = Objective(Counts.of(d, offsets(d)), "laplace", 1)
-    return o, 0.5 * np.random.default_rng(seed).normal(size=p + len(o.counts.coordinates))
+    o = Objective(Rows.of(with_offset(d)), "laplace", 1)
+    return o, 0.5 * np.random.default_rng(seed).normal(size=p + len(o.rows.coordinates))
 
 
 @pytest.mark.parametrize(("q", "p", "diagonal"), CASES)
@@ -36,7 +36,7 @@ def test_slopes_of_the_modes(q, p, diagonal):
     inner, s = o.inner(psi)
 
     def at(psi, name):
-        return getattr(modes(o.counts, *o.counts.split(psi)), name)
+        return getattr(modes(o.rows, *o.rows.split(psi)), name)
 
     assert_allclose(np.moveaxis(s.du, 1, 0), differences(lambda x: at(x, "u"), psi), rtol=1e-6, atol=1e-7)
     assert_allclose(np.moveaxis(s.db, 1, 0), differences(lambda x: at(x, "b"), psi), rtol=1e-6, atol=1e-7)
@@ -48,11 +48,11 @@ def test_without_the_moving_mode_the_gradient_is_wrong():
     """Negative control: the implicit part matters."""
     o, psi = objective(2, 2, False)
     inner, s = o.inner(psi)
-    L = o.counts.split(psi)[1]
+    L = o.rows.split(psi)[1]
     right = differences(lambda at: o.derivatives(at)[0], psi)
     still = np.zeros_like(s.dS)
     LtM = np.einsum("ba,bcn->acn", L, inner.M)
-    for k, B in enumerate(o.counts.coordinates):
+    for k, B in enumerate(o.rows.coordinates):
         side = np.einsum("acn,cd->adn", LtM, B)
         still[:, :, 2 + k] = side + side.swapaxes(0, 1)
     partial = laplace.gradient(inner, replace(s, dS=still))
@@ -62,8 +62,8 @@ def test_without_the_moving_mode_the_gradient_is_wrong():
 
 def test_close_to_the_integral_and_exact_where_b_has_no_variance():
     d = design(n=4, level=2.5)
-    o = Objective(Counts.of(d), "laplace", 1)
-    R = o.counts.basis
+    o = Objective(Rows.of(d), "laplace", 1)
+    R = o.rows.basis
     for tau, error in ((0.0, 1e-12), (0.3, 0.02), (0.8, 0.15)):
         beta = np.array([2.5, 0.2])
         value = o.derivatives(np.array([*R.Rx @ beta, tau * abs(R.Rz[0, 0])]))[0]

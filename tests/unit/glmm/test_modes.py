@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lmmlib.glmm.fit import fit_poisson_design
-from tests.unit.glmm.designs import design, offsets
+from lmmlib.glmm.fit import fit_glmm_design
+from tests.unit.glmm.designs import design, offsets, with_offset
 
 
 @pytest.fixture(scope="module")
 def fit():
     d = design(q=2, n=30)
-    return fit_poisson_design(d, offset=offsets(d))
+    return fit_glmm_design(with_offset(d))
 
 
 def test_modes_solve_their_equation(fit):
@@ -34,7 +34,7 @@ def test_estimating_adds_a_positive_semidefinite_part(fit):
 def test_errors_are_those_of_simulation():
     """Modes of simulated data: the full error describes their distance from the b drawn, the known one does not."""
     d, rng = design(1, q=1, p=1, n=12, level=2.0), np.random.default_rng(8)
-    truth = fit_poisson_design(d)
+    truth = fit_glmm_design(d)
     beta, D = truth.beta.to_numpy(), truth.D.to_numpy()
     squares, said = [], {"known": [], "estimated": []}
     for _ in range(200):

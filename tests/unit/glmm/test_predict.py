@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib.errors import DataError, ParameterError
-from lmmlib.glmm.fit import fit_poisson
+from lmmlib.glmm.fit import fit_glmm
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def frame():
 
 @pytest.fixture(scope="module")
 def fit(frame):
-    return fit_poisson("y ~ x + (x | g)", frame, offset="lo")
+    return fit_glmm("y ~ x + (x | g)", frame, offset="lo")
 
 
 def test_levels_are_their_formulas(fit, frame):
@@ -30,13 +30,13 @@ def test_levels_are_their_formulas(fit, frame):
     b = fit.modes().b.to_numpy()[frame.g]
     means = {
         "typical": np.exp(link),
-        "conditional": np.exp(link + (Z * b).sum(axis=1)),
+        "group": np.exp(link + (Z * b).sum(axis=1)),
         "population": np.exp(link + np.einsum("ra,ab,rb->r", Z, fit.D, Z) / 2),
     }
-    for level, mean in means.items():
-        assert_allclose(fit.fitted(level), mean, rtol=1e-10)
-        assert_allclose(fit.predict(frame, level).estimate, mean, rtol=1e-10)
-        assert_allclose(fit.predict(frame, level, "link").estimate, np.log(mean), rtol=1e-8, atol=1e-10)
+    for of, mean in means.items():
+        assert_allclose(fit.fitted(of=of), mean, rtol=1e-10)
+        assert_allclose(fit.predict(frame, of=of).estimate, mean, rtol=1e-10)
+        assert_allclose(fit.predict(frame, of=of, scale="link").estimate, np.log(mean), rtol=1e-8, atol=1e-10)
 
 
 def test_residuals(fit, frame):
@@ -52,7 +52,7 @@ def test_residuals(fit, frame):
 def test_the_variance_is_the_sum_of_its_parts(fit, frame):
     """For the typical group it is x' cov x; for a known group that of eta by the joint law of beta and b."""
     X = np.column_stack([np.ones(150), frame.x])
-    typical = fit.predict(frame, "typical", "link")
+    typical = fit.predict(frame, of="typical", scale="link")
     assert_allclose(typical.se**2, np.einsum("ra,ab,rb->r", X, fit.cov_beta, X), rtol=1e-9)
     new = fit.predict(frame.assign(g=99), scale="link")
     assert_allclose(new.se**2 - typical.se**2, np.einsum("ra,ab,rb->r", X, fit.D, X), rtol=1e-9)
@@ -63,9 +63,9 @@ def test_the_error_in_the_parameters_is_that_of_moving_them(fit, frame):
     from lmmlib.glmm.rows import modes
 
     def link(psi):
-        inner = modes(fit.counts, *fit.counts.split(psi))
+        inner = modes(fit.rows, *fit.rows.split(psi))
         out = np.empty(150)
-        out[fit.counts.order] = fit.counts.offset + psi[:2] @ fit.counts.X + fit.counts.along(inner.b)
+        out[fit.rows.order] = fit.rows.offset + psi[:2] @ fit.rows.X + fit.rows.along(inner.b)
         return out
 
     h = 1e-5
@@ -76,14 +76,14 @@ def test_the_error_in_the_parameters_is_that_of_moving_them(fit, frame):
 
 
 def test_limits_and_scales(fit, frame):
-    link, mean = fit.predict(frame, scale="link", coverage=0.5), fit.predict(frame, coverage=0.5)
+    link, mean = fit.predict(frame, scale="link", level=0.5), fit.predict(frame, level=0.5)
     assert_allclose(np.log(mean.lower), link.lower, atol=1e-10)
     assert_allclose(mean.se, mean.estimate * link.se)
     assert_allclose((link.upper - link.estimate) / link.se, 0.6744897501960817)
 
 
 def test_offsets_of_new_rows(fit, frame):
-    array = fit_poisson("y ~ x + (x | g)", frame, offset=frame.lo.to_numpy())
+    array = fit_glmm("y ~ x + (x | g)", frame, offset=frame.lo.to_numpy())
     with pytest.raises(DataError, match="pass offset="):
         array.predict(frame)
     with pytest.raises(DataError, match="'lo' is not a column"):
@@ -95,13 +95,13 @@ def test_offsets_of_new_rows(fit, frame):
 def test_unknown_groups_and_options(fit, frame):
     with pytest.raises(DataError, match="1 of the groups"):
         fit.predict(frame.assign(g=99), new_groups="error")
-    assert len(fit.predict(frame.drop(columns="g"), "population")) == 150
+    assert len(fit.predict(frame.drop(columns="g"), of="population")) == 150
     with pytest.raises(DataError, match="no column 'g'"):
         fit.predict(frame.drop(columns="g"))
-    for wrong in ({"level": "group"}, {"scale": "log"}, {"new_groups": "typical"}):
+    for wrong in ({"of": "conditional"}, {"scale": "log"}, {"new_groups": "typical"}):
         with pytest.raises(ParameterError, match=f"{next(iter(wrong))} is "):
             fit.predict(frame, **wrong)
-    for wrong in ({"level": "group"}, {"kind": "raw"}):
+    for wrong in ({"of": "conditional"}, {"kind": "raw"}):
         with pytest.raises(ParameterError, match=f"{next(iter(wrong))} is "):
             fit.residuals(**wrong)
 
@@ -113,7 +113,11 @@ def test_limits_for_the_population_cover():
     new = pd.DataFrame({"g": [0]})
     for _ in range(200):
         y = rng.poisson(np.exp(1 + 0.6 * rng.normal(size=60)[g]))
-        row = fit_poisson("y ~ 1 + (1 | g)", pd.DataFrame({"g": g, "y": y})).predict(new, "population", "link").iloc[0]
+        row = (
+            fit_glmm("y ~ 1 + (1 | g)", pd.DataFrame({"g": g, "y": y}))
+            .predict(new, of="population", scale="link")
+            .iloc[0]
+        )
         gap = abs(row.estimate - (1 + 0.18))
         inside, half = inside + (gap < 1.96 * row.se), half + (gap < 0.98 * row.se)
     # Binomial with sd 3; ML is a little too sure with 60 groups.

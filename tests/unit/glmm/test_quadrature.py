@@ -1,14 +1,16 @@
 """Adaptive quadrature: nodes, value against brute-force integrals, exact gradient."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib.errors import ParameterError
 from lmmlib.glmm import quadrature
-from lmmlib.glmm.rows import Counts
+from lmmlib.glmm.rows import Rows
 from lmmlib.glmm.search import Objective
-from tests.unit.glmm.designs import design, differences, integral, offsets
+from tests.unit.glmm.designs import design, differences, integral, offsets, with_offset
 
 
 @pytest.mark.parametrize("q", [1, 2])
@@ -33,9 +35,9 @@ def test_three_random_effects_are_too_many():
 @pytest.mark.parametrize(("q", "diagonal"), [(1, False), (2, False), (2, True)])
 def test_one_node_is_laplace(q, diagonal):
     d = design(q=q, diagonal=diagonal)
-    c = Counts.of(d, offsets(d))
+    c = Rows.of(with_offset(d))
     one, laplace = Objective(c, "aghq", 1), Objective(c, "laplace", 1)
-    psi = 0.5 * np.random.default_rng(1).normal(size=2 + len(one.counts.coordinates))
+    psi = 0.5 * np.random.default_rng(1).normal(size=2 + len(one.rows.coordinates))
     value, gradient = one.slope(psi)
     assert_allclose(value, laplace.derivatives(psi)[0], rtol=1e-13)
     assert_allclose(gradient, laplace.derivatives(psi)[1], rtol=1e-10, atol=1e-10)
@@ -44,8 +46,8 @@ def test_one_node_is_laplace(q, diagonal):
 @pytest.mark.parametrize(("q", "diagonal", "nodes"), [(1, False, 2), (1, False, 9), (2, False, 5), (2, True, 4)])
 def test_gradient(q, diagonal, nodes):
     d = design(q=q, diagonal=diagonal)
-    o = Objective(Counts.of(d, offsets(d)), "aghq", nodes)
-    psi = 0.5 * np.random.default_rng(4).normal(size=2 + len(o.counts.coordinates))
+    o = Objective(Rows.of(with_offset(d)), "aghq", nodes)
+    psi = 0.5 * np.random.default_rng(4).normal(size=2 + len(o.rows.coordinates))
     # As for Laplace.
     assert_allclose(o.slope(psi)[1], differences(lambda at: o.slope(at)[0], psi), rtol=1e-6, atol=1e-6)
 
@@ -54,7 +56,7 @@ def test_gradient(q, diagonal, nodes):
 def test_converges_to_the_integral_over_one_effect(seed):
     d = design(seed, level=0.3)
     offset = offsets(d)
-    c = Counts.of(d, offset)
+    c = Rows.of(replace(d, offset=offset))
     psi = np.array([0.3, 0.2, 0.9 * abs(c.basis.Rz[0, 0])])
     exact = integral(d, np.linalg.solve(c.basis.Rx, psi[:2]), np.array([[0.81]]), offset)
     errors = [abs(Objective(c, "aghq", k).slope(psi)[0] - exact) for k in (1, 5, 11, 25)]
@@ -64,7 +66,7 @@ def test_converges_to_the_integral_over_one_effect(seed):
 
 def test_converges_to_the_integral_over_two_effects():
     d = design(3, q=2, n=4, level=0.3)
-    c = Counts.of(d)
+    c = Rows.of(d)
     L = np.array([[0.7, 0.0], [0.3, 0.5]])
     psi = np.array([0.3, 0.2, 0.7, 0.3, 0.5])
     half = np.linalg.solve(c.basis.Rz, L)
@@ -75,7 +77,7 @@ def test_converges_to_the_integral_over_two_effects():
 
 def test_an_effect_without_variance_changes_nothing():
     d = design(q=2)
-    c = Counts.of(d)
+    c = Rows.of(d)
     psi = np.array([0.3, 0.2, 0.7, 0.3, 0.0])
     value, gradient = Objective(c, "aghq", 15).slope(psi)
     assert np.isfinite(value) and abs(gradient[-1]) < 1e-10

@@ -1,5 +1,7 @@
 """The inner problem: densities, modes for all groups at once, the working basis."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -8,7 +10,7 @@ from scipy.stats import norm, poisson
 
 import lmmlib
 from lmmlib.glmm import rows as module
-from lmmlib.glmm.rows import Conditional, Counts, modes
+from lmmlib.glmm.rows import Conditional, Rows, modes
 from tests.unit.glmm.designs import design, offsets
 
 L = {1: np.array([[0.8]]), 2: np.array([[0.8, 0.0], [0.3, 0.5]]), 3: np.tril(np.full((3, 3), 0.4))}
@@ -25,7 +27,7 @@ def joint(d, i, beta, factor, u, offset):
 def test_joint_density_is_that_of_the_definition(q):
     d = design(q=q)
     o = offsets(d)
-    c = Counts.of(d, o)
+    c = Rows.of(replace(d, offset=o))
     beta, u = np.array([0.4, -0.3]), np.random.default_rng(0).normal(size=(q, d.n_groups))
     at = Conditional.of(c, beta, L[q]).at(u)
     beta_f, factor = np.linalg.solve(c.basis.Rx, beta), np.linalg.solve(c.basis.Rz, L[q])
@@ -39,7 +41,7 @@ def test_joint_density_is_that_of_the_definition(q):
 def test_modes_are_those_of_a_general_optimiser(q):
     d = design(q=q)
     o = offsets(d)
-    c, beta = Counts.of(d, o), np.array([0.4, -0.3])
+    c, beta = Rows.of(replace(d, offset=o)), np.array([0.4, -0.3])
     found = modes(c, beta, L[q])
     beta_f, factor = np.linalg.solve(c.basis.Rx, beta), np.linalg.solve(c.basis.Rz, L[q])
     for i in range(d.n_groups):
@@ -53,7 +55,7 @@ def test_modes_are_those_of_a_general_optimiser(q):
 @pytest.mark.parametrize("q", [1, 2])
 def test_curvature_is_that_of_differences(q):
     d, h = design(q=q), 1e-4
-    density = Conditional.of(Counts.of(d), np.array([0.4, -0.3]), L[q])
+    density = Conditional.of(Rows.of(d), np.array([0.4, -0.3]), L[q])
     u = np.random.default_rng(3).normal(size=(q, d.n_groups))
     at = density.at(u)
     S = np.linalg.inv(np.einsum("ban,bcn->nac", at.half, at.half))
@@ -67,7 +69,7 @@ def test_curvature_is_that_of_differences(q):
 
 def test_far_starts_reach_the_same_modes():
     d = design(q=2, level=3)
-    c, beta = Counts.of(d), np.array([1.0, -0.5])
+    c, beta = Rows.of(d), np.array([1.0, -0.5])
     right = modes(c, beta, L[2]).u
     for far in (0.0, 50.0, -50.0, 900.0, np.nan):
         assert_allclose(modes(c, beta, L[2], np.full_like(right, far)).u, right, atol=1e-10)
@@ -77,7 +79,7 @@ def test_steps_are_halved_where_the_density_would_fall(monkeypatch):
     """From the left a full Newton step goes to e^100; without halving there is no way back."""
     y = np.array([5000.0, 4900.0, 0.0, 0.0])
     d = lmmlib.Design.from_arrays(y, np.ones((4, 1)), np.ones((4, 1)), [0, 0, 1, 1])
-    c = Counts.of(d)
+    c = Rows.of(d)
     density, beta, factor = Conditional.of(c, np.array([-3.0]), np.array([[5.0]])), np.array([-3.0]), np.array([[5.0]])
     start = density.at(np.zeros((1, 2)))
     right = modes(c, beta, factor)
@@ -92,14 +94,14 @@ def test_steps_are_halved_where_the_density_would_fall(monkeypatch):
 
 def test_no_variance_means_no_random_effects():
     d = design()
-    found = modes(Counts.of(d), np.array([0.2, 0.1]), np.zeros((1, 1)))
+    found = modes(Rows.of(d), np.array([0.2, 0.1]), np.zeros((1, 1)))
     assert_allclose(found.b, 0) and assert_allclose(found.logdet, 0)
 
 
 def test_order_of_rows_and_units_change_nothing():
     d = design(q=2, p=2)
-    c = Counts.of(d)
+    c = Rows.of(d)
     turned = lmmlib.Design.from_arrays(d.y[::-1], d.X[::-1] * [1, 1e6], d.Z[::-1] * [1, 1e6], d.group[::-1])
-    t = Counts.of(turned)
+    t = Rows.of(turned)
     assert_allclose(modes(t, np.array([0.4, -0.3]), L[2]).u, modes(c, np.array([0.4, -0.3]), L[2]).u, atol=1e-9)
     assert_allclose(t.family.y[np.argsort(t.order)], d.y[::-1])

@@ -184,7 +184,7 @@ def counts():
 
 
 def poisson(formula, counts, **how):
-    return lmmlib.fit_poisson(f"count ~ {formula}", counts, **how)
+    return lmmlib.fit_glmm(f"count ~ {formula}", counts, **how)
 
 
 def test_counts_are_compared(counts):

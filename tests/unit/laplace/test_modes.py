@@ -4,14 +4,14 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib.errors import ParameterError
-from lmmlib.glmm.fit import fit_poisson_design
-from tests.unit.glmm.designs import design, offsets
+from lmmlib.glmm.fit import fit_glmm_design
+from tests.unit.glmm.designs import design, with_offset
 
 
 @pytest.fixture(scope="module")
 def fit():
     d = design(q=2, n=30)
-    return fit_poisson_design(d, offset=offsets(d))
+    return fit_glmm_design(with_offset(d))
 
 
 def test_labels_and_frame(fit):

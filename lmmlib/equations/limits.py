@@ -1,0 +1,64 @@
+r"""Limits from standard errors: the delta method, and scales on which a parameter has no edge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+
+from lmmlib.common.tails import half_width
+
+# Scales on which a parameter has no edge, the way back, and the slope there.
+LOG = (np.log, np.exp, lambda x: 1 / x)
+SCALES = {
+    "sd": LOG,
+    "sigma": LOG,
+    "corr": (np.arctanh, np.tanh, lambda x: 1 / (1 - x**2)),
+    "icc": (logit, expit, lambda x: 1 / (x * (1 - x))),
+}
+
+
+def normal_limits(estimate: pd.Series, se: pd.Series, level: float, kinds: Iterable[str] = ()) -> pd.DataFrame:
+    """Estimates with normal limits, each of the coverage ``level`` by itself: estimate, se, lower, upper.
+
+    Parameters
+    ----------
+    estimate, se : Series
+    level : float
+    kinds : list of str, optional
+        Of each parameter: limits of "sd", "sigma", "corr" and "icc" are made on the scales of ``SCALES``.
+
+    Returns
+    -------
+    DataFrame
+    """
+    reach = half_width(level)
+    table = pd.DataFrame(
+        {"estimate": estimate, "se": se, "lower": estimate - reach * se, "upper": estimate + reach * se}
+    )
+    for name, kind in zip(table.index, kinds, strict=False):
+        value, error = table.loc[name, ["estimate", "se"]]
+        if kind in SCALES and not np.isnan(error):
+            scale, back, slope = SCALES[kind]
+            table.loc[name, ["lower", "upper"]] = back(scale(value) + np.array([-1, 1]) * reach * error * slope(value))
+    return table
+
+
+def slopes(kinds: Iterable[tuple], D: np.ndarray, sigma2: float = np.nan) -> np.ndarray:
+    """Derivatives of sd, corr, sigma and icc by vec of D and by sigma2, (rows, q q + 1)."""
+    q, sd, kinds = len(D), np.sqrt(np.diag(D)), list(kinds)
+    J = np.zeros((len(kinds), q * q + 1))
+    for row, (kind, *at) in zip(J, kinds, strict=True):
+        if kind == "sd":
+            row[at[0] * (q + 1)] = 1 / (2 * sd[at[0]])
+        elif kind == "corr":
+            a, b = at
+            row[a * q + b] = 1 / (sd[a] * sd[b])
+            row[[a * (q + 1), b * (q + 1)]] = -row[a * q + b] * D[a, b] / (2 * D[[a, b], [a, b]])
+        elif kind == "sigma":
+            row[-1] = 1 / (2 * np.sqrt(sigma2))
+        else:
+            row[:] = np.array([sigma2, -D[0, 0]]) / (D[0, 0] + sigma2) ** 2
+    return J
