@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmmlib.common.arguments import checked_made
+from lmmlib.common.table import Table
 from lmmlib.common.text import fixed
 from lmmlib.design.cross import cross_products
 from lmmlib.design.design import Design
@@ -27,13 +28,11 @@ class VarianceEstimates:
         return bool(np.linalg.eigvalsh(self.D).min() >= 0)
 
     def __repr__(self) -> str:
-        width = max(map(len, (*self.names, "residual")))
-        rows = [f"  {n:<{width}}  {fixed(d, 4):>12}" for n, d in zip(self.names, np.diag(self.D), strict=True)]
-        tail = "" if self.is_valid else "\n  D is not positive semidefinite: no covariance of random effects"
-        return (
-            "\n".join(["VarianceEstimates (variances)", *rows, f"  {'residual':<{width}}  {fixed(self.sigma2, 4):>12}"])
-            + tail
-        )
+        variances = [fixed(v, 4) for v in (*np.diag(self.D), self.sigma2)]
+        cells = tuple(zip((*self.names, "residual"), variances, strict=True))
+        _, *lines = Table(("", ""), cells, (False, True), widths=(0, 12)).lines()
+        lines += [] if self.is_valid else ["D is not positive semidefinite: no covariance of random effects"]
+        return "\n  ".join(["VarianceEstimates (variances)", *lines])
 
 
 def anova_estimates(design: Design) -> VarianceEstimates:

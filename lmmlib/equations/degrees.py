@@ -81,7 +81,18 @@ class Curvature:
 
     def kenward_roger(self, L: np.ndarray, null=0.0) -> KenwardRoger:
         """:func:`kenward_roger` of rows (rows, p); the information must be the expected one."""
-        return _kenward_roger(self, *independent(L, null))
+        (L, null), basis, d, W = independent(L, null), self.cross.basis, self.directions, self.A
+        rows, ell = basis.x_work(L) @ d.half, len(L)
+        adjusted = np.eye(len(d.half)) + 2 * self.adjustment
+        Theta = rows.T @ np.linalg.solve(rows @ rows.T, rows)
+        T = Theta @ d.P[:, :-1, :-1]
+        trace = np.einsum("raa->r", T)
+        A1, A2 = trace @ W @ trace, np.einsum("rs,rab,sba->", W, T, T)
+        df, scale = _moments_match(A1, A2, ell)
+        gap = L @ d.beta - null
+        statistic = scale * float(gap @ np.linalg.solve(rows @ adjusted @ rows.T, gap)) / ell
+        cov = basis.cov_beta_back(d.half @ adjusted @ d.half.T)
+        return KenwardRoger(cov, df, scale, statistic, f_tail(statistic, ell, df), ell)
 
 
 def curvature(cross: CrossProducts, D, sigma2: float, kind: str) -> Curvature:
@@ -209,22 +220,6 @@ def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> Kenwar
     checked_made("cross", cross, CrossProducts, "cross_products")
     L = checked_rows(L, len(cross.x_names))
     return curvature(cross, D, sigma2, "expected").kenward_roger(L, null)
-
-
-def _kenward_roger(at: Curvature, L, null) -> KenwardRoger:
-    """The test of independent rows in the formula's basis."""
-    cross, d, W = at.cross, at.directions, at.A
-    rows, ell = cross.basis.x_work(L) @ d.half, len(L)
-    adjusted = np.eye(len(d.half)) + 2 * at.adjustment
-    Theta = rows.T @ np.linalg.solve(rows @ rows.T, rows)
-    T = Theta @ d.P[:, :-1, :-1]
-    trace = np.einsum("raa->r", T)
-    A1, A2 = trace @ W @ trace, np.einsum("rs,rab,sba->", W, T, T)
-    df, scale = _moments_match(A1, A2, ell)
-    gap = L @ d.beta - null
-    statistic = scale * float(gap @ np.linalg.solve(rows @ adjusted @ rows.T, gap)) / ell
-    cov = cross.basis.cov_beta_back(d.half @ adjusted @ d.half.T)
-    return KenwardRoger(cov, df, scale, statistic, f_tail(statistic, ell, df), ell)
 
 
 def _moments_match(A1: float, A2: float, ell: int) -> tuple[float, float]:

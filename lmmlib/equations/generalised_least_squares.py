@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import checked_df, checked_made, numbers, shown, standard_deviations
+from lmmlib.common.table import Table
 from lmmlib.common.tails import half_width
 from lmmlib.common.text import fixed
 from lmmlib.design.cross import CrossProducts
@@ -34,12 +35,9 @@ class Estimate:
         return pd.DataFrame({"estimate": self.beta, "se": self.se}, index=list(self.names))
 
     def __repr__(self) -> str:
-        width = max([len(n) for n in self.names] + [0])
-        rows = "\n".join(
-            f"  {n:<{width}}  {fixed(b, 4):>12}  {fixed(s, 4):>10}"
-            for n, b, s in zip(self.names, self.beta, self.se, strict=True)
-        )
-        return f"{type(self).__name__}\n  {'':<{width}}  {'estimate':>12}  {'se':>10}\n{rows}"
+        cells = zip(self.names, [fixed(b, 4) for b in self.beta], [fixed(s, 4) for s in self.se], strict=True)
+        table = Table(("", "estimate", "se"), tuple(cells), (False, True, True), widths=(0, 12, 10))
+        return "\n  ".join([type(self).__name__, *table.lines()])
 
 
 class GLS(Estimate):

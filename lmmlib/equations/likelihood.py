@@ -35,7 +35,8 @@ def loglik(cross: CrossProducts, beta, D, sigma2: float) -> float:
     """
     checked_made("cross", cross, CrossProducts, "cross_products")
     beta, w = cross.basis.beta_work(checked_beta(beta, cross.x_names)), weigh(cross, D, sigma2)
-    quadratic = w.ytVy - 2 * float(beta @ w.XtVy) + float(beta @ w.XtVX @ beta)
+    of_r = np.append(-beta, 1.0)  # r = y - X beta from the columns of W = [X, y]
+    quadratic = float(of_r @ w.WtVW @ of_r)
     return -0.5 * (cross.n_obs * LOG_2PI + w.logdet + quadratic)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -20,7 +22,7 @@ def parameter_names(design: Design, sigma: bool = True) -> dict[str, tuple]:
         If a column has a name that makes two parameters the same.
     """
     x, z = design.x_names, design.z_names
-    named = [(name, ("effect", j)) for j, name in enumerate(x)]
+    named: list[tuple[str, tuple]] = [(name, ("effect", j)) for j, name in enumerate(x)]
     named += [(f"sd {name}", ("sd", a)) for a, name in enumerate(z)]
     if not design.diagonal:
         named += [(f"corr {z[a]}, {z[b]}", ("corr", a, b)) for a in range(len(z)) for b in range(a + 1, len(z))]
@@ -63,6 +65,11 @@ def derived(kinds: dict[str, tuple], beta: np.ndarray, D: np.ndarray, sigma2: np
         product = sd(a) * sd(b)
         return np.clip(D[:, a, b] / np.where(product > 0, product, np.nan), -1, 1)
 
-    of = {"effect": lambda j: beta[:, j], "sd": sd, "corr": correlation, "sigma": lambda: np.sqrt(sigma2)}
+    of: dict[str, Callable[..., np.ndarray]] = {
+        "effect": lambda j: beta[:, j],
+        "sd": sd,
+        "corr": correlation,
+        "sigma": lambda: np.sqrt(sigma2),
+    }
     of["icc"] = lambda: D[:, 0, 0] / (D[:, 0, 0] + sigma2)
     return pd.DataFrame({name: of[kind](*at) for name, (kind, *at) in kinds.items()})

@@ -71,7 +71,7 @@ def residuals(
         return raw
     if of == "population":
         return _whitened(design, raw, D, sigma2)
-    return raw / np.sqrt(sigma2 * design.residual_variances)
+    return raw / np.sqrt(sigma2 if design.weights is None else sigma2 * design.residual_variances)
 
 
 def _whitened(design: Design, raw, D, sigma2: float) -> np.ndarray:

@@ -82,7 +82,8 @@ def minimise(cross: CrossProducts, method: str, data: Responses | None = None) -
 
 def _pivots(D: np.ndarray) -> np.ndarray:
     """The columns in the order in which each adds the most variance to that of those before it."""
-    left, order = D.copy(), []
+    left = D.copy()
+    order: list[int] = []
     for _ in D:
         variance = np.diag(left).copy()
         variance[order] = -np.inf
