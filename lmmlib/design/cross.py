@@ -116,6 +116,15 @@ class CrossProducts:
         """What each pattern has, (n_patterns, ...), for each group, (n_groups, ...), side by side in memory."""
         return np.moveaxis(np.take(np.moveaxis(M, 0, -1), self.patterns[1], axis=-1), -1, 0)
 
+    def take(self, groups: np.ndarray) -> CrossProducts:
+        """The sums of some groups, (g,) places among all, whose effects and errors then cost no more than they do.
+
+        Sums that run over the rows of all groups, such as X'X, stay as they are.
+        """
+        (ZtZ, index), w = self.patterns, self.work
+        work = replace(w, ZtZ=ZtZ[index[groups]], ZtX=w.ZtX[groups], Zty=w.Zty[groups])
+        return replace(self, work=work, n_i=self.n_i[groups], group_names=tuple(self.group_names[i] for i in groups))
+
     @property
     def n_patterns(self) -> int:
         """Number of distinct Z_i'Z_i: one for a balanced design."""

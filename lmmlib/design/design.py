@@ -150,6 +150,11 @@ class Design:
         order, start = self.by_group
         return order[start[i] : start[i + 1]]
 
+    @cached_property
+    def places(self) -> dict:
+        """The number of each group by its name."""
+        return dict(zip(self.group_names, range(self.n_groups), strict=True))
+
     def group_rows(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``(y_i, X_i, Z_i)`` of group ``i``."""
         rows = self.rows(i)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,21 +12,22 @@ from lmmlib.design.formula import fixed_matrix, random_matrix
 from lmmlib.errors import DataError
 
 
-def new_rows(design: Design, newdata: pd.DataFrame, level: str, new_groups: str) -> NewRows:
-    """New data as rows of X and Z with their groups; without a grouping column, at population level, all are new."""
-    X, Z = fixed_matrix(design, newdata), random_matrix(design, newdata)
+def new_rows(design: Design, new: pd.DataFrame, of: str, new_groups: str) -> NewRows:
+    """New data as rows of X and Z with their groups, which ``of="group"`` alone needs: else all may be new."""
+    X = fixed_matrix(design, new)
+    Z = X if design.z_spec is design.x_spec else random_matrix(design, new)
     grouping = design.grouping
-    if grouping in newdata.columns:
-        group = _positions(design, newdata[grouping], strict=level == "conditional")
-    elif level == "population":
-        group = np.full(len(X), -1)
-    else:
+    if grouping in new.columns:
+        group = _positions(design, new[grouping], strict=of == "group")
+    elif of == "group":
         raise DataError(
             f"the new data have no column {grouping!r}, which says the group of each row; add it, or ask for "
-            "level='population'"
+            "of='population'"
         )
-    if level == "conditional" and new_groups == "error" and (group < 0).any():
-        unknown = pd.unique(newdata[grouping][group < 0])
+    else:
+        group = np.full(len(X), -1)
+    if of == "group" and new_groups == "error" and (group < 0).any():
+        unknown = pd.unique(new[grouping][group < 0])
         named = ", ".join(map(repr, unknown[:5].tolist())) + (", ..." if len(unknown) > 5 else "")
         raise DataError(
             f"{len(unknown)} of the groups in {grouping!r} were not in the data of the fit: {named}; pass "
@@ -41,13 +42,12 @@ def _positions(design: Design, labels: pd.Series, strict: bool) -> np.ndarray:
         codes, unique = pd.factorize(labels)
     except TypeError as error:
         raise DataError(f"group labels in {labels.name!r} must be numbers, texts or the like: {error}") from None
-    names, unique = design.group_names, list(unique)
-    place = {name: i for i, name in enumerate(names)}
+    place, unique = design.places, list(unique)
     found = np.array([place.get(label, -1) for label in unique] + [-1])  # a missing label has the code -1
     if strict and (codes < 0).any():
         raise DataError(f"the group is missing in row {int(np.argmin(codes))} of {labels.name!r} (rows count from 0)")
     unknown = [label for label in unique if label not in place] if strict else []
-    alike = {_plain(name): name for name in names} if unknown else {}
+    alike = {_plain(name): name for name in place} if unknown else {}
     for label in unknown:
         known = alike.get(_plain(label))
         if type(known) not in {type(None), type(label)}:
@@ -78,6 +78,12 @@ class NewRows:
     def take(self, rows) -> NewRows:
         """Some of the rows."""
         return NewRows(self.X[rows], self.Z[rows], self.group[rows])
+
+    def own(self) -> tuple[np.ndarray, NewRows]:
+        """The groups that have rows here, at least one, and the rows with their places among these."""
+        groups = np.unique(self.group[self.group >= 0])
+        groups = groups if len(groups) else np.zeros(1, int)
+        return groups, replace(self, group=np.where(self.group < 0, -1, np.searchsorted(groups, self.group)))
 
     def at(self, b: np.ndarray) -> np.ndarray:
         """:math:`z'b_i` of each row from the effects b (..., n_groups, q) of all groups; zero for new groups."""

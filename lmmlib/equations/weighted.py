@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lmmlib.common.arguments import checked_D, checked_made, checked_sigma2
+from lmmlib.common.arguments import checked_D, checked_made, checked_sigma2, numbers
 from lmmlib.common.small import factor
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
@@ -126,11 +126,13 @@ def weigh(cross: CrossProducts, D, sigma2) -> Weighted:
     -------
     Weighted
     """
-    L, sigma2, (ZtZ, index) = relative_factor(cross, D, sigma2), checked_sigma2(sigma2), cross.patterns
+    checked_made("cross", cross, CrossProducts, "cross_products")
+    D, sigma2, (ZtZ, index) = numbers(D, "D"), checked_sigma2(sigma2), cross.patterns
 
     def make() -> Weighted:
+        L = relative_factor(cross, D, sigma2)
         H, logdet_V0 = woodbury_factor(ZtZ.transpose(1, 2, 0)[:, :, None], L[..., None, None])
         logdet = float(cross.n_obs * np.log(sigma2) + logdet_V0[0, index].sum()) - cross.log_weights
         return Weighted(cross, sigma2, H[:, :, 0].transpose(2, 0, 1), logdet)
 
-    return cross.once("weighted", (L.tobytes(), sigma2), make)
+    return cross.once("weighted", (D.tobytes(), D.shape, sigma2), make)

@@ -123,7 +123,7 @@ def predict(
     """
     for name, value, allowed in (("of", of, OF), ("scale", scale, SCALES), ("new_groups", new_groups, NEW_GROUPS)):
         checked_choice(name, value, allowed)
-    found = new_rows(fit.design, new, "conditional" if of == "group" else "population", new_groups)
+    found = new_rows(fit.design, new, of, new_groups)
     known_part = of_new_rows(fit.design, "offset", offset, new)
     fit.rows.family.check_offset(known_part)
     family, basis, p = fit.rows.family, fit.rows.basis, len(fit.beta)

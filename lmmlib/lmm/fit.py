@@ -40,6 +40,10 @@ class Fit(Shown, Fitted):
         """:func:`lmmlib.prediction.blups.blups`: predictions of the random effects, with three errors."""
         return blups.blups(self)
 
+    def random_effects(self, level: float = 0.95, *, error: str = "pev") -> pd.DataFrame:
+        """The predictions of :meth:`blups` as a table: group, term, estimate, all errors, limits by one of them."""
+        return self.blups().frame(level, error=error)
+
     def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
         """New responses from the fitted model, (n_obs,) or (n_obs, size): new random effects, new errors."""
         return drawing.lmm(self.design, *self.estimates, generator(rng), size)
@@ -90,19 +94,21 @@ class Fit(Shown, Fitted):
 
     def predict(
         self,
-        newdata: pd.DataFrame,
-        level: str = "conditional",
+        new: pd.DataFrame,
+        *,
+        of: str = "group",
         new_groups: str = "population",
         interval: str | None = None,
         method: str = "plugin",
-        coverage: float = 0.95,
+        level: float = 0.95,
         size: int = 1000,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         weights=None,
         offset=None,
     ) -> pd.DataFrame:
         """:func:`lmmlib.prediction.predict.predict`: predictions for new rows, with intervals."""
-        return predict.predict(self, newdata, level, new_groups, interval, method, coverage, size, rng, weights, offset)
+        about = {"of": of, "new_groups": new_groups, "weights": weights, "offset": offset}
+        return predict.predict(self, new, interval=interval, method=method, level=level, size=size, rng=rng, **about)
 
 
 def fit(

@@ -13,13 +13,13 @@ import numpy as np
 from lmmlib.common.arguments import checked_count, generator
 from lmmlib.common.progress import progress_bar
 from lmmlib.common.small import semidefinite_cholesky
-from lmmlib.design.basis import chunks, divide
+from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.new_rows import NewRows
 from lmmlib.design.responses import Responses
-from lmmlib.equations.degrees import curvature
+from lmmlib.equations.degrees import Curvature
 from lmmlib.equations.drawing import lmm
-from lmmlib.equations.weighted import weigh
+from lmmlib.equations.weighted import Weighted, weigh
 from lmmlib.errors import DesignError
 from lmmlib.fitting.batch import ROOM, Fits, fit_many
 from lmmlib.fitting.fitted import Fitted
@@ -32,14 +32,15 @@ def error_variance(fit: Fitted, rows: NewRows, corrected: bool = False) -> np.nd
     Equation :eq:`prediction-variance` of the book, as a sum of squares in the working basis, so that no digits are lost
     to a difference; ``corrected`` adds :func:`estimation_variance` twice, as in :eq:`prasad-rao`.
     """
-    cross, D, sigma2 = fit.cross, fit.D.to_numpy(), fit.sigma2
-    w = weigh(cross, D, sigma2)
-    Hz, d = _parts(cross, w.half, rows)
-    variance = sigma2 * (Hz**2).sum(axis=1) + np.einsum("nx,xy,ny->n", d, np.linalg.inv(w.XtVX), d)
-    return variance + 2 * estimation_variance(cross, D, sigma2, rows) if corrected else variance
+    _, D, sigma2 = fit.estimates
+    Phi = np.linalg.inv(weigh(fit.cross, D, sigma2).XtVX)
+    groups, own = rows.own()
+    Hz, d = _parts(weigh(fit.cross.take(groups), D, sigma2), own)
+    variance = sigma2 * (Hz**2).sum(axis=1) + np.einsum("nx,xy,ny->n", d, Phi, d)
+    return variance + 2 * estimation_variance(fit.expected, rows) if corrected else variance
 
 
-def estimation_variance(cross: CrossProducts, D, sigma2: float, rows: NewRows) -> np.ndarray:
+def estimation_variance(at: Curvature, rows: NewRows) -> np.ndarray:
     r"""What estimating D and sigma2 by REML adds to the variance of :func:`error_variance`, to first order, (rows,).
 
     .. math:: \sum_{r,s} W_{rs}\, m_r'Pm_s, \qquad
@@ -54,27 +55,22 @@ def estimation_variance(cross: CrossProducts, D, sigma2: float, rows: NewRows) -
 
     Parameters
     ----------
-    cross : CrossProducts
-    D : (q, q) array
-        May be singular.
-    sigma2 : float
+    at : Curvature
+        With the expected information; D may be singular.
     rows : NewRows
 
     Returns
     -------
     (rows,) array
-
-    Raises
-    ------
-    DesignError
-        If the expected information on D and sigma2 is singular.
     """
-    at, w, E = curvature(cross, D, sigma2, "expected"), weigh(cross, D, sigma2), cross.D_directions(working=True)
+    sigma2, E = at.sigma2, at.cross.D_directions(working=True)
     R_inverse, P = at.directions.half / np.sqrt(sigma2), sigma2 * at.directions.P[:-1, :-1, :-1]
-    own = cross.patterns[1][rows.group]
-    A, C = w.A[own], np.einsum("nba,nbx->nax", w.U[own], cross.work.ZtX[rows.group] @ R_inverse)
-    d = _parts(cross, w.half, rows)[1] @ R_inverse
-    Ea = np.einsum("rab,ncb,nc->rna", E, w.U[own], _known_z(cross, rows))
+    groups, rows = rows.own()
+    some = at.cross.take(groups)
+    w, own = weigh(some, at.D, sigma2), some.patterns[1][rows.group]
+    A, C = w.A[own], np.einsum("nba,nbx->nax", w.U[own], some.work.ZtX[rows.group] @ R_inverse)
+    d = _parts(w, rows)[1] @ R_inverse
+    Ea = np.einsum("rab,ncb,nc->rna", E, w.U[own], _known_z(some, rows))
     WEa = np.tensordot(at.W, Ea, 1)
     EaC, WEaC = (np.einsum("rna,nax->rnx", v, C) for v in (Ea, WEa))
     ECd = np.einsum("rab,nbx,nx->rna", E, C, d)
@@ -86,26 +82,26 @@ def estimation_variance(cross: CrossProducts, D, sigma2: float, rows: NewRows) -
 
 def _known_z(cross: CrossProducts, rows: NewRows) -> np.ndarray:
     """z of each row in the working basis, zero for new groups."""
-    return divide(rows.Z, cross.basis.Rz) * (rows.group >= 0)[:, None]
+    return cross.basis.z_work(rows.Z) * (rows.group >= 0)[:, None]
 
 
-def _parts(cross: CrossProducts, half: np.ndarray, rows: NewRows) -> tuple[np.ndarray, np.ndarray]:
-    """H z (rows, q) and d = x - T_i'z (rows, p) of each row in the working basis, H as in lmmlib.weighted."""
-    H = half[cross.patterns[1][rows.group]]
+def _parts(w: Weighted, rows: NewRows) -> tuple[np.ndarray, np.ndarray]:
+    """H z (rows, q) and d = x - T_i'z (rows, p) of each row in the working basis."""
+    cross, H = w.cross, w.half[w.cross.patterns[1][rows.group]]
     Hz = np.einsum("nab,nb->na", H, _known_z(cross, rows))
-    return Hz, divide(rows.X, cross.basis.Rx) - np.einsum("nab,nbx,na->nx", H, cross.work.ZtX[rows.group], Hz)
+    return Hz, cross.basis.x_work(rows.X) - np.einsum("nab,nbx,na->nx", H, cross.work.ZtX[rows.group], Hz)
 
 
-def bootstrap_interval(fit: Fitted, rows: NewRows, own, coverage: float, size: int, rng) -> tuple:
+def bootstrap_interval(fit: Fitted, rows: NewRows, noise, level: float, size: int, rng) -> tuple:
     """What the errors of ``size`` simulated data sets say of each row.
 
     Parameters
     ----------
     fit : Fit
     rows : NewRows
-    own : one number for each row
+    noise : one number for each row
         Variance of the part of each error that is independent of the data.
-    coverage : float
+    level : float
     size : int
     rng : Generator
 
@@ -115,16 +111,15 @@ def bootstrap_interval(fit: Fitted, rows: NewRows, own, coverage: float, size: i
         Root mean squares of the errors; what the limits add to the prediction; how many refits failed.
     """
     rng = generator(rng)
-    groups, place = np.unique(rows.group, return_inverse=True)
+    groups, rows = rows.own()
     of_beta, of_b, failed = bootstrap_errors(fit, groups, checked_count("size", size), rng)
-    rows = NewRows(rows.X, rows.Z, np.where(rows.group < 0, -1, place))
-    ends, square = np.empty((2, len(own))), np.empty(len(own))
-    for part in chunks(len(own), max(1, ROOM // len(of_beta))):
+    ends, square = np.empty((2, len(noise))), np.empty(len(noise))
+    for part in chunks(len(noise), max(1, ROOM // len(of_beta))):
         some = rows.take(part)
         errors = of_beta @ some.X.T + some.at(of_b)
-        errors += np.sqrt(own[part]) * rng.standard_normal(errors.shape)
+        errors += np.sqrt(noise[part]) * rng.standard_normal(errors.shape)
         # An error of prediction less target: the target lies as far below the prediction as the error is large.
-        ends[:, part] = -np.quantile(errors, [(1 + coverage) / 2, (1 - coverage) / 2], axis=0)
+        ends[:, part] = -np.quantile(errors, [(1 + level) / 2, (1 - level) / 2], axis=0)
         square[part] = (errors**2).mean(axis=0)
     return np.sqrt(square), ends, failed
 

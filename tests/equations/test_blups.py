@@ -272,7 +272,7 @@ def test_prediction(rng):
     for interval, extra in (("confidence", 0), ("prediction", m.sigma2)):
         se = fitted.predict(rows, interval=interval)["se"]
         assert_allclose(se**2, [known + extra, new + extra], rtol=1e-6)
-    mean = fitted.predict(rows, level="population", interval="confidence")["se"]
+    mean = fitted.predict(rows, of="population", interval="confidence")["se"]
     assert_allclose(mean**2, x @ m.Phi @ x, rtol=1e-6)
 
 

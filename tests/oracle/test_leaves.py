@@ -380,7 +380,8 @@ def test_predictions():
     f, stored = fitted("Reaction ~ Days + (Days | Subject)"), INFERENCE["predict_sleepstudy"]
     assert [tuple(row.values()) for row in stored["newdata"]] == [(0, "308"), (5, "308"), (12, "309"), (5, "new")]
     new = pd.DataFrame({"Days": [0, 5, 12, 5], "Subject": [308, 308, 309, 1]})
-    answer = {level: relative(f.predict(new, level=level)["mean"], tol.LME4) for level in ("conditional", "population")}
+    names = {"conditional": "group", "population": "population"}
+    answer = {name: relative(f.predict(new, of=of)["estimate"], tol.LME4) for name, of in names.items()}
     agree(stored, answer | {"newdata": stored["newdata"]})
 
 

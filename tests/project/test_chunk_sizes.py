@@ -97,7 +97,7 @@ def errors(many):
 
 def limits(many):
     fit, new = lmmlib.fit(FORMULA, many), many.iloc[:5]
-    return fit.predict(new, interval="prediction", method="bootstrap", size=11, rng=rng())["mean"].to_numpy()
+    return fit.predict(new, interval="prediction", method="bootstrap", size=11, rng=rng())["estimate"].to_numpy()
 
 
 # (module, constant): what is done in pieces of that size, and a size that does not divide it.

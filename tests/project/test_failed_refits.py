@@ -100,7 +100,7 @@ def laird_louis(size, fit):
 
 def predicted(size, fit):
     table = fit.predict(NEW, interval="prediction", method="bootstrap", size=size, rng=rng())
-    return table.attrs["failed"], table[["mean", "se", "lower", "upper"]]
+    return table.attrs["failed"], table[["estimate", "se", "lower", "upper"]]
 
 
 def dispersion(size, poisson):

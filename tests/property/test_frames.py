@@ -102,10 +102,10 @@ def test_the_fit_is_that_of_floats(pair, formula):
     assert_allclose(fit.design.y, same.design.y, rtol=1e-12)
     assert_allclose(fit.beta, same.beta, rtol=1e-12)
     assert_allclose(fit.sigma2, same.sigma2, rtol=1e-12)
-    assert_allclose(fit.predict(frame)["mean"], same.predict(twin)["mean"], rtol=1e-12)
+    assert_allclose(fit.predict(frame)["estimate"], same.predict(twin)["estimate"], rtol=1e-12)
     assert fit.predict(frame)["known_group"].all() and fit.predict(frame).index.equals(frame.index)
     part = frame.iloc[[5, 30]]
-    assert_allclose(fit.predict(part)["mean"], same.predict(twin.iloc[[5, 30]])["mean"], rtol=1e-12)
+    assert_allclose(fit.predict(part)["estimate"], same.predict(twin.iloc[[5, 30]])["estimate"], rtol=1e-12)
 
 
 @given(frames())

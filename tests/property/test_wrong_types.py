@@ -37,10 +37,10 @@ def right():
         counts = lmmlib.fit_glmm("count ~ x + (1 | g)", data)
     drawn, cloned = lmmlib.sample(FORMULA, data, **run), lmmlib.clone(FORMULA, data, (1, 2), **run)
     return {
-        "formula": FORMULA, "data": data, "newdata": data[:5], "example": data, "name": "tlc", "mu": 1.0,
+        "formula": FORMULA, "data": data, "new": data[:5], "newdata": data[:5], "example": data, "name": "tlc",
         "design": design, "cross": cross, "coding": coding.coding(FORMULA, data), "parts": [cross],
         "D": [[1.0]], "sigma2": 1.0, "tau2": 1.0, "beta": [1.0, 1.0], "L": [0, 1], "V": np.eye(2), "sigma": 1.0,
-        "rows": {"x": [0, 1]},
+        "mu": 1.0, "rows": {"x": [0, 1]},
         "X": design.X, "Z": design.Z, "y": design.y, "group": design.group, "Y": np.column_stack([design.y] * 2),
         "result": equations.gls(cross, [[1.0]], 1.0), "X_new": [[1.0, 2.0]], "z": [1.0], "z1": [1.0], "z2": [1.0],
         "fit": fit, "fit0": lmmlib.fit("y ~ x + (0 | g)", data), "fit1": fit, "fits": {"a": fit}, "parameter": "x",

@@ -131,13 +131,13 @@ def test_a_new_row_that_needs_it_is_refused():
     empty = DATA.head(3).assign(a=["p", "r", "r"], b=["u", "u", "w"])
     with pytest.raises(DataError, match="in row 2 .*'ar:bw' is 1 and not .*, 0, for which it was left out"):
         fit.predict(empty)
-    assert np.isfinite(fit.predict(empty.head(2))["mean"]).all()
+    assert np.isfinite(fit.predict(empty.head(2))["estimate"]).all()
     copy = lmmlib.fit(CASES["copy"][0], DATA, drop="dependent")
     with pytest.raises(DataError, match="in row 0 .*'again' is "):
         copy.predict(DATA.assign(x=DATA["x"] + 1))
     assert_allclose(
-        copy.predict(DATA.assign(x=DATA["x"] * 1e6, again=3e6 * DATA["x"] - 1))["mean"],
-        lmmlib.fit(CASES["copy"][1], DATA).predict(DATA.assign(x=DATA["x"] * 1e6))["mean"],
+        copy.predict(DATA.assign(x=DATA["x"] * 1e6, again=3e6 * DATA["x"] - 1))["estimate"],
+        lmmlib.fit(CASES["copy"][1], DATA).predict(DATA.assign(x=DATA["x"] * 1e6))["estimate"],
         rtol=1e-7,
     )
 

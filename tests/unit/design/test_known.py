@@ -39,7 +39,7 @@ def test_lme4_has_the_same_fits(row, frame):
     assert_allclose(f.residuals(kind="scaled"), row["scaled"], atol=1e-4)
     assert_allclose(f.blups().b, row["b"], atol=1e-4)
     assert_allclose(f.blups().known, np.array(row["condvar"]), rtol=1e-3, atol=1e-5)
-    assert_allclose(f.predict(frame.head(5))["mean"], row["fitted"][:5], rtol=1e-4)
+    assert_allclose(f.predict(frame.head(5))["estimate"], row["fitted"][:5], rtol=1e-4)
 
 
 def test_the_summary_names_them(fitted, frame):
@@ -92,9 +92,9 @@ def test_profiles_have_their_minimum_at_the_criterion(frame):
 def test_predictions_of_new_rows(fitted, frame):
     new = frame.iloc[[3, 7, 12]].reset_index(drop=True)
     plain = fitted.predict(new)
-    assert_allclose(plain["mean"], fitted.fitted()[[3, 7, 12]], rtol=1e-9)
+    assert_allclose(plain["estimate"], fitted.fitted()[[3, 7, 12]], rtol=1e-9)
     shifted = fitted.predict(new, offset=new["o"] + 2)
-    assert_allclose(shifted["mean"], plain["mean"] + 2, rtol=1e-12)
+    assert_allclose(shifted["estimate"], plain["estimate"] + 2, rtol=1e-12)
     c, p = (fitted.predict(new, interval=kind) for kind in ("confidence", "prediction"))
     assert_allclose(p["se"] ** 2 - c["se"] ** 2, fitted.sigma2 / new["w"], rtol=1e-9)
     heavy = fitted.predict(new, interval="prediction", weights=[1.0, 4.0, 100.0])
@@ -113,7 +113,7 @@ def test_predictions_of_new_rows(fitted, frame):
         arrays.predict(new)
     with pytest.raises(DataError, match="the fit has weights from an array; pass weights="):
         arrays.predict(new, interval="prediction", offset=new["o"])
-    assert_allclose(arrays.predict(new, offset="o")["mean"], plain["mean"], rtol=1e-9)
+    assert_allclose(arrays.predict(new, offset="o")["estimate"], plain["estimate"], rtol=1e-9)
 
 
 FORMS = {

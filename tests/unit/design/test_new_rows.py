@@ -46,13 +46,15 @@ def test_labels_of_any_kind(frame, kind):
     fit = lmmlib.fit("lead ~ week + (1 | child)", data)
     some = data.iloc[[7, 3, 3, 20]]
     shown = fit.predict(some)
-    assert_allclose(shown["mean"], fit.fitted()[[7, 3, 3, 20]], rtol=1e-12)
+    assert_allclose(shown["estimate"], fit.fitted()[[7, 3, 3, 20]], rtol=1e-12)
     assert shown["known_group"].all()
     if kind in {"integers", "numbers"}:
         # The same number in another type is the same label.
-        assert_allclose(fit.predict(some.astype({"child": float}))["mean"], shown["mean"], rtol=1e-14)
+        assert_allclose(fit.predict(some.astype({"child": float}))["estimate"], shown["estimate"], rtol=1e-14)
     if kind in {"categories", "nullable"}:
-        assert_allclose(fit.predict(some.assign(child=some["child"].astype(str)))["mean"], shown["mean"], rtol=1e-14)
+        assert_allclose(
+            fit.predict(some.assign(child=some["child"].astype(str)))["estimate"], shown["estimate"], rtol=1e-14
+        )
 
 
 def test_labels_that_were_read_as_another_type(frame):
@@ -78,7 +80,7 @@ def test_labels_that_were_read_as_another_type(frame):
 NEW_ERRORS = {
     "column missing": (lambda n: n.drop(columns="week"), "uses 'week', which is not a column"),
     "misspelt": (lambda n: n.rename(columns={"week": "weak"}), "perhaps you want 'weak'"),
-    "group column missing": (lambda n: n.drop(columns="child"), "no column 'child'.*level='population'"),
+    "group column missing": (lambda n: n.drop(columns="child"), "no column 'child'.*of='population'"),
     "unknown category": (lambda n: n.assign(drug="aspirin"), "'drug' has the category 'aspirin'.*placebo, succimer"),
     "missing value": (lambda n: n.assign(week=[1.0, np.nan, 2, 3]), "missing values: week 1"),
     "missing category": (lambda n: n.assign(drug=[None, "placebo", None, "placebo"]), "missing values: drug 2"),

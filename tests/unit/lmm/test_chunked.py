@@ -83,8 +83,8 @@ def test_results_that_need_no_rows(tlc, coding):
     assert_allclose(ours.blups().b, full.blups().b, atol=1e-6)
     assert ours.blups().b.index.equals(full.blups().b.index)
     new = tlc[:5].assign(week=[2, 3, 5, 7, 0.5], id=["1", 2, 3, 4, -7][1:] + [3])
-    for level in ("conditional", "population"):
-        assert_allclose(ours.predict(new, level)["mean"], full.predict(new, level)["mean"], rtol=1e-7)
+    for of in ("group", "population"):
+        assert_allclose(ours.predict(new, of=of)["estimate"], full.predict(new, of=of)["estimate"], rtol=1e-7)
     limits = ours.confint(parameters=["week", "sigma"])[["lower", "upper"]]
     assert_allclose(limits, full.confint(parameters=["week", "sigma"])[["lower", "upper"]], rtol=1e-5)
     assert "scaled residuals" not in repr(ours) and "D is singular" in repr(ours)

@@ -16,7 +16,7 @@ from lmmlib.fitting.batch import fit_many
 from lmmlib.prediction import errors as prediction_errors
 from lmmlib.prediction.errors import batched_effects, bootstrap_errors
 
-COLUMNS = ["mean", "se", "lower", "upper", "known_group"]
+COLUMNS = ["estimate", "se", "lower", "upper", "known_group"]
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_standard_errors_count_a_bias_and_limits_undo_it(fit, monkeypatch):
     new = pd.DataFrame({"week": [0.0, 7.5], "child": ["c2", "c5"]})
     shown = fit.predict(new, interval="confidence", method="bootstrap", rng=np.random.default_rng(1))
     assert_allclose(shown["se"], 1.0)
-    assert_allclose(shown[["lower", "upper"]].sub(shown["mean"], axis=0), -1.0)
+    assert_allclose(shown[["lower", "upper"]].sub(shown["estimate"], axis=0), -1.0)
 
 
 def test_simulated_responses_have_the_moments_of_the_model(fit):
@@ -120,25 +120,25 @@ def test_limits_hold_their_share_of_targets_when_the_fit_is_the_truth():
     line = np.outer(fits.beta[:, 0], [1, 1, 1]) + np.outer(fits.beta[:, 1], new["x"])
     noise = rng.normal(size=(many, 3))
     # A new observation at the level of the population is of a group that the data do not hold.
-    of_level = {"conditional": b[:, [0, 5, 6]], "population": rng.normal(size=(many, 3))}
+    of_which = {"group": b[:, [0, 5, 6]], "population": rng.normal(size=(many, 3))}
     error = np.sqrt(0.95 * 0.05 / many)
 
-    def share(level, interval, limits):
-        predictor = line + (own[:, [0, 5, 0]] * [1, 1, 0] if level == "conditional" else 0)
+    def share(of, interval, limits):
+        predictor = line + (own[:, [0, 5, 0]] * [1, 1, 0] if of == "group" else 0)
         target = 2 - new["x"].to_numpy() + 0 * noise
-        target += of_level[level] if level == "conditional" or interval == "prediction" else 0
+        target += of_which[of] if of == "group" or interval == "prediction" else 0
         gap = target + (noise if interval == "prediction" else 0) - predictor
         return ((limits[0] < gap) & (gap < limits[1])).mean(axis=0)
 
-    for level in ("conditional", "population"):
+    for of in ("group", "population"):
         for interval in ("confidence", "prediction"):
-            table = fit.predict(new, level, interval=interval, method="bootstrap", size=4000, rng=rng)
-            limits = np.array([table["lower"] - table["mean"], table["upper"] - table["mean"]])
-            held = share(level, interval, limits)
+            table = fit.predict(new, of=of, interval=interval, method="bootstrap", size=4000, rng=rng)
+            limits = np.array([table["lower"] - table["estimate"], table["upper"] - table["estimate"]])
+            held = share(of, interval, limits)
             # Both the limits and the share are from 4000 draws.
-            assert (np.abs(held - 0.95) < 4 * np.sqrt(2) * error).all(), (level, interval, held)
+            assert (np.abs(held - 0.95) < 4 * np.sqrt(2) * error).all(), (of, interval, held)
             # The control: limits shorter by a tenth are found out.
-            assert (share(level, interval, 0.9 * limits) < 0.95 - 4 * np.sqrt(2) * error).all()
+            assert (share(of, interval, 0.9 * limits) < 0.95 - 4 * np.sqrt(2) * error).all()
 
 
 def test_se_and_limits_describe_the_same_errors(frame, new):
@@ -147,19 +147,19 @@ def test_se_and_limits_describe_the_same_errors(frame, new):
     assert list(shown.columns) == COLUMNS and shown.attrs == {"failed": 0}
     assert_allclose((shown["upper"] - shown["lower"]) / (2 * shown["se"]), 1.96, rtol=0.08)
     plain = fit.predict(new, interval="prediction")
-    assert_allclose(shown["mean"], plain["mean"], rtol=1e-14)
+    assert_allclose(shown["estimate"], plain["estimate"], rtol=1e-14)
     # With 7 groups the bootstrap sees more error than the plug-in for known groups, and about the same order.
     assert ((shown["se"] / plain["se"])[:2] > 1).all() and (shown["se"] / plain["se"] < 1.4).all()
 
 
 def test_population_and_new_groups_by_bootstrap(fit, new):
     rng = np.random.default_rng(6)
-    narrow = fit.predict(new, "population", interval="confidence", method="bootstrap", size=2000, rng=rng)
-    assert_allclose(narrow["se"], fit.predict(new, "population")["se"], rtol=0.1)
+    narrow = fit.predict(new, of="population", interval="confidence", method="bootstrap", size=2000, rng=rng)
+    assert_allclose(narrow["se"], fit.predict(new, of="population")["se"], rtol=0.1)
     wide = fit.predict(new, interval="confidence", method="bootstrap", size=2000, rng=rng)
     assert_allclose(wide["se"].iloc[2], fit.predict(new)["se"].iloc[2], rtol=0.1)
-    only = fit.predict(new.drop(columns="child"), "population", method="bootstrap", size=50, rng=rng)
-    assert list(only.columns) == ["mean", "se", "known_group"]
+    only = fit.predict(new.drop(columns="child"), of="population", method="bootstrap", size=50, rng=rng)
+    assert list(only.columns) == ["estimate", "se", "known_group"]
 
 
 def test_a_seed_gives_the_same_limits_and_rows_may_come_in_parts(fit, new, monkeypatch):
@@ -170,7 +170,7 @@ def test_a_seed_gives_the_same_limits_and_rows_may_come_in_parts(fit, new, monke
     pd.testing.assert_frame_equal(one, shown())
     monkeypatch.setattr(prediction_errors, "ROOM", 60)  # one row and one response at a time
     apart = shown()
-    assert_allclose(apart["mean"], one["mean"], rtol=1e-14)
+    assert_allclose(apart["estimate"], one["estimate"], rtol=1e-14)
     assert (apart["se"] / one["se"] < 2).all() and (apart["se"] / one["se"] > 0.5).all()
 
 

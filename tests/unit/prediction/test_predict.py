@@ -1,4 +1,4 @@
-"""Predictions for new rows: means and errors as printed, groups known and new, and what newdata may get wrong."""
+"""Predictions for new rows: means and errors as printed, groups known and new, and what they may get wrong."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from lmmlib.prediction.errors import batched_effects, error_variance
 FORMULA = "lead ~ week * drug + (week | child)"
 
 
-COLUMNS = ["mean", "se", "lower", "upper", "known_group"]
+COLUMNS = ["estimate", "se", "lower", "upper", "known_group"]
 
 
 # Two exact ways to the same numbers: rounding only.
@@ -99,26 +99,26 @@ def test_means_and_errors_are_the_printed_ones(frame, new, formula, method):
     mean, variance = printed(fit, X, Z, group)
     at_population = printed(fit, X, Z, np.full(4, -1))
     # The mean of the fit has the digits of its optimum, the dense one those of D and sigma2.
-    for level, (m, v), own in (
-        ("conditional", (mean, variance), np.where(group < 0, noise, 0)),
+    for of, (m, v), own in (
+        ("group", (mean, variance), np.where(group < 0, noise, 0)),
         ("population", at_population, 0),
     ):
-        shown = fit.predict(new, level, interval="confidence")
-        assert_allclose(shown["mean"], m, rtol=1e-8)
+        shown = fit.predict(new, of=of, interval="confidence")
+        assert_allclose(shown["estimate"], m, rtol=1e-8)
         assert_allclose(shown["se"] ** 2, v + own, **EXACT)
-        assert_allclose(fit.predict(new, level)["se"], shown["se"], rtol=1e-14)
-        wide = fit.predict(new, level, interval="prediction")
+        assert_allclose(fit.predict(new, of=of)["se"], shown["se"], rtol=1e-14)
+        wide = fit.predict(new, of=of, interval="prediction")
         assert_allclose(
             wide["se"] ** 2,
-            v + np.where(group < 0, noise, own if level == "conditional" else noise) + fit.sigma2,
+            v + np.where(group < 0, noise, own if of == "group" else noise) + fit.sigma2,
             **EXACT,
         )
-        assert_allclose(wide["mean"], shown["mean"], rtol=1e-14)
+        assert_allclose(wide["estimate"], shown["estimate"], rtol=1e-14)
 
 
 def test_rows_of_the_data_are_predicted_by_their_fitted_values(fit, frame):
-    for level in ("conditional", "population"):
-        assert_allclose(fit.predict(frame, level)["mean"], fit.fitted(of=level), rtol=1e-12)
+    for of in ("group", "population"):
+        assert_allclose(fit.predict(frame, of=of)["estimate"], fit.fitted(of=of), rtol=1e-12)
     assert fit.predict(frame)["known_group"].all()
 
 
@@ -129,7 +129,7 @@ def test_a_singular_D(fit, new, D):
     mean, variance = printed(at, X, Z, group)
     noise = np.where(group < 0, np.einsum("ra,ab,rb->r", Z, D, Z), 0)
     shown = at.predict(new)
-    assert_allclose(shown["mean"], mean, **EXACT)
+    assert_allclose(shown["estimate"], mean, **EXACT)
     assert_allclose(shown["se"] ** 2, variance + noise, **EXACT)
     assert (at.predict(new, method="corrected")["se"] > 0).all()
 
@@ -185,7 +185,7 @@ def test_corrected_balanced_one_way_closed_form():
     w = 1 - sigma2 / c
     var_w = (sigma2 / c) ** 2 * (2 / (n * (m - 1)) + 2 / (n - 1))
     plain, corrected = (fit.predict(pd.DataFrame({"g": range(n)}), method=method) for method in ("plugin", "corrected"))
-    assert_allclose(plain["mean"], y.mean() + w * (y.mean(axis=1) - y.mean()), rtol=1e-9)
+    assert_allclose(plain["estimate"], y.mean() + w * (y.mean(axis=1) - y.mean()), rtol=1e-9)
     assert_allclose(plain["se"] ** 2, w * sigma2 / m + (1 - w) ** 2 * c / (m * n), rtol=1e-9)
     assert_allclose(corrected["se"] ** 2 - plain["se"] ** 2, 2 * var_w * c / m * (1 - 1 / n), rtol=1e-9)
 
@@ -197,7 +197,7 @@ def test_the_correction_is_what_estimating_the_variances_costs():
     x, w = rng.uniform(0, 4, len(group)), rng.normal(size=n)
     data = pd.DataFrame({"y": rng.normal(size=len(x)), "x": x, "w": w[group], "g": group})
     fit = moved_to(lmmlib.fit("y ~ x + w + (1 | g)", data), np.eye(1), 1.0)
-    at = new_rows(fit.design, pd.DataFrame({"x": np.linspace(0, 6, n), "w": w, "g": range(n)}), "conditional", "error")
+    at = new_rows(fit.design, pd.DataFrame({"x": np.linspace(0, 6, n), "w": w, "g": range(n)}), "group", "error")
     Y = 2 + rng.normal(size=(n, many))[group] + rng.normal(size=(len(x), many))
     fits = lmmlib.fit_many(fit.design, Y)
     data = Responses.of_columns(fit.cross, fit.design, Y)
@@ -221,24 +221,24 @@ def test_the_correction_is_what_estimating_the_variances_costs():
 def test_corrected_population_errors_are_those_of_kenward_roger_contrasts(fit, new):
     X = fixed_matrix(fit.design, new)
     expected = [fit.contrast(x, df="kenward-roger").se[0] for x in X]
-    assert_allclose(fit.predict(new, "population", method="corrected")["se"], expected, rtol=1e-9)
+    assert_allclose(fit.predict(new, of="population", method="corrected")["se"], expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("coverage", [0.5, 0.95])
-def test_limits_are_normal_quantiles(fit, new, coverage):
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_limits_are_normal_quantiles(fit, new, level):
     for method in ("plugin", "corrected"):
-        shown = fit.predict(new, interval="prediction", method=method, coverage=coverage)
-        reach = norm.ppf((1 + coverage) / 2) * shown["se"]
-        assert_allclose(shown["upper"] - shown["mean"], reach, rtol=1e-10)
-        assert_allclose(shown["mean"] - shown["lower"], reach, rtol=1e-10)
+        shown = fit.predict(new, interval="prediction", method=method, level=level)
+        reach = norm.ppf((1 + level) / 2) * shown["se"]
+        assert_allclose(shown["upper"] - shown["estimate"], reach, rtol=1e-10)
+        assert_allclose(shown["estimate"] - shown["lower"], reach, rtol=1e-10)
 
 
-def test_the_frame_is_labelled_as_newdata(fit, new):
+def test_the_frame_is_labelled_as_the_new_rows(fit, new):
     shown = fit.predict(new, interval="confidence")
     assert list(shown.columns) == COLUMNS
     assert list(shown.index) == [3, 3, "a", 0]
     assert list(shown["known_group"]) == [True, True, True, False]
-    assert list(fit.predict(new).columns) == ["mean", "se", "known_group"]
+    assert list(fit.predict(new).columns) == ["estimate", "se", "known_group"]
     assert "failed" not in shown.attrs
 
 
@@ -253,33 +253,35 @@ def test_new_groups(fit, new):
     with pytest.raises(DataError, match="1 of the groups in 'child' were not in the data of the fit: 'new'; pass new_"):
         fit.predict(new, new_groups="error")
     fit.predict(new.iloc[:3], new_groups="error")
-    fit.predict(new, "population", new_groups="error")
+    fit.predict(new, of="population", new_groups="error")
     many = new.iloc[[0] * 9].assign(child=[f"n{i}" for i in range(9)])
     with pytest.raises(DataError, match=r"9 of the groups.*'n0', 'n1', 'n2', 'n3', 'n4', \.\.\.; pass"):
         fit.predict(many, new_groups="error")
-    new_mean, population = fit.predict(new.iloc[[3]]), fit.predict(new.iloc[[3]], "population")
-    assert_allclose(new_mean["mean"], population["mean"], rtol=1e-14)
+    new_mean, population = fit.predict(new.iloc[[3]]), fit.predict(new.iloc[[3]], of="population")
+    assert_allclose(new_mean["estimate"], population["estimate"], rtol=1e-14)
     assert (new_mean["se"] > population["se"]).all()
 
 
 def test_the_population_needs_no_groups(fit, new):
-    bare = fit.predict(new.drop(columns="child"), "population", interval="prediction")
+    bare = fit.predict(new.drop(columns="child"), of="population", interval="prediction")
     assert not bare["known_group"].any()
-    assert_allclose(bare[COLUMNS[:4]], fit.predict(new, "population", interval="prediction")[COLUMNS[:4]], rtol=1e-14)
-    missing = fit.predict(new.assign(child=["c2", None, 7, "c5"]), "population")
+    full = fit.predict(new, of="population", interval="prediction")
+    assert_allclose(bare[COLUMNS[:4]], full[COLUMNS[:4]], rtol=1e-14)
+    assert fit.predict(new, of="typical", interval="prediction").equals(full)
+    missing = fit.predict(new.assign(child=["c2", None, 7, "c5"]), of="population")
     assert list(missing["known_group"]) == [True, False, False, True]
 
 
 OPTION_ERRORS = {
-    "level is 'conditional' or 'population'; got 'group'": {"level": "group"},
+    "of is 'group' or 'typical' or 'population'; got 'conditional'": {"of": "conditional"},
     "new_groups is 'population' or 'error'; got 'zero'": {"new_groups": "zero"},
     "interval is None or 'confidence' or 'prediction'; got True": {"interval": True},
     "method is 'plugin' or 'corrected' or 'bootstrap'; got 'exact'": {"method": "exact"},
-    "coverage must lie between 0 and 1; got 95": {"coverage": 95},
-    "coverage must be real numbers; got '95%'": {"coverage": "95%"},
-    "coverage must lie between 0 and 1; got nan": {"coverage": np.nan},
-    "rng must be a generator": {"method": "bootstrap"},
-    "rng must be a generator, such as.*got 1": {"method": "bootstrap", "rng": 1},
+    "level must lie between 0 and 1; got 95": {"level": 95},
+    "level must be real numbers; got '95%'": {"level": "95%"},
+    "level must lie between 0 and 1; got nan": {"level": np.nan},
+    "rng must be a numpy Generator": {"method": "bootstrap"},
+    "rng must be a numpy Generator.*got '1'": {"method": "bootstrap", "rng": "1"},
     "size must be a whole number of at least 1; got 0": {
         "method": "bootstrap",
         "size": 0,
@@ -292,6 +294,18 @@ OPTION_ERRORS = {
 def test_unknown_options(fit, new, words):
     with pytest.raises(ParameterError, match=words):
         fit.predict(new, **OPTION_ERRORS[words])
+
+
+def test_only_the_groups_of_the_new_rows_are_looked_at(frame, new):
+    """Once V has weighed the sums, those of all other groups may be lost."""
+    fit, known = lmmlib.fit(FORMULA, frame), new.iloc[:3]
+    expected = {method: fit.predict(known, interval="prediction", method=method) for method in ("plugin", "corrected")}
+    others = ~np.isin(fit.design.group_names, CHILDREN)
+    for sums in (fit.cross.work.ZtX, fit.cross.work.Zty, fit.cross.work.ZtZ):
+        sums[others] = np.nan
+    for method, shown in expected.items():
+        assert fit.predict(known, interval="prediction", method=method).equals(shown) and shown.notna().all(axis=None)
+    assert np.array_equal(np.isnan(fit.fitted()), others[fit.design.group])
 
 
 def test_units_and_calendar_years(frame):
@@ -314,7 +328,7 @@ def coverage_of(seed=7, n_groups=10, many=300):
     x = np.tile([0.0, 1.0, 2.0, 3.0], n_groups)
     start = lmmlib.fit("y ~ x + (1 | g)", pd.DataFrame({"y": rng.normal(size=len(x)), "x": x, "g": group}))
     ahead = new_rows(
-        start.design, pd.DataFrame({"x": np.full(n_groups, 4.0), "g": np.arange(n_groups)}), "conditional", "error"
+        start.design, pd.DataFrame({"x": np.full(n_groups, 4.0), "g": np.arange(n_groups)}), "group", "error"
     )
     for _ in range(many):
         b = rng.normal(size=n_groups)
