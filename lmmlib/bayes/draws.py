@@ -68,8 +68,10 @@ class Draws(Shown):
     @classmethod
     def of_work(cls, design, cross, priors, parametrisation, warmup, thin, run, beta, F, sigma2) -> Draws:
         """From draws in the working basis, chains last: beta (T, p, C), factors of D (T, q, q, C), sigma2 (T, C)."""
-        beta, root = cross.basis.beta_back(beta.transpose(2, 0, 1)), cross.basis.L_back(F.transpose(3, 0, 1, 2))
-        D, sigma2 = root @ root.mT, np.ascontiguousarray(sigma2.T)
+        beta, sigma2 = cross.basis.beta_back(beta.transpose(2, 0, 1)), np.ascontiguousarray(sigma2.T)
+        root = F.transpose(3, 0, 1, 2)
+        root = np.linalg.solve(cross.basis.Rz, root) if root.size else root
+        D = root @ root.mT
         return cls(beta, D, sigma2, priors, parametrisation, warmup, thin, design, cross, run)
 
     @property

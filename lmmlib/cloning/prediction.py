@@ -15,16 +15,11 @@ import pandas as pd
 
 from lmmlib.cloning.estimability import ESTIMABLE
 from lmmlib.cloning.source import Gaussian
-from lmmlib.common.arguments import checked_count, generator, standard_deviations
-from lmmlib.design.basis import chunks
+from lmmlib.common.arguments import checked_count, generator
 from lmmlib.design.cross import CrossProducts
-from lmmlib.design.responses import Responses
 from lmmlib.equations.likelihood import loglik
 from lmmlib.errors import ParameterError
-from lmmlib.inference.bootstrap import CHUNK
-from lmmlib.prediction.empirical_bayes import Posterior
-from lmmlib.prediction.errors import batched_effects
-from lmmlib.prediction.mixture import Mixture, total_moments
+from lmmlib.prediction.empirical_bayes import Posterior, averaged
 
 # Covariance of the proposals of the second use of the data, over that of its answer: a half, and some room.
 ROOM = 0.65
@@ -45,15 +40,6 @@ class ClonePrediction(Posterior):
     """
 
     of_parameters: pd.DataFrame = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Values:
-    """Values of the parameters: beta (S, p), D (S, q, q), sigma2 (S,)."""
-
-    beta: np.ndarray
-    D: np.ndarray
-    sigma2: np.ndarray
 
 
 def normal_law(source: Gaussian, verdicts: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
@@ -161,8 +147,7 @@ def data_twice(source: Gaussian, verdicts: pd.DataFrame, size: int, rng: int | n
     center, cov = normal_law(source, verdicts)
     z = np.sqrt(ROOM) * rng.standard_normal((size, len(center)))
     theta = center.to_numpy() + z @ np.linalg.cholesky(cov.to_numpy()).T
-    v = _values(source.cross, theta)
-    log_likelihood = np.array([loglik(source.cross, *at) for at in zip(v.beta, v.D, v.sigma2, strict=True)])
+    log_likelihood = np.array([loglik(source.cross, *at) for at in zip(*_values(source.cross, theta), strict=True)])
     # The prior N(theta_hat, I^-1) over the density of the proposals.
     log_weight = log_likelihood - (1 - 1 / ROOM) * (z**2).sum(axis=1) / 2
     weights = np.exp(log_weight - log_weight.max())
@@ -194,8 +179,8 @@ def _unbounded(cross: CrossProducts, beta, D, sigma2) -> np.ndarray:
     return np.column_stack([beta, of_D, np.log(sigma2) / 2])
 
 
-def _values(cross: CrossProducts, theta: np.ndarray) -> Values:
-    """What :func:`_unbounded` came from."""
+def _values(cross: CrossProducts, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What :func:`_unbounded` came from: beta (S, p), D (S, q, q), sigma2 (S,)."""
     p, q = len(cross.x_names), len(cross.z_names)
     of_D = theta[:, p:-1]
     if _is_diagonal(cross):
@@ -205,24 +190,14 @@ def _values(cross: CrossProducts, theta: np.ndarray) -> Values:
         L[:, *np.tril_indices(q)] = of_D
         L[:, range(q), range(q)] = np.exp(L[:, range(q), range(q)])
         D = L @ L.mT
-    return Values(theta[:, :p], D, np.exp(2 * theta[:, -1]))
+    return theta[:, :p], D, np.exp(2 * theta[:, -1])
 
 
 def _mixture(source: Gaussian, theta: np.ndarray, weights: np.ndarray, method: str) -> ClonePrediction:
     """The average of p(b | y, theta) over draws of theta with weights."""
-    cross, values, weights = source.cross, _values(source.cross, theta), weights / weights.sum()
-    data, index = Responses.of_cross(cross), cross.patterns[1]
-    parts = [batched_effects(cross, data, values, np.arange(len(theta))[part]) for part in chunks(len(theta), CHUNK)]
-    means, covariances = (np.concatenate(both) for both in zip(*parts, strict=True))
-    covariances = covariances[:, index]
-    b, cov = total_moments(means, covariances, weights)
-    scales = standard_deviations(covariances, "the random effects")
-    mean, names = weights @ theta, free_names(cross)
-    sd = np.sqrt(weights @ (theta - mean) ** 2)
-    return ClonePrediction(
-        method=method,
-        b=pd.DataFrame(b, pd.Index(source.design.group_names, name=source.design.grouping), list(cross.z_names)),
-        cov=cov,
-        mixture=Mixture(means, scales, weights[:, None, None]),
-        of_parameters=pd.DataFrame({"mean": mean, "sd": sd}, names),
-    )
+    cross, design, weights = source.cross, source.design, weights / weights.sum()
+    b, cov, mixture = averaged(cross, *_values(cross, theta), weights)
+    mean = weights @ theta
+    moments = pd.DataFrame({"mean": mean, "sd": np.sqrt(weights @ (theta - mean) ** 2)}, free_names(cross))
+    labelled = pd.DataFrame(b, pd.Index(design.group_names, name=design.grouping), list(cross.z_names))
+    return ClonePrediction(labelled, cov, method, mixture, of_parameters=moments)

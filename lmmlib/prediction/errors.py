@@ -21,7 +21,7 @@ from lmmlib.equations.degrees import Curvature
 from lmmlib.equations.drawing import lmm
 from lmmlib.equations.weighted import Weighted, weigh
 from lmmlib.errors import DesignError
-from lmmlib.fitting.batch import ROOM, Fits, fit_many
+from lmmlib.fitting.batch import ROOM, fit_many
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.bootstrap import CHUNK
 
@@ -152,7 +152,7 @@ def bootstrap_errors(fit: Fitted, groups, size: int, rng) -> tuple[np.ndarray, n
             good = np.flatnonzero(~fits.failed)
             reasons += [reason for reason, bad in zip(fits.reason, fits.failed, strict=True) if bad]
             data = Responses.of_columns(fit.cross, fit.design, Y[:, good])
-            found, _ = batched_effects(fit.cross, data, fits, good)
+            found, _ = batched_effects(fit.cross, data, fits.beta[good], fits.D[good], fits.sigma2[good])
             of_beta.append(fits.beta[good] - fit.beta.to_numpy())
             of_b.append((found - b[good])[:, groups])
             update(Y.shape[1])
@@ -175,30 +175,33 @@ def _simulated(fit: Fitted, size: int, rng) -> Iterator[tuple[np.ndarray, np.nda
         yield b, Y
 
 
-def batched_effects(cross: CrossProducts, data: Responses, fits: Fits, good) -> tuple[np.ndarray, np.ndarray]:
-    """Conditional means and covariances of b at many fits, those of the numbers ``good``.
+def batched_effects(
+    cross: CrossProducts, data: Responses, beta: np.ndarray, D: np.ndarray, sigma2: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Conditional means and covariances of b at many values of the parameters.
 
     Parameters
     ----------
     cross : CrossProducts
     data : Responses
         One for each of them, or one for all.
-    fits : Fits
-    good : sequence of int
+    beta : (S, p) array
+    D : (S, q, q) array
+    sigma2 : (S,) array
 
     Returns
     -------
     tuple of (S, n_groups, q) array, (S, n_patterns, q, q) array
-        As :func:`lmmlib.equations.random_effects` and :func:`lmmlib.equations.conditional_covariance` of each
-        fit, the latter for each distinct Z_i'Z_i.
+        As :func:`lmmlib.equations.random_effects` and :func:`lmmlib.equations.conditional_covariance` of each,
+        the latter for each distinct Z_i'Z_i.
     """
-    D, sigma2, q, Rz = fits.D[good], fits.sigma2[good], len(cross.z_names), cross.basis.Rz
+    q, Rz = len(cross.z_names), cross.basis.Rz
     ZtZ, index = cross.patterns
     L = (Rz @ semidefinite_cholesky(D))[:, None]
     C = np.swapaxes(L, 2, 3) @ ZtZ @ L + sigma2[:, None, None, None] * np.eye(q)
     # The response is held as y - X beta0.
-    beta = fits.beta[good] @ cross.basis.Rx.T - data.beta0
-    Ztr = data.ZtW[..., -1] - np.einsum("gqx,zx->zgq", cross.work.ZtX, beta)
+    work = beta @ cross.basis.Rx.T - data.beta0
+    Ztr = data.ZtW[..., -1] - np.einsum("gqx,zx->zgq", cross.work.ZtX, work)
     L_formula = np.linalg.solve(Rz, L) if q else L
     half = np.linalg.solve(C, np.broadcast_to(np.swapaxes(L_formula, 2, 3), C.shape))
     b = np.einsum("zgba,zgb->zga", half[:, index], Ztr @ L[:, 0])

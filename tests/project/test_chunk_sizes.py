@@ -13,7 +13,6 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib.bayes import random_effects
-from lmmlib.cloning import prediction
 from lmmlib.design import basis, minque
 from lmmlib.design.basis import Basis, Sums, triangle
 from lmmlib.design.responses import Responses
@@ -107,8 +106,7 @@ SAME = {
     ("equations.pieces", "BLOCK"): (sums_of_groups, 37),
     ("design.minque", "BLOCK"): (inner_products, 7 * 6),
     ("bayes.random_effects", "BLOCK"): (moments, 4 * 20 * 3),
-    ("prediction.empirical_bayes", "CHUNK"): (mixture, 4),
-    ("cloning.prediction", "CHUNK"): (clone_mixture, 4),
+    ("prediction.empirical_bayes", "CHUNK"): (lambda many: mixture(many) | clone_mixture(many), 4),
 }
 # The same for draws: how many there are.
 COUNTED = {
@@ -187,7 +185,6 @@ def counted(monkeypatch, key):
         "design.minque": (minque.np, "swapaxes"),
         "bayes.random_effects": (random_effects, "half"),
         "prediction.empirical_bayes": (empirical_bayes, "batched_effects"),
-        "cloning.prediction": (prediction, "batched_effects"),
         "inference.bootstrap": (bootstrap, "fit_many"),
         "inference.boundary": (boundary, "_suprema"),
         "prediction.errors": (prediction_errors, "batched_effects"),

@@ -115,10 +115,10 @@ def test_scales_without_bounds_are_one_to_one(sleep, diagonal):
     beta, sigma2 = np.arange(2.0 * len(D)).reshape(-1, 2), np.array([0.25, 1e-6])[: len(D)]
     theta = _unbounded(cross, beta, D, sigma2)
     assert theta.shape == (len(D), len(free_names(cross)))
-    values = _values(cross, theta)
-    np.testing.assert_allclose(values.beta, beta)
-    np.testing.assert_allclose(values.D, D, atol=1e-12)
-    np.testing.assert_allclose(values.sigma2, sigma2)
+    values = dict(zip(("beta", "D", "sigma2"), _values(cross, theta), strict=True))
+    np.testing.assert_allclose(values["beta"], beta)
+    np.testing.assert_allclose(values["D"], D, atol=1e-12)
+    np.testing.assert_allclose(values["sigma2"], sigma2)
     np.testing.assert_allclose(theta[0, 2:], [np.log(2), np.log(3), np.log(0.5)] if diagonal else
                                [np.log(2), 0, np.log(3), np.log(0.5)])  # fmt: skip
 

@@ -37,7 +37,13 @@ def test_batched_predictions_are_those_of_single_fits(frame, formula):
     fit = lmmlib.fit(formula, frame)
     Y = fit.simulate(6, rng=np.random.default_rng(3))
     fits, good = fit_many(fit.design, Y), np.array([0, 2, 5])
-    b, cov = batched_effects(fit.cross, Responses.of_columns(fit.cross, fit.design, Y[:, good]), fits, good)
+    b, cov = batched_effects(
+        fit.cross,
+        Responses.of_columns(fit.cross, fit.design, Y[:, good]),
+        fits.beta[good],
+        fits.D[good],
+        fits.sigma2[good],
+    )
     for found, known, k in zip(b, cov[:, fit.cross.patterns[1]], good, strict=True):
         blups = fit.refit(Y[:, k]).blups()
         assert_allclose(found, blups.b, rtol=1e-7, atol=1e-7)
@@ -116,7 +122,9 @@ def test_limits_hold_their_share_of_targets_when_the_fit_is_the_truth():
     b = rng.normal(size=(many, 7))
     Y = 2 - x[:, None] + b[:, group].T + rng.normal(size=(18, many))
     fits = fit_many(fit.design, Y)
-    own = batched_effects(fit.cross, Responses.of_columns(fit.cross, fit.design, Y), fits, np.arange(many))[0][..., 0]
+    own = batched_effects(fit.cross, Responses.of_columns(fit.cross, fit.design, Y), fits.beta, fits.D, fits.sigma2)[0][
+        ..., 0
+    ]
     line = np.outer(fits.beta[:, 0], [1, 1, 1]) + np.outer(fits.beta[:, 1], new["x"])
     noise = rng.normal(size=(many, 3))
     # A new observation at the level of the population is of a group that the data do not hold.

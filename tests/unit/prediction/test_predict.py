@@ -205,7 +205,7 @@ def test_the_correction_is_what_estimating_the_variances_costs():
     beta = (fit.cov_beta.to_numpy() @ fit.design.X.T @ V_inverse @ Y).T
     true = replace(fits, beta=beta, D=np.ones_like(fits.D), sigma2=np.ones(many))
     guess, best = (
-        f.beta @ at.X.T + at.at(batched_effects(fit.cross, data, f, np.arange(many))[0]) for f in (fits, true)
+        f.beta @ at.X.T + at.at(batched_effects(fit.cross, data, f.beta, f.D, f.sigma2)[0]) for f in (fits, true)
     )
     seen = ((guess - best) ** 2).mean(axis=0)
     claimed = (error_variance(fit, at, corrected=True) - error_variance(fit, at)) / 2
