@@ -62,7 +62,7 @@ def resolve_package_name(app, env, node, contnode):
     thing = lmmlib
     for name in node["reftarget"].removeprefix("lmmlib.").split("."):
         thing = getattr(thing, name, None)
-    target = f"{getattr(thing, '__module__', '')}.{getattr(thing, '__name__', '')}"
+    target = f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"
     domain = env.get_domain("py")
     if target not in domain.objects:
         return None

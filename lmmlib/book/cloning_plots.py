@@ -43,7 +43,7 @@ def estimates(
     reference : float, optional
         A value to compare with, such as that of maximum likelihood: a dashed line.
     colour : str
-        A name of :data:`lmmlib.plots.COLOURS`.
+        A name of :data:`lmmlib.book.plots.COLOURS`.
 
     Returns
     -------

@@ -96,7 +96,7 @@ def predict_mean(result: Estimate, X_new, level: float = 0.95, df=None) -> pd.Da
     Parameters
     ----------
     result : Estimate
-        From :func:`gls` or :func:`ols`.
+        From :func:`gls` or :func:`lmmlib.equations.ols`.
     X_new : (rows, p) array
         Fixed-effects rows; :func:`lmmlib.design.formula.fixed_matrix` makes them from a frame.
     level : float

@@ -125,8 +125,8 @@ def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 
     L : (p,) or (rows, p) array
         One contrast, or several tested together; rows that depend on others leave r, their rank, as it is.
     df : float, optional
-        Denominator degrees of freedom, from :func:`satterthwaite` for instance. None: those of ``result`` (OLS), or
-        infinity, that is z and chi-square.
+        Denominator degrees of freedom, from :func:`lmmlib.equations.satterthwaite` for instance. None: those of
+        ``result`` (OLS), or infinity, that is z and chi-square.
     null : float or (rows,) array
         Hypothesised value c.
     level : float

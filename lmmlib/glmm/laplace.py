@@ -116,7 +116,7 @@ def gradient(inner: Inner, s: Slopes) -> np.ndarray:
 
 
 def hessian(inner: Inner, s: Slopes) -> np.ndarray:
-    r"""Exact Hessian of :func:`loglik` by beta and theta, (P, P): :func:`of_joint` less half of :func:`_of_logdet`.
+    r"""Exact Hessian of :func:`loglik` by beta and theta, (P, P): :func:`of_joint` less half of ``_of_logdet``.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ MODELS = {"effect": HeldEffect, "sd": HeldSd, "corr": HeldCorrelation, "sigma": 
 
 
 def held(fit: Fitted, kind: tuple) -> Held:
-    """The models in which a parameter is held, of a fixed effect by ML; ``kind`` as :func:`parameter_names` has it."""
+    """The models in which a parameter is held, of a fixed effect by ML; ``kind`` as ``parameter_names`` has it."""
     return MODELS[kind[0]](fit.by_ml if kind[0] == "effect" else fit, *kind[1:])
 
 

@@ -101,7 +101,7 @@ class MarginalFit:
         return self.effects
 
     def random_effects(self, level: float = 0.95, *, error: str = "estimated") -> pd.DataFrame:
-        """:meth:`lmmlib.laplace_modes.Modes.frame`: modes with errors and limits, a row for each."""
+        """:meth:`lmmlib.laplace.modes.Modes.frame`: modes with errors and limits, a row for each."""
         return self.effects.frame(level, error=error)
 
     def __repr__(self) -> str:
