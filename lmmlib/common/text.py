@@ -79,5 +79,15 @@ def p(x: float) -> str:
     return "<0.001" if x < 0.001 else fixed(x, 4)
 
 
+def p_equals(x: float) -> str:
+    """A p-value after its letter.
+
+    >>> p_equals(0.01681003), p_equals(2.1e-6)
+    ('= 0.0168', '< 0.001')
+    """
+    text = p(x)
+    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
+
+
 def _not_finite(x: float) -> str:
     return "NaN" if math.isnan(x) else f"{float(x)}"

@@ -9,12 +9,13 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from lmmlib.common.arguments import checked_choice, checked_made
+from lmmlib.common.summary import Shown, Summary
 from lmmlib.common.tails import f_tail
-from lmmlib.common.text import fixed
+from lmmlib.common.text import fixed, p_equals
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.identify import require_identified
 from lmmlib.equations.information import Directions, _information, directions
-from lmmlib.equations.wald_tests import TIED, _equals, checked_rows, independent
+from lmmlib.equations.wald_tests import TIED, checked_rows, independent
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError
 
@@ -173,8 +174,8 @@ def _satterthwaite(d: Directions, A: np.ndarray, L: np.ndarray) -> float:
     return float(2 * total / (total - len(each)))
 
 
-@dataclass(frozen=True)
-class KenwardRoger:
+@dataclass(frozen=True, repr=False)
+class KenwardRoger(Shown):
     """Kenward-Roger test: adjusted ``cov`` of beta, ``df``, ``scale`` of F, scaled F ``statistic``, ``p``, ``rows``."""
 
     cov: np.ndarray
@@ -184,11 +185,10 @@ class KenwardRoger:
     p: float
     rows: int
 
-    def __repr__(self) -> str:
-        return (
-            f"KenwardRoger: F({self.rows}, {fixed(self.df, 2)}) = {fixed(self.statistic, 3)}, p {_equals(self.p)}, "
-            f"scale {fixed(self.scale, 4)}"
-        )
+    def summary(self) -> Summary:
+        """The test in a line."""
+        test = f"KenwardRoger: F({self.rows}, {fixed(self.df, 2)}) = {fixed(self.statistic, 3)}, p {p_equals(self.p)}"
+        return Summary((f"{test}, scale {fixed(self.scale, 4)}",))
 
 
 def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> KenwardRoger:

@@ -7,22 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmmlib.common.arguments import checked_df, checked_level, numbers, standard_deviations
+from lmmlib.common.summary import Shown, Summary
 from lmmlib.common.tails import f_tail, half_width, two_sided
-from lmmlib.common.text import fixed
-from lmmlib.common.text import p as p_value
+from lmmlib.common.text import fixed, p_equals
 from lmmlib.equations.generalised_least_squares import Estimate
 from lmmlib.errors import ParameterError
 
 # Rows of L whose span is narrower than this, in units of the fixed effects, are dependent.
 DEPENDENT = 1e-10
-
-
 # Eigenvalues closer than this share are one: their vectors are not determined by them.
 TIED = 1e-6
 
 
-@dataclass(frozen=True)
-class Wald:
+@dataclass(frozen=True, repr=False)
+class Wald(Shown):
     """A Wald test. One row of L: ``estimate``, ``se``, ``statistic`` (t or z), limits; several: ``statistic`` is F."""
 
     estimate: np.ndarray
@@ -39,21 +37,15 @@ class Wald:
         """True when several rows are tested together."""
         return len(self.estimate) > 1
 
-    def __repr__(self) -> str:
-        p, df = _equals(self.p), fixed(self.df[-1], 2)
+    def summary(self) -> Summary:
+        """The test in a line."""
+        p, df = p_equals(self.p), fixed(self.df[-1], 2)
         if self.is_f:
-            return f"Wald: F({self.df[0]}, {df}) = {fixed(self.statistic, 3)}, p {p}"
+            return Summary((f"Wald: F({self.df[0]}, {df}) = {fixed(self.statistic, 3)}, p {p}",))
         law = "z" if np.isinf(self.df[-1]) else f"t({df})"
         estimate, se, lower, upper = (fixed(v[0], 4) for v in (self.estimate, self.se, self.lower, self.upper))
-        return (
-            f"Wald: {estimate} (se {se}), {law} = {fixed(self.statistic, 3)}, p {p}, "
-            f"{100 * self.level:g}% interval {lower} to {upper}"
-        )
-
-
-def _equals(value: float) -> str:
-    text = p_value(value)
-    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
+        test = f"Wald: {estimate} (se {se}), {law} = {fixed(self.statistic, 3)}, p {p}"
+        return Summary((f"{test}, {100 * self.level:g}% interval {lower} to {upper}",))
 
 
 def checked_rows(L, p: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lmmlib.common.arguments import checked_made, checked_method, numbers, shown, standard_deviations
 from lmmlib.common.small import semidefinite_cholesky
+from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
@@ -41,8 +42,8 @@ NO_SIGMA = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Fits:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fits(Shown):
     """Fits of B responses on one design, each with the optimum that :func:`lmmlib.fit` would find.
 
     Attributes
@@ -118,13 +119,14 @@ class Fits:
         rest = {name: getattr(self, name) for name in ("sigma2", "loglik", "is_singular", "converged")}
         return pd.DataFrame(columns | rest)
 
-    def __repr__(self) -> str:
-        lines = [f"Fits of {len(self)} responses by {self.method}: {int(self.is_singular.sum())} singular"]
-        if self.failed.any():
-            lines[0] += f", {int(self.failed.sum())} failed"
-            reasons = pd.Series(self.reason)[self.failed].value_counts()
-            lines += [f"  {count}: {reason}" for reason, count in reasons.items()]
-        return "\n".join(lines)
+    def summary(self) -> Summary:
+        """How many fits there are, and why some failed."""
+        line = f"Fits of {len(self)} responses by {self.method}: {int(self.is_singular.sum())} singular"
+        if not self.failed.any():
+            return Summary((line,))
+        reasons = pd.Series(self.reason)[self.failed].value_counts()
+        notes = tuple(f"  {count}: {reason}" for reason, count in reasons.items())
+        return Summary((f"{line}, {int(self.failed.sum())} failed",), notes=notes)
 
 
 def fit_many(design: Design, Y, *, method: str = "REML") -> Fits:

@@ -131,7 +131,9 @@ def hypotheses(design: Design, cross: CrossProducts, type: int = 3) -> dict[str,
 
 def _terms(spec) -> tuple[list[Term], list[Column]]:
     """The terms of one side of a formula, and its columns."""
-    terms, columns, widths = [], [], _widths(spec)
+    terms: list[Term] = []
+    columns: list[Column] = []
+    widths = _widths(spec)
     for entry in spec.structure:
         first = len(columns)
         for scoped in entry.scoped_terms:
@@ -159,7 +161,8 @@ def _codes(spec, scoped, widths: dict) -> list[tuple]:
 
 def _widths(spec) -> dict[str, int]:
     """How many columns each factor of numbers has, such as two of poly(x, 2)."""
-    widths, numbers = {}, {k for k, (kind, _) in spec.encoder_state.items() if kind.value == "numerical"}
+    widths: dict[str, int] = {}
+    numbers = {k for k, (kind, _) in spec.encoder_state.items() if kind.value == "numerical"}
     for entry in sorted(spec.structure, key=lambda entry: len(entry.term.factors)):
         own = {str(factor) for factor in entry.term.factors} & numbers
         new = sorted(own - set(widths))

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import checked_choice, shown
+from lmmlib.common.summary import Shown, Summary
 from lmmlib.common.tails import chi2_tail
-from lmmlib.common.text import fixed
-from lmmlib.common.text import p as p_value
+from lmmlib.common.text import fixed, p_equals
 from lmmlib.design.cross import cross_products
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
@@ -25,8 +25,8 @@ METHODS = ("auto", "chi-square", "chi-bar-square", "exact", "bootstrap")
 ROUNDING, SHARE = 1e-8, 1e-11
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Shown):
     """A likelihood ratio test.
 
     Attributes
@@ -62,12 +62,11 @@ class Comparison:
     n_failed: int = 0
     note: str = ""
 
-    def __repr__(self) -> str:
-        text = p_value(self.p)
-        text = text.replace("<", "< ") if text.startswith("<") else f"= {text}"
+    def summary(self) -> Summary:
+        """Statistic, p and reference in a line, and what to keep in mind."""
         error = "" if self.mcse is None else f" (Monte Carlo se {fixed(self.mcse, 4)})"
-        line = f"Comparison: LRT = {fixed(self.statistic, 4)}, p {text}{error}; reference {self.reference}"
-        return line + (f"\n  {self.note}" if self.note else "")
+        line = f"Comparison: LRT = {fixed(self.statistic, 4)}, p {p_equals(self.p)}{error}; reference {self.reference}"
+        return Summary((line,), notes=(f"  {self.note}",) if self.note else ())
 
 
 def compare(fit0: Fitted, fit1: Fitted, *, method: str = "auto", size: int = 10_000, rng=None) -> Comparison:
@@ -156,8 +155,7 @@ def _spectral(fit0: Fitted, fit1: Fitted, test: Comparison, df_fixed: int, size:
             "the exact law is for one random column against none, (0 | g), and its approximation for one more of "
             "several that are uncorrelated, (x || g), by REML and with the same fixed effects; use method='bootstrap'"
         )
-    place, _ = matches(fit0.design.Z, fit1.design.Z)
-    (new,) = set(range(len(fit1.D))) - set(place)
+    (new,) = set(range(len(fit1.D))) - {k for k, _ in matches(fit0.design.Z, fit1.design.Z)}
     Z, name = fit1.design.Z[:, [new]], fit1.design.z_names[new]
     alone = cross_products(replace(fit1.design, Z=Z, z_names=(name,), diagonal=False))
     note = f"the law is exact when the other random effects are known, and {name} is the only one estimated"
@@ -195,10 +193,10 @@ def _chi_bar_square(fit0: Fitted, fit1: Fitted, test: Comparison, boundary: bool
 
 
 def _diagonal_weights(fit0: Fitted, fit1: Fitted) -> np.ndarray:
-    place, factor = matches(fit0.design.Z, fit1.design.Z)
-    D = np.zeros(fit1.D.shape)
-    D[place, place] = np.diag(fit0.D) * factor**2
-    new = [k for k in range(len(D)) if k not in place]
+    found, D = matches(fit0.design.Z, fit1.design.Z), np.zeros(fit1.D.shape)
+    for (k, factor), variance in zip(found, np.diag(fit0.D), strict=True):
+        D[k, k] = variance * factor**2
+    new = sorted(set(range(len(D))) - {k for k, _ in found})
     return variance_weights(fit1.cross, D, fit0.sigma2, new, fit1.method)
 
 

@@ -175,7 +175,7 @@ def _standard_errors(fit: Fitted, kinds: dict[str, tuple]) -> np.ndarray:
 def _wald(fit: Fitted, kinds: dict[str, tuple], level: float, estimate: pd.Series, se: np.ndarray) -> list:
     """Limits of fixed effects with their df, of the others on a scale on which they have no edge."""
     z = half_width(level) * np.array([-1.0, 1.0])
-    effects = fixed_effects(fit, level) if "effect" in {kind[0] for kind in kinds.values()} else None
+    effects = fixed_effects(fit, level) if "effect" in {kind[0] for kind in kinds.values()} else pd.DataFrame()
     ends = []
     for (name, (kind, *_)), value, error in zip(kinds.items(), estimate, se, strict=True):
         if kind == "effect":

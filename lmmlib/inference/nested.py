@@ -45,13 +45,12 @@ def _within(a: Design, b: Design) -> bool:
 
 def _same_counts(fit0: Fitted, fit1: Fitted) -> None:
     """Of fits of counts: raise unless they have one offset and as many nodes of quadrature."""
-    if not of_counts(fit0):
-        return
-    if not np.array_equal(fit0.offsets, fit1.offsets):
+    nodes = [getattr(fit, "n_quadrature", None) for fit in (fit0, fit1)]
+    if not np.array_equal(getattr(fit0, "offsets", 0.0), getattr(fit1, "offsets", 0.0)):
         raise ParameterError("the fits have different offsets, so their counts are not compared; use one for both")
-    if fit0.n_quadrature != fit1.n_quadrature and len(fit0.D) == len(fit1.D):
+    if nodes[0] != nodes[1] and len(fit0.D) == len(fit1.D):
         raise ParameterError(
-            f"one fit has {fit0.n_quadrature} nodes of quadrature, the other {fit1.n_quadrature}; use n_quadrature= "
+            f"one fit has {nodes[0]} nodes of quadrature, the other {nodes[1]}; use n_quadrature= "
             "with one number for both"
         )
 
@@ -86,7 +85,8 @@ def nested_random(fit0: Fitted, fit1: Fitted) -> tuple[str, int]:
     nested = q0 <= q1 and _inside(fit0.design.Z, fit1.design.Z)
     if is_diagonal(fit1):
         # Uncorrelated in one basis is correlated in another: the columns themselves must be there.
-        nested = nested and (q0 <= 1 or is_diagonal(fit0)) and matches(fit0.design.Z, fit1.design.Z) is not None
+        found = matches(fit0.design.Z, fit1.design.Z)
+        nested = nested and (q0 <= 1 or is_diagonal(fit0)) and len(found) == q0
     if not nested:
         raise ParameterError(
             f"the random effects of the first model ({', '.join(fit0.design.z_names)}) are not within those of the "
@@ -100,13 +100,10 @@ def is_diagonal(fit: Fitted) -> bool:
     return fit.design.diagonal and len(fit.D) > 1
 
 
-def matches(small: np.ndarray, large: np.ndarray) -> tuple[list[int], np.ndarray] | None:
+def matches(small: np.ndarray, large: np.ndarray) -> list[tuple[int, float]]:
     """For each column of the first matrix the column of the second that it is a multiple of, and the factor."""
-    place = [k for c in small.T for k in range(large.shape[1]) if _inside(c[:, None], large[:, [k]])]
-    if len(place) != small.shape[1]:
-        return None
-    own = large[:, place]
-    return place, (own * small).sum(axis=0) / (own**2).sum(axis=0)
+    pairs = [(c, k, large[:, k]) for c in small.T for k in range(large.shape[1])]
+    return [(k, float(c @ d / (d @ d))) for c, k, d in pairs if _inside(c[:, None], d[:, None])]
 
 
 def _inside(small: np.ndarray, large: np.ndarray) -> bool:

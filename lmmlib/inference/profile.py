@@ -81,7 +81,7 @@ def reach(model: Held, root: float) -> float:
 def _interpolated(known: dict[float, float], root: float) -> float:
     """The value at a root by the parabola, or line, through the three known ones next to it; NaN if there is one."""
     near = sorted(known, key=lambda z: abs(z - root))[:3]
-    weights = [np.prod([(root - other) / (z - other) for other in near if other != z]) for z in near]
+    weights = [float(np.prod([(root - other) / (z - other) for other in near if other != z])) for z in near]
     return sum(w * known[z] for w, z in zip(weights, near, strict=True)) if len(near) > 1 else np.nan
 
 

@@ -83,7 +83,9 @@ def _random(fit: Fitted, width: int) -> Table:
     names, variances = [*fit.D.index, "Residual"], [*np.diag(fit.D), fit.sigma2]
     correlated = len(fit.D) > 1 and not fit.design.diagonal
     r = correlation(fit.D.to_numpy()) if correlated else np.empty((0, 0))
-    rows = [(name, brief(v), brief(np.sqrt(v))) for name, v in zip(names, variances, strict=True)]
+    rows: list[tuple[str, ...]] = [
+        (name, brief(v), brief(np.sqrt(v))) for name, v in zip(names, variances, strict=True)
+    ]
     columns: tuple[str, ...] = ("Random effects", "variance", "sd")
     if correlated:
         beside = [" ".join(fixed(x, 3) for x in r[k, :k]) for k in range(len(r))]

@@ -208,3 +208,22 @@ def test_long_names_keep_the_columns():
     assert {
         row.index(cells(row, n)[0]) + len(cells(row, n)[0]) for row, n in zip(rows, ["(Intercept)", name], strict=True)
     } == {line.index("estimate") + len("estimate")}
+
+
+@pytest.mark.parametrize("of", ["fit", "test", "several", "comparison", "refits", "kenward-roger"])
+def test_results_are_shown_as_html_too(of):
+    """The same lines: a notebook shows HTML, print the text."""
+    frame = grouped()
+    fitted, null = (lmmlib.fit(f"y ~ x0 + ({k} | g)", frame) for k in "10")
+    shown = {
+        "fit": lambda: fitted,
+        "test": lambda: fitted.contrast([0, 1]),
+        "several": lambda: fitted.contrast(np.eye(2)),
+        "comparison": lambda: lmmlib.compare(null, fitted),
+        "refits": lambda: lmmlib.fit_many(fitted.design, np.c_[frame["y"], np.full(60, np.nan)]),
+        "kenward-roger": lambda: lmmlib.equations.kenward_roger(fitted.cross, [0, 1], fitted.D, fitted.sigma2),
+    }[of]()
+    html, text = shown._repr_html_(), repr(shown)
+    assert html.startswith('<div class="lmm-summary">') and str(shown.summary()) == text
+    first = text.splitlines()[0].replace("<", "&lt;")
+    assert first in html
