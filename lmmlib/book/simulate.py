@@ -100,8 +100,9 @@ def growth_curves(
         If a parameter is outside its domain or of the wrong shape; names it.
     """
     each = numbers(times, "times")
-    group = np.repeat(np.arange(n_groups), checked_sizes(n_groups, each.size))
-    t = np.tile(checked_finite("times", each, (each.size,)), n_groups)
+    sizes = checked_sizes(n_groups, each.size)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    t = np.tile(checked_finite("times", each, (each.size,)), len(sizes))
     X = np.column_stack([np.ones_like(t), t])
     y = responses(rng, X, X, group, n_groups, beta, D, sigma2, 1)[:, 0]
     return pd.DataFrame({"group": group, "time": t, "y": y})

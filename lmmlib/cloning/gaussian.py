@@ -130,7 +130,7 @@ def distance(source: Gaussian, edge: int = 0) -> float:
     beta, D, sigma2 = drawn.beta.mean(axis=(0, 1)), drawn.D.mean(axis=(0, 1)), drawn.sigma2.mean()
     w = weigh(cross, D, sigma2)
     there, gone = _combinations(cross)
-    score = w.XtVy - w.XtVX @ (cross.basis.Rx @ (beta - cross.basis.beta0))
+    score = w.XtVy - w.XtVX @ cross.basis.beta_work(beta)
     squared = _squared(there.T @ score, there.T @ w.XtVX @ there)
     if gone.size:
         return float(np.sqrt(squared))

@@ -53,9 +53,10 @@ class Blups(Effects):
 
     def covariance(self, error: str | None = None) -> np.ndarray:
         """Covariances of the error by name, (n_groups, q, q): "known", "pev" (the usual one) or "corrected"."""
+        covariance = super().covariance(error)
         if error == "corrected" and self.note:
             raise DesignError(f"{self.note}; error='pev' takes them as known")
-        return super().covariance(error)
+        return covariance
 
 
 def blups(fit: Fitted) -> Blups:

@@ -131,7 +131,7 @@ def prediction_derivatives(fit: Fitted, working: bool = False) -> np.ndarray:
     cross, D, sigma2 = fit.cross, fit.D.to_numpy(), fit.sigma2
     d, w, base = directions(cross, D, sigma2, working=working), weigh(cross, D, sigma2), cross.work
     E, p, q, Rz = cross.D_directions(working), len(d.half), len(cross.z_names), cross.basis.Rz
-    beta = cross.basis.Rx @ (d.beta - cross.basis.beta0)
+    beta = cross.basis.beta_work(d.beta)
     K = np.swapaxes(w.half, 1, 2) @ w.half
     ZtZ, index = cross.patterns
     # V^-1 Z = Z F, U = I - D Z'V^-1 Z and D Z'V^-1 = K Z'.
