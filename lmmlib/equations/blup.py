@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.design.cross import CrossProducts
-from lmmlib.equations.degrees import curvature
+from lmmlib.equations.degrees import Curvature, curvature
 from lmmlib.equations.weighted import weigh
 
 
@@ -78,7 +78,12 @@ def estimation_error(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
     DesignError
         If the expected information on D and sigma2 is singular.
     """
-    at, w, E = curvature(cross, D, sigma2, "expected"), weigh(cross, D, sigma2), cross.D_directions(working=True)
+    return estimation_covariance(curvature(cross, D, sigma2, "expected"))
+
+
+def estimation_covariance(at: Curvature) -> np.ndarray:
+    """:func:`estimation_error` where the expected information is there already, (n_groups, q, q)."""
+    cross, sigma2, w, E = at.cross, at.sigma2, weigh(at.cross, at.D, at.sigma2), at.cross.D_directions(working=True)
     UE, WUE = (np.einsum("gab,rbc->rgac", w.U, some) for some in (E, np.tensordot(at.W, E, 1)))
     total = np.einsum("rgac,rgdc->gad", np.einsum("rgab,gbc->rgac", UE, w.A), WUE)
     return cross.of_groups(cross.basis.D_back(sigma2 * (total + np.swapaxes(total, 1, 2)) / 2))

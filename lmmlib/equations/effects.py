@@ -10,6 +10,12 @@ import pandas as pd
 
 from lmmlib.common.arguments import checked_choice, standard_deviations
 from lmmlib.common.tails import half_width
+from lmmlib.design.design import Design
+
+
+def labelled(design: Design, b: np.ndarray) -> pd.DataFrame:
+    """Effects (n_groups, q) with the names of groups and columns."""
+    return pd.DataFrame(b, pd.Index(design.group_names, name=design.grouping), list(design.z_names))
 
 
 @dataclass(frozen=True, eq=False)

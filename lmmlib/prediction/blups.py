@@ -12,44 +12,67 @@ With :math:`T_i = DZ_i'V_i^{-1}X_i` and :math:`\Phi = (X'V^{-1}X)^{-1}`, the err
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
-from lmmlib.equations.blup import conditional_covariance, estimation_error, random_effects
-from lmmlib.equations.effects import Effects
-from lmmlib.equations.weighted import weigh
+from lmmlib.equations.blup import conditional_covariance, estimation_covariance, random_effects
+from lmmlib.equations.effects import Effects, labelled
+from lmmlib.equations.weighted import Weighted, weigh
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Blups(Effects):
-    """Predictions of the random effects of every group.
+    """Predictions of the random effects of every group; their errors are computed when they are asked for.
 
     Attributes
     ----------
     b : DataFrame
         Predictions, a row for each group and a column for each random effect.
-    known, pev, corrected : (n_groups, q, q) arrays
-        Covariances of the error: all parameters known, beta estimated, D and sigma2 estimated too.
-    cov_beta_b : (n_groups, p, q) array
-        Covariance of the errors of beta and of b_i, D and sigma2 known.
-    shrinkage : (n_groups, q, q) array
-        The weight :eq:`shrinkage-weight` that b_i gives to the group's own data: the prediction is this times the
-        group's own estimate.
-    note : str
-        Why ``corrected`` is NaN where the rows do not identify how far D and sigma2 are off; otherwise empty.
+    fit : Fit
+        Whose they are.
     """
 
     ERRORS = ("known", "pev", "corrected")
     USUAL = "pev"
-    known: np.ndarray
-    pev: np.ndarray
-    corrected: np.ndarray
-    cov_beta_b: np.ndarray
-    shrinkage: np.ndarray
-    note: str = ""
+    fit: Fitted
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """Covariance of the error, all parameters known, (n_groups, q, q)."""
+        _, D, sigma2 = self.fit.estimates
+        return conditional_covariance(self.fit.cross, D, sigma2)
+
+    @cached_property
+    def pev(self) -> np.ndarray:
+        """Covariance of the error, beta estimated too, (n_groups, q, q): the prediction error variance."""
+        return self.known + np.einsum("gax,gxb->gab", *self._T_PhiT)
+
+    @property
+    def corrected(self) -> np.ndarray:
+        """Covariance of the error, D and sigma2 estimated too, (n_groups, q, q); NaN where ``note`` says why."""
+        return self.pev + 2 * self._estimated[0]
+
+    @property
+    def note(self) -> str:
+        """Why the rows do not identify how far D and sigma2 are off; empty where they do."""
+        return self._estimated[1]
+
+    @property
+    def cov_beta_b(self) -> np.ndarray:
+        """Covariance of the errors of beta and of b_i, D and sigma2 known, (n_groups, p, q)."""
+        return -self.fit.cross.basis.x_back @ self._T_PhiT[1]
+
+    @property
+    def shrinkage(self) -> np.ndarray:
+        """The weight :eq:`shrinkage-weight` that b_i gives to the group's own data, (n_groups, q, q).
+
+        The prediction is this times the group's own estimate.
+        """
+        cross = self.fit.cross
+        return cross.basis.L_back(self._weighted.DZtV(cross.work.ZtZ)) @ cross.basis.Rz
 
     def covariance(self, error: str | None = None) -> np.ndarray:
         """Covariances of the error by name, (n_groups, q, q): "known", "pev" (the usual one) or "corrected"."""
@@ -58,11 +81,31 @@ class Blups(Effects):
             raise DesignError(f"{self.note}; error='pev' takes them as known")
         return covariance
 
+    @property
+    def _weighted(self) -> Weighted:
+        _, D, sigma2 = self.fit.estimates
+        return weigh(self.fit.cross, D, sigma2)
+
+    @cached_property
+    def _T_PhiT(self) -> tuple[np.ndarray, np.ndarray]:
+        """T_i (n_groups, q, p) and Phi T_i' (n_groups, p, q), X in the working basis."""
+        cross, w = self.fit.cross, self._weighted
+        T = cross.basis.L_back(w.DZtV(cross.work.ZtX))
+        return T, np.einsum("xy,gay->gxa", np.linalg.inv(w.XtVX), T)
+
+    @cached_property
+    def _estimated(self) -> tuple[np.ndarray, str]:
+        """What estimating D and sigma2 adds to the errors; or NaN, and why the rows do not identify it."""
+        try:
+            return estimation_covariance(self.fit.expected), ""
+        except DesignError as error:
+            return np.full_like(self.known, np.nan), str(error)
+
 
 def blups(fit: Fitted) -> Blups:
     r"""Best linear unbiased predictions of the random effects of a fit, with their errors.
 
-    .. math:: \hat b_i = D Z_i'V_i^{-1}(y_i - X_i\hat\beta)
+    .. math:: \hat b_i = D Z_i'V_i^{-1}(y_i - X_i\hateta)
 
     Equation :eq:`blup` of the book; Robinson (1991). The errors are those at the head of this module.
 
@@ -75,24 +118,4 @@ def blups(fit: Fitted) -> Blups:
     -------
     Blups
     """
-    cross, (beta, D, sigma2) = fit.cross, fit.estimates
-    w, basis = weigh(cross, D, sigma2), cross.basis
-    T, Phi = basis.L_back(w.DZtV(cross.work.ZtX)), np.linalg.inv(w.XtVX)
-    PhiT = np.einsum("xy,gay->gxa", Phi, T)
-    known = conditional_covariance(cross, D, sigma2)
-    pev = known + np.einsum("gax,gxb->gab", T, PhiT)
-    groups = pd.Index(fit.design.group_names, name=fit.design.grouping)
-    note = ""
-    try:
-        corrected = pev + 2 * estimation_error(cross, D, sigma2)
-    except DesignError as error:
-        corrected, note = np.full_like(pev, np.nan), str(error)
-    return Blups(
-        b=pd.DataFrame(random_effects(cross, beta, D, sigma2), groups, list(fit.design.z_names)),
-        known=known,
-        pev=pev,
-        corrected=corrected,
-        cov_beta_b=-basis.x_back @ PhiT,
-        shrinkage=basis.L_back(w.DZtV(cross.work.ZtZ)) @ basis.Rz,
-        note=note,
-    )
+    return Blups(labelled(fit.design, random_effects(fit.cross, *fit.estimates)), fit)

@@ -17,7 +17,7 @@ from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 from lmmlib.equations.degrees import curvature
-from lmmlib.equations.effects import Effects
+from lmmlib.equations.effects import Effects, labelled
 from lmmlib.equations.information import directions
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError, ParameterError
@@ -210,7 +210,7 @@ def laird_louis(fit: Fitted, size: int, rng: np.random.Generator) -> Posterior:
     if not len(good):
         raise DesignError(f"none of {size} refits found an optimum: {fits.reason[0]}")
     b, cov, mixture = averaged(cross, fits.beta[good], fits.D[good], fits.sigma2[good])
-    return Posterior(_labelled(fit, b), cov, f"Laird-Louis, {size} refits", mixture, size - len(good))
+    return Posterior(labelled(fit.design, b), cov, f"Laird-Louis, {size} refits", mixture, size - len(good))
 
 
 def averaged(
@@ -277,8 +277,4 @@ def quadrature(fit: Fitted, prior: str = "uniform") -> Posterior:
     b, variance = found.moments()
     m = found.mixture
     one = replace(m, means=m.means[:, 0, :, None], scales=m.scales[:, 0, :, None], weights=m.weights[:, 0, :, None])
-    return Posterior(_labelled(fit, b.T), variance[0, :, None, None], "Bayes by quadrature", one)
-
-
-def _labelled(fit: Fitted, b: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame(b, pd.Index(fit.design.group_names, name=fit.design.grouping), list(fit.design.z_names))
+    return Posterior(labelled(fit.design, b.T), variance[0, :, None, None], "Bayes by quadrature", one)

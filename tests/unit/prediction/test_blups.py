@@ -159,8 +159,9 @@ def test_what_is_known_without_the_corrected_error(monkeypatch):
     fitted = lmmlib.fit("y ~ 1 + (1 | g)", frame)
     with monkeypatch.context() as patch:
         no_inverse = DesignError("the data do not identify D and sigma2")
-        patch.setattr(prediction_blups, "estimation_error", Mock(side_effect=no_inverse))
+        patch.setattr(prediction_blups, "estimation_covariance", Mock(side_effect=no_inverse))
         b = fitted.blups()
+        assert b.note
     table = b.frame()
     assert table["se_corrected"].isna().all() and table.drop(columns="se_corrected").notna().all().all()
     assert "do not identify D and sigma2" in b.note
