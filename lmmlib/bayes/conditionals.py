@@ -17,15 +17,14 @@ from lmmlib.bayes.rotation import Rotated
 from lmmlib.bayes.scales import Scale
 from lmmlib.common.small import (
     bartlett,
-    cholesky,
     gram,
-    inverse_lower,
     inverse_wishart_factor,
     product,
     square,
     transposed,
 )
 from lmmlib.design.cross import CrossProducts
+from lmmlib.equations.pieces import woodbury_factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +100,8 @@ class Effects:
 
 
 def half(ZtZ: np.ndarray, F: np.ndarray, sigma2: np.ndarray) -> np.ndarray:
-    r"""H (q, q, C, n_patterns) with :math:`V_i^{-1} = (I - Z_iH'HZ_i')/\sigma^2` and Var(b_i | y) = sigma2 H'H.
-
-    .. math:: H = C^{-1}L', \qquad CC' = I + L'Z_i'Z_iL, \qquad L = F/\sigma
-    """
-    L = (F / np.sqrt(sigma2))[..., None]
-    S = product(transposed(L), product(ZtZ, L))
-    np.einsum("aa...->a...", S)[...] += 1
-    return product(inverse_lower(cholesky(S)), transposed(L))
+    """H (q, q, C, n_patterns) of :func:`lmmlib.equations.pieces.woodbury_factor`; Var(b_i | y) = sigma2 H'H."""
+    return woodbury_factor(ZtZ, (F / np.sqrt(sigma2))[..., None])[0]
 
 
 def times(M: np.ndarray, v: np.ndarray) -> np.ndarray:

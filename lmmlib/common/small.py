@@ -56,10 +56,15 @@ def inverse_lower(C: np.ndarray) -> np.ndarray:
     return inverse
 
 
+def logdet(C: np.ndarray) -> np.ndarray:
+    """Logarithms of the determinants of CC', C triangular, entries first."""
+    return 2 * np.log(np.einsum("jj...->j...", C)).sum(axis=0)
+
+
 def inverse_cholesky(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse of the Cholesky factors of positive definite S, and log-determinants of S, entries first."""
     C = cholesky(S)
-    return inverse_lower(C), 2 * np.log(np.einsum("jj...->j...", C)).sum(axis=0)
+    return inverse_lower(C), logdet(C)
 
 
 def semidefinite_cholesky(D: np.ndarray) -> np.ndarray:

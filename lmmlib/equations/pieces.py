@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from lmmlib.common.small import inverse_cholesky
+from lmmlib.common import small
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 
@@ -109,7 +109,7 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray, beta: np.ndarra
     p, many = len(cross.x_names), max(len(L), len(data))
     patterns, index = cross.patterns
     ZtZ = patterns.transpose(1, 2, 0)[:, :, None]
-    H, logdet = woodbury_factor(ZtZ, L.transpose(1, 2, 0)[..., None])
+    H, chol = woodbury_factor(ZtZ, L.transpose(1, 2, 0)[..., None])
     ZtH = product("ab,cb->ac", ZtZ, H)
     A = ZtZ - product("ab,cb->ac", ZtH, ZtH)
     count = np.bincount(index, minlength=len(patterns)).astype(float)
@@ -150,7 +150,7 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray, beta: np.ndarra
         gap=gap,
         r2=total[:, p, p] - (explained**2).sum(axis=1) + (gap**2).sum(axis=1),
         half=R_inverse,
-        logdet_V=logdet @ count - cross.log_weights,
+        logdet_V=small.logdet(chol) @ count - cross.log_weights,
         logdet_X=2 * np.log(np.diagonal(R, axis1=1, axis2=2)).sum(axis=1) + 2 * cross.basis.logdet_x,
         A=(A @ count).transpose(2, 0, 1),
         AA=gram(A * count, A),
@@ -159,11 +159,14 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray, beta: np.ndarra
 
 
 def woodbury_factor(ZtZ: np.ndarray, L: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """H with V0^-1 = I - Z H'H Z' at V0 = I + Z LL'Z', entries first, and the logarithm of the determinant of V0."""
-    S = product("ba,bc->ac", L, product("ab,bc->ac", ZtZ, L))
-    S[np.diag_indices(len(L))] += 1
-    inverse, logdet = inverse_cholesky(S)
-    return product("ab,cb->ac", inverse, L), logdet
+    r"""H with :math:`V_{0i}^{-1} = I - Z_iH'HZ_i'` at :math:`V_0 = I + ZLL'Z'`, and C, entries first.
+
+    .. math:: H = C^{-1}L', \qquad CC' = I + L'Z_i'Z_iL, \qquad |CC'| = |V_{0i}|
+    """
+    S = small.product(small.transposed(L), small.product(ZtZ, L))
+    np.einsum("aa...->a...", S)[...] += 1
+    C = small.cholesky(S)
+    return small.product(small.inverse_lower(C), small.transposed(L)), C
 
 
 def _of(M: np.ndarray, index: np.ndarray, block: slice) -> np.ndarray:

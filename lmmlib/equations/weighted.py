@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from lmmlib.common.arguments import checked_D, checked_made, checked_sigma2, numbers
-from lmmlib.common.small import factor
+from lmmlib.common.small import factor, logdet
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 from lmmlib.equations.pieces import woodbury_factor
@@ -130,9 +130,8 @@ def weigh(cross: CrossProducts, D, sigma2) -> Weighted:
     D, sigma2, (ZtZ, index) = numbers(D, "D"), checked_sigma2(sigma2), cross.patterns
 
     def make() -> Weighted:
-        L = relative_factor(cross, D, sigma2)
-        H, logdet_V0 = woodbury_factor(ZtZ.transpose(1, 2, 0)[:, :, None], L[..., None, None])
-        logdet = float(cross.n_obs * np.log(sigma2) + logdet_V0[0, index].sum()) - cross.log_weights
-        return Weighted(cross, sigma2, H[:, :, 0].transpose(2, 0, 1), logdet)
+        H, C = woodbury_factor(ZtZ.transpose(1, 2, 0), relative_factor(cross, D, sigma2)[..., None])
+        of_V = cross.n_obs * np.log(sigma2) + logdet(C)[index].sum() - cross.log_weights
+        return Weighted(cross, sigma2, H.transpose(2, 0, 1), float(of_V))
 
     return cross.once("weighted", (D.tobytes(), D.shape, sigma2), make)

@@ -129,21 +129,14 @@ def prediction_derivatives(fit: Fitted, working: bool = False) -> np.ndarray:
     checked_made("fit", fit, Fitted, "fit")
     checked_choice("working", working, (True, False))
     cross, D, sigma2 = fit.cross, fit.D.to_numpy(), fit.sigma2
-    d, w, base = directions(cross, D, sigma2, working=working), weigh(cross, D, sigma2), cross.work
-    E, p, q, Rz = cross.D_directions(working), len(d.half), len(cross.z_names), cross.basis.Rz
-    beta = cross.basis.beta_work(d.beta)
-    K = np.swapaxes(w.half, 1, 2) @ w.half
-    ZtZ, index = cross.patterns
-    # V^-1 Z = Z F, U = I - D Z'V^-1 Z and D Z'V^-1 = K Z'.
-    U = np.eye(q) - K @ ZtZ
-    F = U / sigma2
-    u = np.einsum("gba,gb->ga", F[index], base.Zty - base.ZtX @ beta)
-    by_D = np.einsum("gab,rbc,gc->rga", U[index], E, u)
-    by_sigma2 = -np.einsum("gab,gb->ga", K[index], u)
-    T = K[index] @ base.ZtX @ d.half
-    by_beta = np.einsum("gax,rx->rga", T, d.P[:, :p, p])
-    total = np.concatenate([by_D, by_sigma2[None]]) + by_beta
-    return np.linalg.solve(Rz, total[..., None])[..., 0] if q else total
+    d, w, base, basis = directions(cross, D, sigma2, working=working), weigh(cross, D, sigma2), cross.work, cross.basis
+    U, K, E = cross.of_groups(w.U), cross.of_groups(w.K), cross.D_directions(working)
+    r = base.Zty - base.ZtX @ basis.beta_work(d.beta)
+    u = w.ZtV(r[..., None])[..., 0] / sigma2  # Z_i'V_i^-1 r_i
+    by_D = np.einsum("gab,rgb->rga", U, np.einsum("rab,gb->rga", E, u))
+    by_sigma2 = -np.einsum("gab,gb->ga", K, u)
+    by_beta = np.einsum("gax,rx->rga", w.DZtV(base.ZtX @ d.half), d.P[:, :-1, -1])
+    return basis.b_back(np.concatenate([by_D, by_sigma2[None]]) + by_beta)
 
 
 def kass_steffey(fit: Fitted) -> Posterior:

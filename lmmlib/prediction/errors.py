@@ -19,6 +19,7 @@ from lmmlib.design.new_rows import NewRows
 from lmmlib.design.responses import Responses
 from lmmlib.equations.degrees import Curvature
 from lmmlib.equations.drawing import lmm
+from lmmlib.equations.pieces import woodbury_factor
 from lmmlib.equations.weighted import Weighted, weigh
 from lmmlib.errors import DesignError
 from lmmlib.fitting.batch import ROOM, fit_many
@@ -195,14 +196,11 @@ def batched_effects(
         As :func:`lmmlib.equations.random_effects` and :func:`lmmlib.equations.conditional_covariance` of each,
         the latter for each distinct Z_i'Z_i.
     """
-    q, Rz = len(cross.z_names), cross.basis.Rz
-    ZtZ, index = cross.patterns
-    L = (Rz @ semidefinite_cholesky(D))[:, None]
-    C = np.swapaxes(L, 2, 3) @ ZtZ @ L + sigma2[:, None, None, None] * np.eye(q)
+    basis, scale, (ZtZ, index) = cross.basis, sigma2[:, None, None], cross.patterns
+    L = basis.Rz @ semidefinite_cholesky(D / scale)
+    H, _ = woodbury_factor(ZtZ.transpose(1, 2, 0)[:, :, None], L.transpose(1, 2, 0)[..., None])
+    K = basis.D_back(np.einsum("cazg,cbzg->zgab", H, H))  # D Z'V^-1 = K Z'
     # The response is held as y - X beta0.
-    work = beta @ cross.basis.Rx.T - data.beta0
+    work = beta @ basis.Rx.T - data.beta0
     Ztr = data.ZtW[..., -1] - np.einsum("gqx,zx->zgq", cross.work.ZtX, work)
-    L_formula = np.linalg.solve(Rz, L) if q else L
-    half = np.linalg.solve(C, np.broadcast_to(np.swapaxes(L_formula, 2, 3), C.shape))
-    b = np.einsum("zgba,zgb->zga", half[:, index], Ztr @ L[:, 0])
-    return b, sigma2[:, None, None, None] * (L_formula @ half)
+    return np.einsum("zgab,zgb->zga", K[:, index], Ztr @ basis.Rz), scale[..., None] * K
