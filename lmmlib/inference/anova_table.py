@@ -3,6 +3,7 @@ r"""Analysis-of-variance tables of a fit: which hypothesis on the fixed effects 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import product
 from numbers import Integral
 
@@ -141,11 +142,9 @@ def _terms(spec) -> tuple[list[Term], list[Column]]:
             for parts in product(*(_codes(spec, one, widths) for one in reversed(scoped.factors))):
                 numeric = frozenset((name, part) for name, part in parts if name in widths)
                 columns.append(Column({name: code for name, code in parts if name not in widths}, numeric))
-        names = {str(factor) for factor in entry.term.factors} - {"1"}
-        place = np.arange(first, len(columns))
-        terms.append(
-            Term(unmask(str(entry.term), ""), place, frozenset(names - set(widths)), frozenset(names & set(widths)))
-        )
+        names = frozenset(map(str, entry.term.factors)) - {"1"}
+        name, place, numbers = unmask(str(entry.term), ""), np.arange(first, len(columns)), names & set(widths)
+        terms.append(Term(name, place, names - numbers, numbers))
     return terms, columns
 
 
@@ -182,8 +181,8 @@ def _sequential(terms: list[Term], cross: CrossProducts, type: int) -> list[np.n
     rows = []
     for term in terms:
         last = [term, *(other for other in terms if term.within(other))] if type == 2 else []
-        late = np.concatenate([np.zeros(0, int), *(other.place for other in last)])
-        order = np.concatenate([np.setdiff1d(np.arange(len(R)), late), late])
+        late = [k for other in last for k in other.place]
+        order = [*np.setdiff1d(np.arange(len(R)), late), *late]
         factor = np.empty_like(R)
         factor[:, order] = np.linalg.qr(R[:, order], mode="r")
         rows.append(factor[np.isin(order, term.place)])
@@ -220,7 +219,5 @@ def _overparametrised(terms: list[Term], columns: list[Column]) -> tuple[np.ndar
 
 def _over_cells(column: Column, term: Term, levels: dict) -> np.ndarray:
     """The coding of a column in each cell of the factors of a term."""
-    values = np.ones(())
-    for name in sorted(term.categories):
-        values = np.multiply.outer(values, column.coding.get(name, np.ones(levels[name])))
-    return values.ravel()
+    parts = [column.coding.get(name, np.ones(levels[name])) for name in sorted(term.categories)]
+    return reduce(np.multiply.outer, parts, np.ones(())).ravel()

@@ -17,7 +17,7 @@ from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.bootstrap import refits
 from lmmlib.inference.boundary import chi_bar_square_sf, exact_null, variance_weights
-from lmmlib.inference.nested import is_diagonal, matches, nested_fixed, nested_random, of_counts, same_data
+from lmmlib.inference.nested import is_diagonal, matches, nested_fixed, nested_random, same_data
 
 SINGULAR_NULL = "the smaller model is singular, which this reference does not allow for"
 METHODS = ("auto", "chi-square", "chi-bar-square", "exact", "bootstrap")
@@ -109,13 +109,14 @@ def compare(fit0: Fitted, fit1: Fitted, *, method: str = "auto", size: int = 10_
     checked_choice("method", method, METHODS)
     same_data(fit0, fit1)
     df_fixed = nested_fixed(fit0, fit1)
-    kind, df_random = nested_random(fit0, fit1)
+    boundary, df_random = nested_random(fit0, fit1)
     if df_fixed + df_random == 0:
         raise ParameterError("the two models are the same: there is nothing to test")
-    statistic, boundary = _statistic(fit0, fit1), kind == "boundary"
+    statistic = _statistic(fit0, fit1)
     if method == "auto":
         method = "chi-bar-square" if boundary else "chi-square"
-    if of_counts(fit1) and (method in ("exact", "bootstrap") or method == "chi-bar-square" and is_diagonal(fit1)):
+    of_counts = fit1.method not in ("REML", "ML")
+    if of_counts and (method in ("exact", "bootstrap") or method == "chi-bar-square" and is_diagonal(fit1)):
         raise DesignError(
             f"method={method!r} of these models is for normal responses; for counts use 'chi-square', which is "
             "conservative on the boundary, or simulate with fit0.simulate() and refit both"
@@ -148,7 +149,7 @@ def _bootstrap(fit0: Fitted, fit1: Fitted, test: Comparison, size: int, rng) -> 
 def _spectral(fit0: Fitted, fit1: Fitted, test: Comparison, df_fixed: int, size: int, rng) -> Comparison:
     """The exact law, or for one of several variances the approximation by that of a model with this one alone."""
     if not len(fit0.D) and len(fit1.D) == 1:
-        law = "exact law of the RLRT" if fit1.method == "REML" else "exact law of the LRT"
+        law = f"exact law of the {'RLRT' if fit1.method == 'REML' else 'LRT'}"
         return _simulated(test, exact_null(fit1.cross, fit1.method, size, rng, df_fixed), law)
     if not is_diagonal(fit1) or len(fit1.D) - len(fit0.D) != 1 or df_fixed or fit1.method != "REML":
         raise DesignError(
@@ -220,8 +221,7 @@ def _ratio(fit0: Fitted, fit1: Fitted, criterion0, criterion1) -> np.ndarray:
     """
     ratio = np.asarray(criterion0 - criterion1, float)
     if fit0.method == "REML":
-        logs = [np.log(np.abs(np.diag(f.cross.basis.Rx))).sum() for f in (fit0, fit1)]
-        ratio = ratio - 2 * (logs[0] - logs[1])
+        ratio = ratio - 2 * (fit0.cross.basis.logdet_x - fit1.cross.basis.logdet_x)
     return np.where(np.abs(ratio) <= ROUNDING + SHARE * np.abs(criterion1), 0.0, ratio)
 
 

@@ -55,11 +55,6 @@ def _same_counts(fit0: Fitted, fit1: Fitted) -> None:
         )
 
 
-def of_counts(fit: Fitted) -> bool:
-    """Whether it is a fit of counts, by :func:`lmmlib.fit_glmm`."""
-    return fit.method not in ("REML", "ML")
-
-
 def nested_fixed(fit0: Fitted, fit1: Fitted) -> int:
     """Fixed effects that the larger model has more."""
     X0, X1 = fit0.design.X, fit1.design.X
@@ -78,10 +73,9 @@ def nested_fixed(fit0: Fitted, fit1: Fitted) -> int:
     return more
 
 
-def nested_random(fit0: Fitted, fit1: Fitted) -> tuple[str, int]:
-    """Whether variances are tested ("boundary") or not ("interior"), and how many parameters of D."""
+def nested_random(fit0: Fitted, fit1: Fitted) -> tuple[bool, int]:
+    """Whether variances are tested, so that the hypothesis is on the boundary, and how many parameters of D."""
     q0, q1 = len(fit0.D), len(fit1.D)
-    more = len(fit1.theta) - len(fit0.theta)
     nested = q0 <= q1 and _inside(fit0.design.Z, fit1.design.Z)
     if is_diagonal(fit1):
         # Uncorrelated in one basis is correlated in another: the columns themselves must be there.
@@ -92,7 +86,7 @@ def nested_random(fit0: Fitted, fit1: Fitted) -> tuple[str, int]:
             f"the random effects of the first model ({', '.join(fit0.design.z_names)}) are not within those of the "
             f"second ({', '.join(fit1.design.z_names)}), so the models are not nested; is their order right?"
         )
-    return ("boundary" if q1 > q0 else "interior"), more
+    return q1 > q0, len(fit1.theta) - len(fit0.theta)
 
 
 def is_diagonal(fit: Fitted) -> bool:

@@ -119,24 +119,19 @@ def profile(fit: Fitted, parameter: str, values=None) -> pd.DataFrame:
         raise ParameterError(f"parameter must be one name; got {parameter!r}")
     model = held(fit, chosen(fit.design, parameter)[parameter])
     values = _grid(model) if values is None else _checked(values, model, parameter)
-    # Neighbours start from one another, whatever the order.
-    order = np.argsort(np.abs(values - np.nan_to_num(model.estimate)), kind="stable")
-    criterion, roots = np.empty(len(values)), np.empty(len(values))
-    for k in order:
-        criterion[k], roots[k] = model.at(values[k]).criterion, zeta(model, values[k])
+    for value in sorted(values, key=lambda v: abs(v - np.nan_to_num(model.estimate))):
+        model.at(value)  # neighbours start from one another, whatever the order
+    criterion, roots = [model.at(value).criterion for value in values], [zeta(model, value) for value in values]
     return pd.DataFrame({"value": values, "criterion": criterion, "zeta": roots})
 
 
 def _grid(model: Held) -> np.ndarray:
     if not np.isfinite(model.estimate):
         return np.linspace(*model.edges, 2 * SIDE + 1)
-    parts = []
-    for root in (-REACH, REACH):
-        end = reach(model, root)
-        if not np.isfinite(end):
-            end = max((p.value for p in model.points), key=lambda value: np.sign(root) * value)
-        parts.append(np.linspace(model.estimate, end, SIDE + 1)[1:] if end != model.estimate else np.zeros(0))
-    return np.concatenate([parts[0][::-1], [model.estimate], parts[1]])
+    low, high = (reach(model, root) for root in (-REACH, REACH))
+    known = [point.value for point in model.points]  # as far as the root rises, where an edge is infinite
+    ends = max(low, min(known)), min(high, max(known))
+    return np.unique(np.concatenate([np.linspace(end, model.estimate, SIDE + 1) for end in ends]))
 
 
 def _checked(values, model: Held, parameter: str) -> np.ndarray:
