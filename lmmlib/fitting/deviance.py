@@ -8,7 +8,7 @@ groups are those of :mod:`lmmlib.equations.pieces`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 from lmmlib.equations.likelihood import LOG_2PI
 from lmmlib.equations.pieces import along, pieces
+from lmmlib.fitting.newton import Point
 
 
 def _t(M: np.ndarray) -> np.ndarray:
@@ -74,31 +75,16 @@ def surface(cross: CrossProducts, data: Responses, theta: np.ndarray, dL: np.nda
 
 
 @dataclass(frozen=True, eq=False)
-class Deviance:
+class Deviance(Point):
     """Minus twice a log-likelihood at theta, with what the estimates are made of.
 
     ``gradient`` (B, k) and ``hessian`` (B, k, k) are exact derivatives; ``beta`` (B, p) in the working basis and
     ``sigma2`` (B,) are the best for theta (B, k); ``half`` (B, p, p): half half' is the covariance of beta over sigma2.
     """
 
-    theta: np.ndarray
-    value: np.ndarray
-    gradient: np.ndarray
-    hessian: np.ndarray
     beta: np.ndarray
     sigma2: np.ndarray
     half: np.ndarray
-
-    def take(self, rows) -> Deviance:
-        """Some of the responses."""
-        return Deviance(*(getattr(self, f.name)[rows] for f in fields(self)))
-
-    def put(self, rows, other: Deviance) -> Deviance:
-        """The same with others in the place of some."""
-        changed = {f.name: getattr(self, f.name).copy() for f in fields(self)}
-        for name, values in changed.items():
-            values[rows] = getattr(other, name)
-        return replace(self, **changed)
 
 
 def degrees(cross: CrossProducts, method: str) -> int:

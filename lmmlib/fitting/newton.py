@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Generic, Self, TypeVar
 
 import numpy as np
-
-from lmmlib.fitting.deviance import Deviance
 
 # Half the Newton decrement is what the deviance still has to fall. Below this share of the deviance, its rounding
 # error, the fall cannot be seen any more; theta, whose error is the square root, is then worth a last step.
@@ -35,34 +34,60 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Optimum:
+class Point:
+    """What is to be least at theta (B, k), with exact derivatives: ``value`` (B,), ``gradient`` (B, k), ``hessian``
+    (B, k, k), one for each of B responses.
+    """
+
+    theta: np.ndarray
+    value: np.ndarray
+    gradient: np.ndarray
+    hessian: np.ndarray
+
+    def take(self, rows) -> Self:
+        """Some of the responses."""
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def put(self, rows, other: Self) -> Self:
+        """The same with others in the place of some."""
+        changed = {f.name: getattr(self, f.name).copy() for f in fields(self)}
+        for name, values in changed.items():
+            values[rows] = getattr(other, name)
+        return replace(self, **changed)
+
+
+P = TypeVar("P", bound=Point)
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum(Generic[P]):
     """Where the optimiser stopped, for each of B responses.
 
     ``best``; ``converged`` (B,); ``reason``, B texts; ``log``, the steps of the first response.
     """
 
-    best: Deviance
+    best: P
     log: tuple[Step, ...]
     converged: np.ndarray
     reason: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class _Here:
+class _Here(Generic[P]):
     """The points ``at`` of some responses and Newton's steps from there: ``step`` (some, k), ``decrement`` (some,).
 
     The decrement is what the gradient says that twice the fall will be; ``minimum`` (some,): no eigenvalue of the
     Hessian is negative.
     """
 
-    at: Deviance
+    at: P
     rows: np.ndarray
     step: np.ndarray
     decrement: np.ndarray
     minimum: np.ndarray
 
     @classmethod
-    def of(cls, at: Deviance, rows: np.ndarray) -> _Here:
+    def of(cls, at: P, rows: np.ndarray) -> _Here[P]:
         """-H^-1 g, with the eigenvalues of the Hessian H made positive, and the decrement g'H^-1 g."""
         values, vectors = np.linalg.eigh(at.hessian)
         size = np.abs(values)
@@ -76,17 +101,17 @@ class _Here:
         """Rounding errors of the deviances, (some,)."""
         return ROUNDING_ERROR * (10 + np.abs(self.at.value))
 
-    def take(self, some) -> _Here:
+    def take(self, some) -> _Here[P]:
         return _Here(self.at.take(some), self.rows[some], self.step[some], self.decrement[some], self.minimum[some])
 
 
-def _polish(objective, here: _Here) -> tuple[Deviance, np.ndarray]:
+def _polish(objective, here: _Here[P]) -> tuple[P, np.ndarray]:
     """One step more, of which the deviance shows nothing; False where the gradient shows nothing either."""
     new = objective(here.at.theta + here.step, here.rows)
     return new, np.linalg.norm(new.gradient, axis=1) < np.linalg.norm(here.at.gradient, axis=1)
 
 
-def _leave_saddle(objective, here: _Here) -> tuple[Deviance, np.ndarray]:
+def _leave_saddle(objective, here: _Here[P]) -> tuple[P, np.ndarray]:
     """The lowest point along the lowest eigenvector; False where the deviance shows nothing lower."""
     vector, lowest = np.linalg.eigh(here.at.hessian)[1][:, :, 0], here.at
     for length in SIDESTEPS:
@@ -96,7 +121,7 @@ def _leave_saddle(objective, here: _Here) -> tuple[Deviance, np.ndarray]:
     return lowest, lowest.value < here.at.value
 
 
-def _descend(objective, here: _Here) -> tuple[Deviance, np.ndarray]:
+def _descend(objective, here: _Here[P]) -> tuple[P, np.ndarray]:
     """The step, halved for each response until its deviance falls; False for one whose deviance never does."""
     now, step, decrement = here.at, here.step, here.decrement
     # A large theta may double: one of thousands is then few steps away. One of millions leaves no digits.
@@ -116,14 +141,12 @@ def _descend(objective, here: _Here) -> tuple[Deviance, np.ndarray]:
     return now, falls
 
 
-def _step(best: Deviance) -> Step:
+def _step(best: Point) -> Step:
     """Where the first response is."""
     return Step(best.theta[0], float(best.value[0]), float(np.linalg.norm(best.gradient[0])))
 
 
-def newton(
-    objective: Callable[[np.ndarray, np.ndarray], Deviance], theta: np.ndarray, *, polish: bool = True
-) -> Optimum:
+def newton(objective: Callable[[np.ndarray, np.ndarray], P], theta: np.ndarray, *, polish: bool = True) -> Optimum[P]:
     """Least value of an objective for each of B responses.
 
     From each point one of three moves: where the Newton decrement is that of a minimum, the search is over but for a

@@ -29,7 +29,7 @@ class Family(Protocol):
     What is asked of a design, before there are such rows or after the fit, are functions of the class.
     """
 
-    title: str
+    title: ClassVar[str]
 
     @property
     def y(self) -> np.ndarray:

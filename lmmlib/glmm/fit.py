@@ -85,7 +85,7 @@ class GlmmFit(Shown, FittedGlmm):
         """:func:`lmmlib.glmm.quadrature.laplace_error`: Laplace's log-likelihood less that by quadrature."""
         return quadrature.laplace_error(self, n_quadrature)
 
-    def simulate(self, size: int | None = None, *, rng: np.random.Generator | int | None = None) -> np.ndarray:
+    def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
         """:func:`lmmlib.glmm.estimate.simulate`: new responses from the fitted model, (n_obs,) or (n_obs, size)."""
         return estimates.simulate(self, size, rng)
 

@@ -67,7 +67,7 @@ def rule(n_quadrature: int, q: int) -> Rule:
     x, w = hermegauss(n_quadrature)
     w = w / w.sum()
     return Rule(
-        np.array(list(grid(x, repeat=q))).reshape(-1, q),
+        np.array(list(grid(x, repeat=q))).reshape(len(x) ** q, q),
         np.array([np.prod(each) for each in grid(w, repeat=q)]),
     )
 

@@ -69,18 +69,14 @@ class Objective:
         move = psi - known
         return u + np.einsum("qPn,P->qn", du, move) if np.abs(move).max(initial=0) < FAR else u
 
-    def slope(self, psi: np.ndarray) -> tuple[float, np.ndarray]:
-        """The log-likelihood by quadrature and its gradient."""
-        return quadrature.loglik(*self.inner(psi), self.rule)
-
     def derivatives(self, psi: np.ndarray, A: np.ndarray | None = None) -> tuple[float, np.ndarray, np.ndarray]:
         """The log-likelihood, its gradient, and its Hessian, along the columns of A if one is given."""
+        (inner, s), rule = self.inner(psi), self.rule
         A = np.eye(len(psi)) if A is None else A
-        if self.rule is not None:
-            value, gradient = self.slope(psi)
-            return value, gradient @ A, differences(lambda psi: self.slope(psi)[1], psi, A)
-        inner, s = self.inner(psi)
-        return laplace.loglik(inner), laplace.gradient(inner, s) @ A, A.T @ laplace.hessian(inner, s) @ A
+        if rule is None:
+            return laplace.loglik(inner), laplace.gradient(inner, s) @ A, A.T @ laplace.hessian(inner, s) @ A
+        value, gradient = quadrature.loglik(inner, s, rule)
+        return value, gradient @ A, differences(lambda at: quadrature.loglik(*self.inner(at), rule)[1], psi, A)
 
 
 def glm(rows: Rows) -> np.ndarray:

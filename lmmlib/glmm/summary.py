@@ -48,7 +48,9 @@ def _head(fit: FittedGlmm) -> tuple[str, ...]:
 
 def _random(fit: FittedGlmm, width: int) -> Table:
     columns: tuple[str, ...] = ("Random effects", "variance", "sd")
-    rows = [(name, brief(v), brief(np.sqrt(v))) for name, v in zip(fit.D.index, np.diag(fit.D), strict=True)]
+    rows: list[tuple[str, ...]] = [
+        (name, brief(v), brief(np.sqrt(v))) for name, v in zip(fit.D.index, np.diag(fit.D), strict=True)
+    ]
     if len(fit.D) > 1 and not fit.design.diagonal:
         columns, r = (*columns, "corr"), correlation(fit.D.to_numpy())
         rows = [(*row, " ".join(fixed(x, 3) for x in r[k, :k])) for k, row in enumerate(rows)]

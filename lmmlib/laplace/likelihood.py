@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import checked_count, checked_finite, numbers, require_known
+from lmmlib.common.summary import Shown, Summary
+from lmmlib.common.table import Table
 from lmmlib.common.text import brief, fixed
 from lmmlib.equations.limits import normal_limits
 from lmmlib.errors import DesignError, ParameterError
@@ -35,8 +37,8 @@ LONGEST, ALIKE, ROUNDS = 1e3, 10.0, 4
 NO_FALL = 0.01
 
 
-@dataclass(frozen=True, eq=False)
-class MarginalFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class MarginalFit(Shown):
     """Maximum of a Laplace marginal likelihood.
 
     Attributes
@@ -104,18 +106,20 @@ class MarginalFit:
         """:meth:`lmmlib.laplace.modes.Modes.frame`: modes with errors and limits, a row for each."""
         return self.effects.frame(level, error=error)
 
-    def __repr__(self) -> str:
+    def summary(self) -> Summary:
+        """The estimates as text, HTML and LaTeX."""
         width = max(map(len, [*self.cov.index, "Parameters"]))
-        lines = [
-            f"Laplace marginal fit: log-likelihood {fixed(self.loglik, 4)}, {self.effects!r}",
-            f"  {'Parameters':<{width}}  {'estimate':>12}  {'se':>10}",
+        errors = ["-" if np.isnan(s) else brief(s) for s in self.se]
+        rows = zip(self.cov.index, map(brief, self.parameters()), errors, strict=True)
+        table = Table(("Parameters", "estimate", "se"), tuple(rows), (False, True, True), widths=(width, 12, 10))
+        notes = [
+            f"the likelihood is flat along {name}, which may run to infinity: it has no standard error"
+            for name in self.flat
         ]
-        for name, value, s in zip(self.cov.index, self.parameters(), self.se, strict=True):
-            error = "-" if np.isnan(s) else brief(s)
-            lines.append(f"  {name:<{width}}  {brief(value):>12}  {error:>10}")
-        for name in self.flat:
-            lines.append(f"the likelihood is flat along {name}, which may run to infinity: it has no standard error")
-        return "\n".join(lines if self.converged else [*lines, f"not converged, so no standard errors: {self.reason}"])
+        if not self.converged:
+            notes.append(f"not converged, so no standard errors: {self.reason}")
+        head = f"Laplace marginal fit: log-likelihood {fixed(self.loglik, 4)}, {self.effects!r}"
+        return Summary((head,), {"parameters": table}, tuple(notes))
 
 
 class Marginal:
@@ -152,7 +156,8 @@ class Marginal:
         -------
         MarginalFit
         """
-        psi, A, self._undefined = self._flat({}), None, ""
+        psi, self._undefined = self._flat({}), ""
+        A = np.diag(np.maximum(np.abs(psi), 1.0))
         for _ in range(ROUNDS):
             A = self._basis(psi, A)
             self._value(psi)  # an error here is the reader's
@@ -184,14 +189,13 @@ class Marginal:
             hessian=back.T @ H @ back,
         )
 
-    def _basis(self, psi: np.ndarray, A: np.ndarray | None = None) -> np.ndarray:
-        """Columns (P, P) along which the log-likelihood at psi has like curvatures, n_groups in size.
+    def _basis(self, psi: np.ndarray, A: np.ndarray) -> np.ndarray:
+        """Columns (P, P), made of those of A, along which the log-likelihood at psi has curvatures alike, n_groups.
 
         Differences along columns that are far from that are wrong by their length or by rounding; so they are taken
         anew along the columns that they give, until those stay.
         """
         longest = LONGEST * np.maximum(np.abs(psi), 1.0)
-        A = np.diag(longest / LONGEST) if A is None else A
         for _ in range(8):
             with np.errstate(all="ignore"):
                 H = self._hessian(psi, A)

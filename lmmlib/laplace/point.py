@@ -1,4 +1,4 @@
-"""A log-likelihood at one point with its derivatives, in the form in which the optimiser takes them."""
+"""A log-likelihood in the form in which the optimiser takes it, in parameters of like curvature."""
 
 from __future__ import annotations
 
@@ -8,31 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmmlib.fitting.newton import Optimum
+from lmmlib.fitting.newton import Optimum, Point
 
 # A Newton step with a decrement below this is the last one: the next would be far below rounding.
 CLOSE = 1e-12
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """Minus twice a log-likelihood at psi = (beta, theta) with derivatives, for :func:`lmmlib.fitting.newton.newton`.
-
-    ``theta`` (1, P): psi; ``value`` (1,); ``gradient`` (1, P); ``hessian`` (1, P, P).
-    """
-
-    theta: np.ndarray
-    value: np.ndarray
-    gradient: np.ndarray
-    hessian: np.ndarray
-
-    def take(self, rows) -> Point:
-        """Some of the points."""
-        return Point(self.theta[rows], self.value[rows], self.gradient[rows], self.hessian[rows])
-
-    def put(self, rows, other: Point) -> Point:
-        """The same with another in its place, where ``rows`` says so."""
-        return other if np.size(rows) and (np.asarray(rows).dtype != bool or np.any(rows)) else self
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +39,7 @@ class Ascent:
                 value, gradient, hessian = found
         return Point(theta, np.array([-2 * value]), -2 * gradient[None], -2 * hessian[None])
 
-    def back(self, found: Optimum) -> Optimum:
+    def back(self, found: Optimum[Point]) -> Optimum[Point]:
         """The optimum and its log with psi for theta, the derivatives too."""
         best, back = found.best, np.linalg.inv(self.A)
         psi = self.origin + best.theta @ self.A.T

@@ -191,7 +191,6 @@ def test_what_is_no_word_and_no_number_is_named():
         lambda: fit.predict(d, of=words),
         lambda: fit.residuals(kind=words),
         lambda: fit.modes().se(words),
-        lambda: fit.simulate(1),
         lambda: fit.simulate(rng=words),
         lambda: fit.simulate(10**400, rng=1),
         lambda: fit.refit([10**400] * len(d)),

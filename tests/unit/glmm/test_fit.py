@@ -92,6 +92,10 @@ def test_without_random_effects_it_is_a_glm(frame):
     assert_allclose(fit.se, theirs.bse, rtol=1e-7)
     assert_allclose(fit.loglik, theirs.llf, rtol=1e-12)
     assert not fit.is_singular and fit.D.shape == (0, 0) and "Fixed effects" in repr(fit)
+    # There is nothing to integrate out.
+    by_quadrature = fit_glmm("many ~ x + (0 | g)", frame, offset="log_hours", method="aghq")
+    assert_allclose(by_quadrature.loglik, fit.loglik, rtol=1e-13)
+    assert_allclose(by_quadrature.se, fit.se, rtol=1e-6)
 
 
 def test_no_variance_between_groups(frame):
