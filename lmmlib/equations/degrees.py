@@ -14,20 +14,18 @@ from lmmlib.common.tails import f_tail
 from lmmlib.common.text import fixed, p_equals
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.identify import require_identified
-from lmmlib.equations.information import Directions, _information, directions
+from lmmlib.equations.information import Directions, directions, information_of, inverse
 from lmmlib.equations.wald_tests import TIED, checked_rows, independent
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError
 
 
 def _variance_of_parameters(cross: CrossProducts, d: Directions, kind: str) -> np.ndarray:
-    information = _information(d, "REML", kind)
-    scale = np.sqrt(np.abs(np.diag(information)))
+    information = information_of(d, "REML", kind)
     # A diagonal of rounding errors beside what ML would know means that the fixed effects leave nothing to see.
-    if (
-        not (np.diag(information) > 1e-10 * np.diag(d.trace2)).all()
-        or np.linalg.eigvalsh(information / np.outer(scale, scale)).min() < 1e-10
-    ):
+    seen = (np.diag(information) > 1e-10 * np.diag(d.trace2)).all()
+    A = inverse(information) if seen else None
+    if A is None:
         require_identified(cross)
         why = "D is beyond the digits of its information; use fewer random columns or fixed effects between groups"
         if kind == "observed":
@@ -36,7 +34,7 @@ def _variance_of_parameters(cross: CrossProducts, d: Directions, kind: str) -> n
                 "satterthwaite with kind='expected' and contrasts of a fit with df='kenward-roger' need less"
             )
         raise DesignError(f"the {kind} information on the variance parameters is not positive definite here: {why}")
-    return np.linalg.inv(information / np.outer(scale, scale)) / np.outer(scale, scale)
+    return A
 
 
 @dataclass(frozen=True, eq=False)

@@ -177,16 +177,25 @@ def information_variance(
     """
     checked_method(method)
     checked_choice("kind", kind, ("expected", "observed"))
-    return _information(directions(cross, D, sigma2), method, kind)
+    return information_of(directions(cross, D, sigma2), method, kind)
 
 
-def _information(d: Directions, method: str, kind: str) -> np.ndarray:
+def information_of(d: Directions, method: str, kind: str) -> np.ndarray:
+    """:func:`information_variance` by the parameters that the directions are those of."""
     p, trace = len(d.half), d.trace2
     X, r = d.P[:, :p, :p], d.P[:, :p, p]
     if method == "REML":  # tr(P Vr P Vs) written out, P the projection and not d.P
         trace = trace - 2 * d.QX + np.einsum("rxy,sxy->rs", X, X)
     expected = (trace + trace.T) / 4
     return expected if kind == "expected" else (d.Qr + d.Qr.T) / 2 - r @ r.T - expected
+
+
+def inverse(information: np.ndarray) -> np.ndarray | None:
+    """Inverse of an information matrix, whatever its units; None if it has a direction without curvature."""
+    scale = np.sqrt(np.abs(np.diag(information)))
+    relative = information / np.outer(scale, scale)
+    curved = np.linalg.eigvalsh(relative).min() > 1e-10
+    return np.linalg.inv(relative) / np.outer(scale, scale) if curved else None
 
 
 def score_variance(cross: CrossProducts, D, sigma2: float, method: str = "REML") -> np.ndarray:

@@ -13,7 +13,7 @@ from scipy.linalg import block_diag
 
 from lmmlib.common.arguments import checked_choice, checked_level, standard_deviations
 from lmmlib.common.tails import half_width
-from lmmlib.equations.information import _information
+from lmmlib.equations.information import information_of, inverse
 from lmmlib.equations.limits import SCALES, slopes
 from lmmlib.equations.names import chosen, derived, parameter_names
 from lmmlib.errors import DesignError, ParameterError
@@ -85,19 +85,13 @@ def variance_covariance(fit: Fitted) -> np.ndarray:
     There is none at a singular D, an edge of the parameter space where the likelihood need not be flat, and where the
     information has a direction without curvature.
     """
-    cross, q = fit.cross, len(fit.D)
-    nothing = np.full((q * q + 1, q * q + 1), np.nan)
-    if fit.is_singular:
-        return nothing
     # By the entries of D in the working basis, where the information has its digits whatever the units of z.
-    information = _information(fit.directions, fit.method, "observed")
-    scale = np.sqrt(np.abs(np.diag(information)))
-    relative = information / np.outer(scale, scale)
-    if not np.linalg.eigvalsh(relative).min() > 1e-10:
-        return nothing
-    E = cross.basis.D_back(cross.D_directions(working=True))
-    change = block_diag(E.reshape(len(E), q * q).T, 1.0) / scale
-    return change @ np.linalg.inv(relative) @ change.T
+    A = None if fit.is_singular else inverse(information_of(fit.directions, fit.method, "observed"))
+    if A is None:
+        return np.full((fit.D.size + 1, fit.D.size + 1), np.nan)
+    E = fit.cross.basis.D_back(fit.cross.D_directions(working=True))
+    change = block_diag(E.reshape(len(E), fit.D.size).T, 1.0)
+    return change @ A @ change.T
 
 
 def confint(
