@@ -20,23 +20,21 @@ from lmmlib.fitting.newton import Step
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """The estimates of a fitted mixed model, of which :class:`lmmlib.Fit` asks questions.
+class Maximum:
+    """The maximum of a likelihood over fixed effects and D, and how it was found.
 
     Attributes
     ----------
     beta : Series
         Fixed effects, labelled.
     cov_beta : DataFrame
-        Their covariance for known D and sigma2, :func:`lmmlib.equations.gls` at the estimates.
+        Their covariance.
     D : DataFrame
         Covariance of the random effects, labelled; may be singular.
-    sigma2 : float
-        Residual variance.
     theta : (k,) array
-        Relative Cholesky factor of D, column by column as lme4 has it (its diagonal if D is diagonal).
+        Cholesky factor of D, column by column as lme4 has it (its diagonal if D is diagonal).
     loglik : float
-        Log-likelihood (ML) or restricted log-likelihood (REML), with all constants.
+        Logarithm of the likelihood, with all constants.
     is_singular : bool
         True if D has no full rank: an ordinary answer.
     converged : bool
@@ -44,7 +42,7 @@ class Fitted:
     reason : str
         Why the optimiser stopped.
     log : tuple of Step
-        Every theta (in the working basis), deviance and gradient norm.
+        Every point of the optimiser in the working basis, minus twice ``loglik`` there, gradient norm.
     """
 
     formula: str
@@ -52,7 +50,6 @@ class Fitted:
     beta: pd.Series
     cov_beta: pd.DataFrame
     D: pd.DataFrame
-    sigma2: float
     theta: np.ndarray
     loglik: float
     n_obs: int
@@ -62,6 +59,57 @@ class Fitted:
     reason: str
     log: tuple[Step, ...] = field(repr=False)
     design: Design = field(repr=False)
+
+    @property
+    def criterion(self) -> float:
+        """Minus twice ``loglik``: the deviance, or the REML criterion."""
+        return -2 * self.loglik
+
+    @property
+    def n_parameters(self) -> int:
+        """Fixed effects, entries of theta, and sigma2 if the model has it."""
+        return len(self.beta) + len(self.theta)
+
+    @property
+    def aic(self) -> float:
+        """``criterion`` + 2 ``n_parameters``. For REML it compares models with the same fixed effects only."""
+        return self.criterion + 2 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """``criterion`` + log(``n_obs``) ``n_parameters``, as lme4 counts."""
+        return self.criterion + np.log(self.n_obs) * self.n_parameters
+
+    @property
+    def se(self) -> pd.Series:
+        """Standard errors of the fixed effects."""
+        return pd.Series(standard_deviations(self.cov_beta, "the fixed effects"), self.beta.index)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Columns of the formula that were left out because they depend on others (``drop="dependent"``)."""
+        return self.design.dropped
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted(Maximum):
+    """The estimates of a fitted linear mixed model, of which :class:`lmmlib.Fit` asks questions.
+
+    Attributes
+    ----------
+    cov_beta : DataFrame
+        The covariance of beta for known D and sigma2, :func:`lmmlib.equations.gls` at the estimates.
+    sigma2 : float
+        Residual variance.
+    theta : (k,) array
+        Relative Cholesky factor, of D over sigma2.
+    loglik : float
+        Log-likelihood (ML) or restricted log-likelihood (REML).
+    cross : CrossProducts
+        The sums of the design.
+    """
+
+    sigma2: float
     cross: CrossProducts = field(repr=False)
 
     @classmethod
@@ -120,34 +168,9 @@ class Fitted:
         return np.tensordot(self.log[-1].theta, self.cross.theta_coordinates, 1)
 
     @property
-    def criterion(self) -> float:
-        """Minus twice ``loglik``: the deviance (ML) or the REML criterion."""
-        return -2 * self.loglik
-
-    @property
     def n_parameters(self) -> int:
         """Fixed effects, entries of theta, and sigma2."""
-        return len(self.beta) + len(self.theta) + 1
-
-    @property
-    def aic(self) -> float:
-        """``criterion`` + 2 ``n_parameters``. For REML it compares models with the same fixed effects only."""
-        return self.criterion + 2 * self.n_parameters
-
-    @property
-    def bic(self) -> float:
-        """``criterion`` + log(``n_obs``) ``n_parameters``, as lme4 counts."""
-        return self.criterion + np.log(self.n_obs) * self.n_parameters
-
-    @property
-    def se(self) -> pd.Series:
-        """Standard errors of the fixed effects."""
-        return pd.Series(standard_deviations(self.cov_beta, "the fixed effects"), self.beta.index)
-
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """Columns of the formula that were left out because they depend on others (``drop="dependent"``)."""
-        return self.design.dropped
+        return super().n_parameters + 1
 
     @property
     def estimates(self) -> tuple[np.ndarray, np.ndarray, float]:
