@@ -137,7 +137,7 @@ def advance(
     tuple
         The last state, and the kept beta (T, p, C), F (T, q, q, C) and sigma2 (T, C).
     """
-    kept = [np.empty((sweeps // thin, *M.shape)) for M in (state.beta, state.F, state.sigma2)]
+    beta, F, sigma2 = (np.empty((sweeps // thin, *M.shape)) for M in (state.beta, state.F, state.sigma2))
     for k in range(-warmup, sweeps):
         try:
             state = sweep(rng, model, state, plan)
@@ -145,14 +145,14 @@ def advance(
         except np.linalg.LinAlgError:
             raise ParameterError(LOST) from None
         if k >= 0 and (k + 1) % thin == 0:
-            for M, now in zip(kept, (state.beta, state.F, state.sigma2), strict=True):
-                M[k // thin] = now
+            t = k // thin
+            beta[t], F[t], sigma2[t] = state.beta, state.F, state.sigma2
         done = k + warmup + 1
         if update and (done % STRIDE == 0 or k + 1 == sweeps):
             update((done - 1) % STRIDE + 1)
-    if not all(np.isfinite(M).all() for M in (*kept, state.beta, state.F, state.sigma2)):
+    if not all(np.isfinite(M).all() for M in (beta, F, sigma2, state.beta, state.F, state.sigma2)):
         raise ParameterError(LOST)
-    return state, *kept
+    return state, beta, F, sigma2
 
 
 def model_of(cross: CrossProducts, priors: Priors, data: Responses | None = None, n_clones: int = 1) -> Model:

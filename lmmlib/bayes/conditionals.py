@@ -153,7 +153,10 @@ def beta_given_gamma(model: Model, state: State, gamma: np.ndarray) -> tuple[np.
     A = model.data.own[:, :p]
     inverse = np.linalg.inv(state.F.transpose(2, 0, 1)).transpose(1, 2, 0)[..., None]
     W = np.concatenate([np.broadcast_to(A, (*A.shape[:2], *gamma.shape[1:])), gamma[:, None]], axis=1)  # [A, gamma]
-    return _with_prior(model, state, sum(gram(row) for row in product(inverse, W)))
+    total = np.zeros((len(state.sigma2), p + 1, p + 1))
+    for row in product(inverse, W):
+        total = total + gram(row)
+    return _with_prior(model, state, total)
 
 
 def _with_prior(model: Model, state: State, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

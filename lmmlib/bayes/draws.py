@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import solve_triangular
 
 from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, model_of, require_memory
 from lmmlib.bayes.conditionals import State
 from lmmlib.bayes.diagnostics import R_HAT, arviz, as_table, described, diagnostics, intervals, readable
 from lmmlib.bayes.priors import Priors
 from lmmlib.bayes.random_effects import draws_of_b, limits_of_b, moments_of_b
-from lmmlib.common.arguments import checked_choice, checked_count, checked_level, checked_made, require_known
+from lmmlib.common.arguments import checked_choice, checked_count, checked_level, require_known
 from lmmlib.common.progress import progress_bar
 from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.cross import CrossProducts
@@ -68,10 +69,13 @@ class Draws(Shown):
     @classmethod
     def of_work(cls, design, cross, priors, parametrisation, warmup, thin, run, beta, F, sigma2) -> Draws:
         """From draws in the working basis, chains last: beta (T, p, C), factors of D (T, q, q, C), sigma2 (T, C)."""
-        beta, sigma2 = cross.basis.beta_back(beta.transpose(2, 0, 1)), np.ascontiguousarray(sigma2.T)
+        basis, (T, p, chains) = cross.basis, beta.shape
+        beta = beta.transpose(1, 0, 2).reshape(p, T * chains)
+        beta = (solve_triangular(basis.Rx, beta) if p else beta).reshape(p, T, chains)
+        beta = np.ascontiguousarray(beta.transpose(2, 1, 0)) + basis.beta0
         root = F.transpose(3, 0, 1, 2)
-        root = np.linalg.solve(cross.basis.Rz, root) if root.size else root
-        D = root @ root.mT
+        root = np.linalg.solve(basis.Rz, root) if root.size else root
+        D, sigma2 = root @ root.mT, np.ascontiguousarray(sigma2.T)
         return cls(beta, D, sigma2, priors, parametrisation, warmup, thin, design, cross, run)
 
     @property
@@ -104,12 +108,6 @@ class Draws(Shown):
         """Bytes that the draws take."""
         return self.beta.nbytes + self.D.nbytes + self.sigma2.nbytes
 
-    def followed_by(self, later: Draws) -> Draws:
-        """These draws and later ones of the same chains."""
-        checked_made("later", later, Draws, "sample")
-        joined = {name: np.concatenate([getattr(self, name), getattr(later, name)], 1) for name in ("beta", "D")}
-        return replace(later, sigma2=np.concatenate([self.sigma2, later.sigma2], 1), **joined)
-
     def extend(self, draws: int, progress: bool | None = None, max_memory: float = MAX_MEMORY) -> Draws:
         """The same chains, continued: what a longer run from the start would have been.
 
@@ -131,8 +129,15 @@ class Draws(Shown):
         with progress_bar(draws * self.thin, "sampling", progress) as update:
             state, *kept = advance(rng, model, run.state, run.plan, draws * self.thin, self.thin, update=update)
         run = replace(run, state=state, rng=rng)
-        how = (self.priors, self.parametrisation, self.warmup, self.thin)
-        return self.followed_by(Draws.of_work(self.design, self.cross, *how, run, *kept))
+        more = Draws.of_work(
+            self.design, self.cross, self.priors, self.parametrisation, self.warmup, self.thin, run, *kept
+        )
+        return replace(
+            more,
+            beta=np.concatenate([self.beta, more.beta], axis=1),
+            D=np.concatenate([self.D, more.D], axis=1),
+            sigma2=np.concatenate([self.sigma2, more.sigma2], axis=1),
+        )
 
     @property
     def dropped(self) -> tuple[str, ...]:

@@ -139,4 +139,4 @@ def lower(F: np.ndarray) -> np.ndarray:
     """Lower triangular factors of the same D (q, q, C), no digits lost to a product."""
     if len(F) == 1:
         return F
-    return np.linalg.qr(F.transpose(2, 1, 0), mode="r").transpose(2, 1, 0)
+    return np.asarray(np.linalg.qr(F.transpose(2, 1, 0), mode="r")).transpose(2, 1, 0)

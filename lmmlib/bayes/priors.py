@@ -238,7 +238,7 @@ class HuangWand:
 
     def draw(self, rng: np.random.Generator, size: int, q: int | None = None) -> np.ndarray:
         """Draws of D, (size, q, q); q is needed when the scale is one number."""
-        A = _scales(self, q or np.size(self.scale))
+        A = _scales(self, q or np.asarray(self.scale).size)
         rates = rng.standard_gamma(0.5, (len(A), size)) * A[:, None] ** 2  # 1/a
         scale = 2 * self.df * rates * np.eye(len(A))[:, :, None]
         return square(inverse_wishart_factor(rng, self.df + len(A) - 1, scale)).transpose(2, 0, 1)

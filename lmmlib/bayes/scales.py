@@ -38,7 +38,7 @@ class Scale:
     def of_D(cls, prior, q: int, diagonal: bool) -> Scale:
         """The prior of D in this form; of each variance when D is diagonal."""
         if isinstance(prior, InverseWishart):
-            return cls(prior.df, prior.scale, 0.0, np.ones(q))
+            return cls(prior.df, np.asarray(prior.scale), 0.0, np.ones(q))
         if isinstance(prior, HuangWand):
             df = prior.df if diagonal else prior.df + q - 1
             return cls(df, np.zeros((q, q)), prior.df, np.asarray(prior.scale))

@@ -246,11 +246,12 @@ class Cloned(Shown):
             few, many = (estimability.spread(self.draws(K)) for K in (before, last))
             table["rate"] = estimability.falling(few, many, last / before)
         table["skewness"] = estimability.skewness(self.draws())
-        free = self._free()
+        moving = None if self.lines is None else self._model_directions().ne(0).any()
+        null = [None if moving is None else bool(moving[name]) for name in self.about]
         boundary = None if self.edge is None else self.edge > 0
         table["verdict"] = [
-            estimability.verdict(row.r_hat, row.ess, row.rate, row.skewness, free and free[name], boundary)
-            for name, row in table.iterrows()
+            estimability.verdict(row.r_hat, row.ess, row.rate, row.skewness, flat, boundary)
+            for flat, (_, row) in zip(null, table.iterrows(), strict=True)
         ]
         good, edge = table["verdict"].eq(estimability.ESTIMABLE), table["verdict"].eq(estimability.BOUNDARY)
         if self._ruled():
@@ -267,13 +268,6 @@ class Cloned(Shown):
     def _on_the_edge(self) -> np.ndarray:
         """Which parameters feel that D tends to be singular: all, unless more is known of the model."""
         return np.ones(len(self.about), bool)
-
-    def _free(self) -> dict[str, bool] | None:
-        """Whether each parameter changes along a line on which the likelihood does not; None if that is not known."""
-        if self.lines is None:
-            return None
-        directions = self._model_directions()
-        return {name: bool((directions[name] != 0).any()) for name in self.about}
 
     def _model_directions(self) -> pd.DataFrame:
         """Change of the parameters along each line of the model, oriented; lines that change none are left out."""

@@ -5,21 +5,20 @@ Which K have a posterior at all; the directions in which the likelihood is flat;
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from lmmlib.bayes.draws import Draws
 from lmmlib.bayes.priors import Priors
 from lmmlib.bayes.propriety import require_proper
 from lmmlib.cloning import estimability, prediction
 from lmmlib.cloning.cloned import Cloned
 from lmmlib.cloning.prediction import ClonePrediction
-from lmmlib.cloning.ridge import Ridge
 from lmmlib.cloning.source import Gaussian
 from lmmlib.common.tails import two_sided
-from lmmlib.design.basis import Sums
+from lmmlib.design.basis import Sums, vectors_back
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.dependent import left_out
 from lmmlib.design.design import Design
@@ -97,14 +96,18 @@ class GaussianClones(Cloned):
 
 def result(source: Gaussian, improper: dict[int, str]) -> GaussianClones:
     """The draws as frames, and what linear algebra knows of the model."""
-    cross, (chains, *_) = source.cross, next(iter(source.draws.values())).sigma2.shape
-    title = source.design.formula or source.design.response
-    frames = {K: drawn.frame() for K, drawn in source.draws.items()}
-    names = [*cross.x_names, *cross.variance_names]
-    lines = (*(_on_ridge(source, ridge) for ridge in source.flat), *_on_dependence(source))
     edge = vanishing(source)
-    away = distance(source, edge)
-    return GaussianClones(title, frames, {n: n for n in names}, chains, improper, lines, edge, away, source=source)
+    return GaussianClones(
+        title=source.design.formula or source.design.response,
+        frames={K: drawn.frame() for K, drawn in source.draws.items()},
+        about={name: name for name in (*source.cross.x_names, *source.cross.variance_names)},
+        chains=next(iter(source.draws.values())).chains,
+        improper=improper,
+        lines=tuple(flat_lines(source)),
+        edge=edge,
+        away=distance(source, edge),
+        source=source,
+    )
 
 
 def distance(source: Gaussian, edge: int = 0) -> float:
@@ -115,21 +118,10 @@ def distance(source: Gaussian, edge: int = 0) -> float:
     with the score s and the expected information I of one data set at the posterior means for the most clones: zero up
     to the terms in 1/K that cloning leaves, unless the prior still rules. Directions in which the likelihood is flat
     have no part in it; nor does D where it tends to a singular matrix, since the score need not vanish there.
-
-    Parameters
-    ----------
-    source : Gaussian
-    edge : int
-        :func:`vanishing`.
-
-    Returns
-    -------
-    float
+    ``edge`` is :func:`vanishing`.
     """
-    cross, drawn = source.cross, source.draws[max(source.draws)]
-    beta, D, sigma2 = drawn.beta.mean(axis=(0, 1)), drawn.D.mean(axis=(0, 1)), drawn.sigma2.mean()
-    w = weigh(cross, D, sigma2)
-    there, gone = _combinations(cross)
+    cross, (beta, D, sigma2) = source.cross, source.center
+    w, (there, gone) = weigh(cross, D, sigma2), _combinations(cross)
     score = w.XtVy - w.XtVX @ cross.basis.beta_work(beta)
     squared = _squared(there.T @ score, there.T @ w.XtVX @ there)
     if gone.size:
@@ -163,44 +155,30 @@ def vanishing(source: Gaussian) -> int:
         diagonal = np.diagonal(D, axis1=1, axis2=2) / (inverse**2).sum(axis=1)
         values = diagonal if source.cross.diagonal else np.linalg.eigvalsh(Rz @ D @ Rz.T)
         logs.append(np.log(np.maximum(values, np.finfo(float).tiny)))
-    rate = estimability.falling(*(estimability.spread(v) for v in logs), K_all[-1] / before)
-    wide = estimability.spread(logs[1]) > 0.25
-    return int(((rate < estimability.FALLING) & wide).sum())
+    few, many = map(estimability.spread, logs)
+    rate = estimability.falling(few, many, K_all[-1] / before)
+    return int(((rate < estimability.FALLING) & (many > 0.25)).sum())
 
 
-def _on_ridge(source: Gaussian, ridge: Ridge) -> pd.DataFrame:
-    """Two points on a ridge through the estimates, as rows of a frame."""
-    drawn, Rz = source.draws[max(source.draws)], source.cross.basis.Rz
-    inverse = np.linalg.inv(Rz)
-    change, D, sigma2 = inverse @ ridge.D @ inverse.T, drawn.D.mean(axis=(0, 1)), drawn.sigma2.mean()
-    root = np.linalg.inv(np.linalg.cholesky(D))
-    steepest = max(np.abs(np.linalg.eigvalsh(root @ change @ root.T)).max(), abs(ridge.sigma2) / sigma2)
-    t = np.array([-0.5, 0.5]) / steepest
-    return _points(
-        drawn, drawn.beta.mean(axis=(0, 1)) + np.zeros((2, 1)), D + t[:, None, None] * change, sigma2 + t * ridge.sigma2
-    )
+def flat_lines(source: Gaussian) -> Iterator[pd.DataFrame]:
+    """For each direction in which the likelihood does not change, two points on it beside the estimates.
 
-
-def _on_dependence(source: Gaussian) -> list[pd.DataFrame]:
-    """Pairs of points whose beta differ by a combination that X turns into zero."""
-    cross, drawn = source.cross, source.draws[max(source.draws)]
-    if not cross.x_names:
-        return []
-    D, sigma2, out = drawn.D.mean(axis=(0, 1)), np.full(2, drawn.sigma2.mean()), []
+    First directions of D and sigma2, then combinations of beta that X turns into zero.
+    """
+    cross, (beta, D, sigma2), ends = source.cross, source.center, np.array([-0.5, 0.5])
+    for ridge in source.flat:
+        change, root = cross.basis.D_back(ridge.D), np.linalg.inv(np.linalg.cholesky(D))
+        steepest = max(np.abs(np.linalg.eigvalsh(root @ change @ root.T)).max(), abs(ridge.sigma2) / sigma2)
+        t = ends / steepest
+        yield source.points(beta, D + t[:, None, None] * change, sigma2 + t * ridge.sigma2)
     for v in _combinations(cross)[1].T:
-        step = np.linalg.solve(cross.basis.Rx, v) * np.array([[-0.5], [0.5]])
-        out.append(_points(drawn, drawn.beta.mean(axis=(0, 1)) + step, D + np.zeros((2, 1, 1)), sigma2))
-    return out
+        yield source.points(beta + np.outer(ends, vectors_back(cross.basis.Rx, v)), D, sigma2)
 
 
 def _combinations(cross: CrossProducts) -> tuple[np.ndarray, np.ndarray]:
     """Combinations (p, any number) of the working columns of X, orthogonal: those that are there, those that vanish."""
     values, vectors = np.linalg.eigh(cross.work.XtX / cross.n_obs)
     return vectors[:, values >= FLAT], vectors[:, values < FLAT]
-
-
-def _points(drawn: Draws, beta, D, sigma2) -> pd.DataFrame:
-    return replace(drawn, beta=beta[None], D=D[None], sigma2=sigma2[None]).frame()
 
 
 def improper_clones(cross: CrossProducts, priors: Priors, K_all: tuple[int, ...]) -> dict[int, str]:
@@ -226,7 +204,7 @@ def copies(cross: CrossProducts, n_clones: int) -> CrossProducts:
     """Cross-products of K copies of the data, each with groups of its own: what cloning by hand would form."""
     if n_clones == 1:
         return cross
-    w, K = cross.work, n_clones
-    many = Sums(*(np.concatenate([M] * K) for M in (w.ZtZ, w.ZtX, w.Zty)), K * w.XtX, K * w.Xty, K * w.yty)
+    K, places = n_clones, np.arange(n_clones * cross.n_groups).reshape(n_clones, -1)
     names = tuple((k, name) for k in range(K) for name in cross.group_names)
+    many = Sums.joined([cross.work] * K, list(places), places.size)
     return replace(cross, work=many, n_i=np.tile(cross.n_i, K), group_names=names)

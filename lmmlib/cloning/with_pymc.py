@@ -95,7 +95,7 @@ def clone_pymc(
                 frames[K] = as_frame(found.posterior, names)
                 update(1)
     columns = {name: name for name in frames[K_all[0]]}
-    return Cloned(title or getattr(build_model, "__name__", "a model in PyMC"), frames, columns, chains)
+    return Cloned(title or str(getattr(build_model, "__name__", "a model in PyMC")), frames, columns, chains)
 
 
 def cloned_data(data: Mapping, unchanged, n_clones: int) -> dict:
