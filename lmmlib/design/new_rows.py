@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -79,11 +80,14 @@ class NewRows:
         """Some of the rows."""
         return NewRows(self.X[rows], self.Z[rows], self.group[rows])
 
+    @cached_property
     def own(self) -> tuple[np.ndarray, NewRows]:
         """The groups that have rows here, at least one, and the rows with their places among these."""
-        groups = np.unique(self.group[self.group >= 0])
-        groups = groups if len(groups) else np.zeros(1, int)
-        return groups, replace(self, group=np.where(self.group < 0, -1, np.searchsorted(groups, self.group)))
+        known = self.group >= 0
+        groups, place = np.unique(self.group[known], return_inverse=True)
+        group = np.full(len(known), -1)
+        group[known] = place
+        return groups if len(groups) else np.zeros(1, int), replace(self, group=group)
 
     def at(self, b: np.ndarray) -> np.ndarray:
         """:math:`z'b_i` of each row from the effects b (..., n_groups, q) of all groups; zero for new groups."""

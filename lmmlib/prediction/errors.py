@@ -35,7 +35,7 @@ def error_variance(fit: Fitted, rows: NewRows, corrected: bool = False) -> np.nd
     """
     _, D, sigma2 = fit.estimates
     Phi = np.linalg.inv(weigh(fit.cross, D, sigma2).XtVX)
-    groups, own = rows.own()
+    groups, own = rows.own
     Hz, d = _parts(weigh(fit.cross.take(groups), D, sigma2), own)
     variance = sigma2 * (Hz**2).sum(axis=1) + np.einsum("nx,xy,ny->n", d, Phi, d)
     return variance + 2 * estimation_variance(fit.expected, rows) if corrected else variance
@@ -66,7 +66,7 @@ def estimation_variance(at: Curvature, rows: NewRows) -> np.ndarray:
     """
     sigma2, E = at.sigma2, at.cross.D_directions(working=True)
     R_inverse, P = at.directions.half / np.sqrt(sigma2), sigma2 * at.directions.P[:-1, :-1, :-1]
-    groups, rows = rows.own()
+    groups, rows = rows.own
     some = at.cross.take(groups)
     w, own = weigh(some, at.D, sigma2), some.patterns[1][rows.group]
     A, C = w.A[own], np.einsum("nba,nbx->nax", w.U[own], some.work.ZtX[rows.group] @ R_inverse)
@@ -90,7 +90,8 @@ def _parts(w: Weighted, rows: NewRows) -> tuple[np.ndarray, np.ndarray]:
     """H z (rows, q) and d = x - T_i'z (rows, p) of each row in the working basis."""
     cross, H = w.cross, w.half[w.cross.patterns[1][rows.group]]
     Hz = np.einsum("nab,nb->na", H, _known_z(cross, rows))
-    return Hz, cross.basis.x_work(rows.X) - np.einsum("nab,nbx,na->nx", H, cross.work.ZtX[rows.group], Hz)
+    Kz = np.einsum("nab,na->nb", H, Hz)  # T_i'z = X_i'Z_iK_iz
+    return Hz, cross.basis.x_work(rows.X) - np.einsum("nbx,nb->nx", cross.work.ZtX[rows.group], Kz)
 
 
 def bootstrap_interval(fit: Fitted, rows: NewRows, noise, level: float, size: int, rng) -> tuple:
@@ -112,7 +113,7 @@ def bootstrap_interval(fit: Fitted, rows: NewRows, noise, level: float, size: in
         Root mean squares of the errors; what the limits add to the prediction; how many refits failed.
     """
     rng = generator(rng)
-    groups, rows = rows.own()
+    groups, rows = rows.own
     of_beta, of_b, failed = bootstrap_errors(fit, groups, checked_count("size", size), rng)
     ends, square = np.empty((2, len(noise))), np.empty(len(noise))
     for part in chunks(len(noise), max(1, ROOM // len(of_beta))):

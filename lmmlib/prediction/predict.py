@@ -109,7 +109,7 @@ def predict(
     if of != "group":
         rows = replace(rows, group=np.full(len(seen), -1))
     beta, D, sigma2 = fit.estimates
-    groups, own = rows.own()
+    groups, own = rows.own
     estimate = rows.X @ beta + own.at(random_effects(fit.cross.take(groups), beta, D, sigma2))
     shift = of_new_rows(fit.design, "offset", offset, new)
     estimate = estimate if shift is None else estimate + shift
