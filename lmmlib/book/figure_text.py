@@ -17,7 +17,7 @@ from matplotlib.colors import to_hex
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.quiver import Quiver
 from matplotlib.ticker import FixedFormatter
 
@@ -144,22 +144,23 @@ def _colour(colour, names: dict[str, str]) -> str:
     return names.get(code, code)
 
 
+# The points of an artist, of the first kind that it is: for each line, area or cloud of points those of its own.
+_POINTS: dict[type, Callable] = {
+    Line2D: lambda line: [line.get_xydata()],
+    ContourSet: lambda contours: [],  # where its lines begin is not the same everywhere
+    LineCollection: lambda lines: lines.get_segments(),
+    Quiver: lambda arrows: [arrows.get_offsets() + np.column_stack([arrows.U, arrows.V])],
+    PathCollection: lambda cloud: [cloud.get_offsets()],
+    Collection: lambda areas: [path.vertices for path in areas.get_paths()],
+    Rectangle: lambda bar: [[[bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height()]]],
+    Patch: lambda patch: [patch.get_patch_transform().transform(patch.get_path().vertices)],
+}
+
+
 def _points(artist) -> list[np.ndarray]:
     """The points of an artist: one array (n, 2) for each line, area or cloud of points."""
-    if isinstance(artist, Line2D):
-        return [np.asarray(artist.get_xydata(), float)]
-    if isinstance(artist, ContourSet):  # where its lines begin is not the same everywhere
-        return []
-    if isinstance(artist, LineCollection):
-        return [np.asarray(segment, float) for segment in artist.get_segments()]
-    if isinstance(artist, PathCollection | Quiver):
-        offsets = np.asarray(artist.get_offsets(), float)
-        return [offsets + np.column_stack([artist.U, artist.V]) if isinstance(artist, Quiver) else offsets]
-    if isinstance(artist, Collection):
-        return [np.asarray(path.vertices, float) for path in artist.get_paths()]
-    if isinstance(artist, Rectangle):
-        return [np.array([[artist.get_x() + artist.get_width() / 2, artist.get_y() + artist.get_height()]], float)]
-    return [artist.get_patch_transform().transform(artist.get_path().vertices)]
+    points = next(of for kind, of in _POINTS.items() if isinstance(artist, kind))
+    return [np.asarray(part, float) for part in points(artist)]
 
 
 def _extent(parts: list[np.ndarray], x: Callable, y: Callable) -> str:

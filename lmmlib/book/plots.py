@@ -185,21 +185,12 @@ def normal_quantiles(ax: Axes, values, colour: str = "blue", marker: str = "o") 
     return ax
 
 
-def caterpillar(
-    ax: Axes,
-    frame: pd.DataFrame,
-    term: str | None = None,
-    colour: str = "blue",
-    marker: str = "o",
-    offset: float = 0.0,
-    label: str | None = None,
-    names: bool = True,
-) -> Axes:
+def caterpillar(ax: Axes, frame: pd.DataFrame, term: str | None = None, *, names: bool = True, **look: Any) -> Axes:
     """Predictions of the random effects `term` with their intervals, one row per group, the largest on top.
 
     `frame` has the columns group, term, estimate, lower and upper, as
     :meth:`lmmlib.equations.effects.Effects.frame` returns them; `term` may be left out if there is one only.
-    The dashed line at zero is the population.
+    The dashed line at zero is the population. `look` is what :func:`intervals` takes: colour, marker, offset, label.
     """
     _need(frame, "group", "term", "estimate", "lower", "upper")
     terms = list(pd.unique(frame["term"]))
@@ -214,7 +205,7 @@ def caterpillar(
     part = part.loc[place.sort_values(ascending=False, kind="stable").index]
     ax.axvline(0.0, color=COLOURS["black"], linewidth=0.8, linestyle="--")
     labels = list(map(str, part["group"])) if names else None
-    intervals(ax, part["estimate"], part["lower"], part["upper"], labels, colour, marker, offset, label)
+    intervals(ax, part["estimate"], part["lower"], part["upper"], labels, **look)
     ax.set(xlabel=f"random effect: {term}", **({} if names else {"yticks": []}))
     return ax
 

@@ -11,7 +11,7 @@ as large as its tail needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -61,8 +61,8 @@ class RatioPosterior:
     @property
     def mixture(self) -> Mixture:
         """The marginal posterior of each b_i of each response, (B, n_groups)."""
-        swap = (np.swapaxes(a, 0, 1) for a in (self.means, self.scales, self.weights[:, :, None]))
-        return Mixture(*swap, self.df)
+        means, scales = np.swapaxes(self.means, 0, 1), np.swapaxes(self.scales, 0, 1)
+        return Mixture(means, scales, self.weights.T[:, :, None], self.df)
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of each b_i of each response, (B, n_groups)."""
@@ -239,11 +239,8 @@ def _ratio(v: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _distance(fine: RatioPosterior) -> float:
     """How much is changed by leaving out every second node: of probabilities, of means in SDs, of variances."""
-    ratio, weights, *parts = (
-        getattr(fine, name)[:, ::2] for name in ("ratio", "weights", "beta", "means", "scales", "sigma2")
-    )
-    weights = weights / weights.sum(axis=1, keepdims=True)
-    coarse = RatioPosterior(ratio, weights, *parts, fine.df, fine.has_variance)
+    weights = fine.weights[:, ::2] / fine.weights[:, ::2].sum(axis=1, keepdims=True)
+    coarse = replace(fine, weights=weights, means=fine.means[:, ::2], scales=fine.scales[:, ::2])
     one, other = fine.mixture, coarse.mixture
     center, spread = ((one.weights * part).sum(axis=0) for part in (one.means, one.scales))
     worst = [np.abs(one.cdf(x) - other.cdf(x)).max() for x in (center - 2 * spread, center + 2 * spread)]
