@@ -26,7 +26,7 @@ from lmmlib.equations.drawing import responses
 
 
 def neyman_scott(
-    rng: np.random.Generator, *, n_groups: int, n_i: int | Sequence[int], mu: float, sigma2: float, tau2: float
+    rng: np.random.Generator | int, *, n_groups: int, n_i: int | Sequence[int], mu: float, sigma2: float, tau2: float
 ) -> pd.DataFrame:
     r"""One mean per group.
 
@@ -37,7 +37,7 @@ def neyman_scott(
 
     Parameters
     ----------
-    rng : Generator
+    rng : Generator, or int, its seed
     n_groups : int
         Number of groups, >= 1.
     n_i : int, or (n_groups,) ints
@@ -66,7 +66,7 @@ def neyman_scott(
 
 
 def growth_curves(
-    rng: np.random.Generator, *, n_groups: int, times: Sequence[float], beta, D, sigma2: float
+    rng: np.random.Generator | int, *, n_groups: int, times: Sequence[float], beta, D, sigma2: float
 ) -> pd.DataFrame:
     r"""One straight line per group.
 
@@ -77,7 +77,7 @@ def growth_curves(
 
     Parameters
     ----------
-    rng : Generator
+    rng : Generator, or int, its seed
     n_groups : int
         Number of groups, >= 1.
     times : (n_i,) floats
@@ -109,7 +109,7 @@ def growth_curves(
 
 
 def counts(
-    rng: np.random.Generator, *, n_groups: int, n_i: int | Sequence[int], mu: float, sigma: float
+    rng: np.random.Generator | int, *, n_groups: int, n_i: int | Sequence[int], mu: float, sigma: float
 ) -> pd.DataFrame:
     r"""Counts at sites of different abundance.
 
@@ -117,7 +117,7 @@ def counts(
 
     Parameters
     ----------
-    rng : Generator
+    rng : Generator, or int, its seed
     n_groups : int
         Number of sites, >= 1.
     n_i : int, or (n_groups,) ints

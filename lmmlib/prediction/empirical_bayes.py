@@ -16,7 +16,6 @@ from lmmlib.common.arguments import checked_choice, checked_level, checked_made,
 from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
-from lmmlib.equations.degrees import curvature
 from lmmlib.equations.effects import Effects, labelled
 from lmmlib.equations.information import directions
 from lmmlib.equations.weighted import weigh
@@ -128,8 +127,8 @@ def prediction_derivatives(fit: Fitted, working: bool = False) -> np.ndarray:
     """
     checked_made("fit", fit, Fitted, "fit")
     checked_choice("working", working, (True, False))
-    cross, D, sigma2 = fit.cross, fit.D.to_numpy(), fit.sigma2
-    d, w, base, basis = directions(cross, D, sigma2, working=working), weigh(cross, D, sigma2), cross.work, cross.basis
+    cross, (_, D, sigma2), base, basis = fit.cross, fit.estimates, fit.cross.work, fit.cross.basis
+    w, d = weigh(cross, D, sigma2), fit.directions if working else directions(cross, D, sigma2)
     U, K, E = cross.of_groups(w.U), cross.of_groups(w.K), cross.D_directions(working)
     r = base.Zty - base.ZtX @ basis.beta_work(d.beta)
     u = w.ZtV(r[..., None])[..., 0] / sigma2  # Z_i'V_i^-1 r_i
@@ -164,13 +163,12 @@ def kass_steffey(fit: Fitted) -> Posterior:
         If the information on D and sigma2 is singular.
     """
     checked_made("fit", fit, Fitted, "fit")
-    kind = "expected" if fit.is_singular or fit.method == "ML" else "observed"
-    W = curvature(fit.cross, fit.D.to_numpy(), fit.sigma2, kind).A
+    W = (fit.expected if fit.is_singular or fit.method == "ML" else fit.observed).A
     slopes, predicted = prediction_derivatives(fit, working=True), blups(fit)
     return Posterior(predicted.b, predicted.pev + np.einsum("rs,rga,sgb->gab", W, slopes, slopes), "Kass-Steffey")
 
 
-def laird_louis(fit: Fitted, size: int, rng: np.random.Generator) -> Posterior:
+def laird_louis(fit: Fitted, size: int, rng: np.random.Generator | int) -> Posterior:
     r"""Empirical Bayes with the spread of estimates of all parameters, by the parametric bootstrap.
 
     .. math:: p(b_i \mid y) \approx \frac1S\sum_s N\big(b_i;\; E(b_i \mid y, \theta_s^*),\;
@@ -185,7 +183,7 @@ def laird_louis(fit: Fitted, size: int, rng: np.random.Generator) -> Posterior:
     fit : Fit
     size : int
         Number of simulated data sets S.
-    rng : Generator
+    rng : Generator, or int, its seed
 
     Returns
     -------

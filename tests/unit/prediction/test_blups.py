@@ -134,6 +134,24 @@ def test_standard_errors_and_frame(fitted):
     assert (frame["se_known"] <= frame["se_pev"]).all() and (frame["se_pev"] <= frame["se_corrected"]).all()
 
 
+def test_the_table_of_a_fit_is_that_of_its_predictions(fitted):
+    assert fitted.random_effects().equals(fitted.blups().frame())
+    assert fitted.random_effects(0.9, error="known").equals(fitted.blups().frame(0.9, error="known"))
+    with pytest.raises(ParameterError, match="error is 'known' or 'pev' or 'corrected'"):
+        fitted.random_effects(error="mse")
+
+
+def test_errors_wait_until_they_are_asked_for(fitted, monkeypatch):
+    """Weighing the sums is all that the predictions need."""
+    unasked = Mock(side_effect=AssertionError("nobody asked"))
+    with monkeypatch.context() as patch:
+        for name in ("conditional_covariance", "estimation_covariance"):
+            patch.setattr(prediction_blups, name, unasked)
+        b = fitted.blups()
+        assert np.isfinite(b.b).all(axis=None) and repr(b)
+    assert np.isfinite(b.corrected).all()
+
+
 def test_it_shows_itself_briefly(fitted, frame):
     assert repr(fitted.blups()) == "Blups of 7 groups, 2 random effects each: (Intercept), week"
     one = lmmlib.fit("lead ~ week + (1 | child)", frame).blups()
