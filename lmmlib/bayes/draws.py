@@ -15,7 +15,7 @@ from lmmlib.bayes.conditionals import State
 from lmmlib.bayes.diagnostics import R_HAT, arviz, as_table, described, diagnostics, intervals, readable
 from lmmlib.bayes.priors import Priors
 from lmmlib.bayes.random_effects import draws_of_b, limits_of_b, moments_of_b
-from lmmlib.common.arguments import checked_choice, checked_count, checked_level, require_known
+from lmmlib.common.arguments import checked_choice, checked_count, checked_level, require_known, several
 from lmmlib.common.progress import progress_bar
 from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.cross import CrossProducts
@@ -192,8 +192,7 @@ class Draws(Shown):
         """
         if parameters is None:
             return intervals(self._main(), level)
-        names = [parameters] if isinstance(parameters, str) else list(parameters)
-        return intervals(pd.DataFrame({name: self[name].ravel() for name in names}), level)
+        return intervals(pd.DataFrame({name: self[name].ravel() for name in several("parameters", parameters)}), level)
 
     def diagnostics(self) -> pd.DataFrame:
         """Monte Carlo error of the mean, effective sample sizes and R-hat of each column of :meth:`frame`.

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lmmlib.bayes.diagnostics import as_table, described, diagnostics
 from lmmlib.cloning import estimability
-from lmmlib.common.arguments import checked_count, require_known
+from lmmlib.common.arguments import checked_count, require_known, several
 from lmmlib.common.summary import Shown, Summary
 from lmmlib.common.tails import half_width
 from lmmlib.design.dependent import require_kept
@@ -166,8 +166,8 @@ class Cloned(Shown):
 
     def _named(self, names: str | Sequence[str]) -> Cloned:
         """The same draws, about these; what it is about already keeps its meaning."""
-        names = [names] if isinstance(names, str) else list(names)
-        others = [name for name in names if name not in self.about]
+        names = several("parameters", names)
+        others = [name for name in names if not isinstance(name, str) or name not in self.about]
         about = self.about | (self.on(*others).about if others else {})
         return replace(self, about={name: about[name] for name in names})
 

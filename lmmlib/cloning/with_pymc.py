@@ -15,7 +15,7 @@ import pandas as pd
 from lmmlib.bayes.chains import checked_run
 from lmmlib.cloning.clone import checked_clones
 from lmmlib.cloning.cloned import Cloned
-from lmmlib.common.arguments import checked_count, generator, require_known
+from lmmlib.common.arguments import checked_count, generator, require_known, several
 from lmmlib.common.progress import progress_bar
 from lmmlib.errors import ParameterError
 
@@ -155,7 +155,8 @@ def chosen_parameters(pm, build_model: Callable, data: dict, unchanged, paramete
                     "variable it needs a leading axis of the clones, if it is a parameter name it in parameters="
                 )
         parameters = fixed
-    parameters = [parameters] if isinstance(parameters, str) else list(parameters)
+    else:
+        parameters = several("parameters", parameters)
     for name in parameters:
         require_known("variable", name, two)
         if name not in fixed:

@@ -122,6 +122,14 @@ def require_known(what: str, name, known, error: type[LmmError] = ParameterError
         raise error(f"there is no {what} {shown(name)}; there are {', '.join(names)}{hint}")
 
 
+def several(name: str, given) -> list:
+    """What is given as a list: one thing, or several."""
+    things = [given] if isinstance(given, str) or not np.iterable(given) else list(given)
+    if not things:
+        raise ParameterError(f"{name} must name one at least; got {shown(given)}")
+    return things
+
+
 def checked_made(name: str, value, kind: type, maker: str) -> None:
     """Raise ParameterError unless the value is an object of the class, which a function of this package makes."""
     if not isinstance(value, kind):

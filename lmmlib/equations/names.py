@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from lmmlib.common.arguments import shown
+from lmmlib.common.arguments import several, shown
 from lmmlib.design.dependent import require_kept
 from lmmlib.design.design import Design
 from lmmlib.errors import ParameterError
@@ -46,7 +46,7 @@ def chosen(design: Design, parameters=None, sigma: bool = True) -> dict[str, tup
     names = parameter_names(design, sigma)
     if parameters is None:
         return names
-    wanted = [parameters] if isinstance(parameters, str) or not np.iterable(parameters) else list(parameters)
+    wanted = several("parameters", parameters)
     for name in wanted:
         if isinstance(name, str):
             require_kept(design, name)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmmlib.common.arguments import checked_count, checked_finite, numbers, require_known
+from lmmlib.common.arguments import checked_count, checked_finite, numbers, require_known, several
 from lmmlib.common.summary import Shown, Summary
 from lmmlib.common.table import Table
 from lmmlib.common.text import brief, fixed
@@ -93,7 +93,7 @@ class MarginalFit(Shown):
     def confint(self, level: float = 0.95, *, parameters=None) -> pd.DataFrame:
         """Normal limits of all parameters, or of those named: estimate, se, lower, upper."""
         table = normal_limits(self.parameters(), self.se, level)
-        wanted = list(table.index) if parameters is None else list(np.atleast_1d(np.asarray(parameters, object)))
+        wanted = list(table.index) if parameters is None else several("parameters", parameters)
         for name in wanted:
             require_known("parameter", name, table.index)
         return table.loc[wanted]

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib import equations
-from lmmlib.common.arguments import checked_D, checked_sigma2, generator, require_known, standard_deviations
+from lmmlib.common.arguments import checked_D, checked_sigma2, generator, require_known, several, standard_deviations
 from lmmlib.common.small import factor
 from lmmlib.equations import moments
 from lmmlib.errors import DesignError, ParameterError
@@ -190,3 +190,10 @@ def test_a_name_that_is_not_known(name, says):
     require_known("term", "days", ["days", "week"])
     with pytest.raises(DesignError, match=f"there is no term {says}"):
         require_known("term", name, ["days", "week"], DesignError)
+
+
+def test_one_thing_or_several():
+    assert several("names", "day") == ["day"] and several("names", 3) == [3]
+    assert several("names", ("a", "b")) == several("names", np.array(["a", "b"])) == ["a", "b"]
+    with pytest.raises(ParameterError, match=r"names must name one at least; got \[\]"):
+        several("names", [])
