@@ -42,7 +42,8 @@ def parameters(fit: Fitted) -> pd.Series:
 
 def _estimates(fit: Fitted, kinds: dict[str, tuple]) -> pd.Series:
     beta, D, sigma2 = fit.estimates
-    return derived(kinds, beta[None], D[None], np.array([sigma2])).iloc[0].rename(None)
+    values = derived(kinds, beta[None], D[None], np.array([sigma2]))
+    return pd.Series({name: value.iloc[0] for name, value in values.items()}, dtype=float)
 
 
 def cov_parameters(fit: Fitted) -> pd.DataFrame:

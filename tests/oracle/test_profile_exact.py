@@ -15,7 +15,7 @@ FORMULAS = {"slope": "Reaction ~ Days + (Days | Subject)", "ri": "Reaction ~ Day
 def test_fixed_effects_of_a_reml_fit_are_profiled_by_ml(stored):
     exact = stored("inference/profile_exact.json")["slope"]["level95"]
     ours = confint(lmmlib.fit(FORMULAS["slope"], lmmlib.load("sleep")))
-    assert list(ours["likelihood"]) == ["ML", "ML", "REML", "REML", "REML", "REML"]
+    assert list(ours.attrs["likelihood"].values()) == ["ML", "ML", "REML", "REML", "REML", "REML"]
     for name in ("(Intercept)", "Days"):
         assert_allclose(ours.loc[name, ["lower", "upper"]].astype(float), exact[name], rtol=0, atol=1e-8)
     # Restricted likelihood: a larger sd, so that these must differ.
