@@ -63,9 +63,9 @@ class Curvature:
         with the sums by the entries of :math:`D/\sigma^2`; along V itself the term in brackets vanishes.
         :math:`C_i = Z_i'V_i^{-1}X_iR^{-1}` and :math:`A_i = Z_i'V_i^{-1}Z_i`.
         """
-        d, w, p = self.directions, weigh(self.cross, self.D, self.sigma2), len(self.directions.half)
+        d, w, p = self.directions, weigh(self.cross, self.D, self.sigma2), len(self.directions.R_inverse)
         E, P = self.cross.D_directions(working=True), self.sigma2 * d.P[:-1, :p, :p]
-        C = w.ZtV(self.cross.work.ZtX @ (d.half / np.sqrt(self.sigma2)))
+        C = w.ZtV(self.cross.work.ZtX @ (d.R_inverse / np.sqrt(self.sigma2)))
         A = self.cross.of_groups(w.A)
         total = -np.einsum("rs,rxy,syz->xz", self.W, P, P)
         for E_s, WE_s in zip(E, np.tensordot(self.W, E, 1), strict=True):
@@ -81,8 +81,8 @@ class Curvature:
     def kenward_roger(self, L: np.ndarray, null=0.0) -> KenwardRoger:
         """:func:`kenward_roger` of rows (rows, p); the information must be the expected one."""
         (L, null), basis, d, W = independent(L, null), self.cross.basis, self.directions, self.A
-        rows, ell = basis.x_work(L) @ d.half, len(L)
-        adjusted = np.eye(len(d.half)) + 2 * self.adjustment
+        rows, ell = basis.x_work(L) @ d.R_inverse, len(L)
+        adjusted = np.eye(len(d.R_inverse)) + 2 * self.adjustment
         Theta = rows.T @ np.linalg.solve(rows @ rows.T, rows)
         T = Theta @ d.P[:, :-1, :-1]
         trace = np.einsum("raa->r", T)
@@ -90,7 +90,7 @@ class Curvature:
         df, scale = _moments_match(A1, A2, ell)
         gap = L @ d.beta - null
         statistic = scale * float(gap @ np.linalg.solve(rows @ adjusted @ rows.T, gap)) / ell
-        cov = basis.cov_beta_back(d.half @ adjusted @ d.half.T)
+        cov = basis.cov_beta_back(d.R_inverse @ adjusted @ d.R_inverse.T)
         return KenwardRoger(cov, df, scale, statistic, f_tail(statistic, ell, df), ell)
 
 
@@ -145,13 +145,13 @@ def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observ
 
 def _standard_rows(cross: CrossProducts, L: np.ndarray) -> np.ndarray:
     """Rows of the working basis with the same span, uncorrelated and of one length by least squares."""
-    half = solve_triangular(np.linalg.cholesky(cross.work.XtX), L.T, lower=True)
-    return solve_triangular(np.linalg.qr(half, mode="r"), L, trans="T")
+    root = solve_triangular(np.linalg.cholesky(cross.work.XtX), L.T, lower=True)
+    return solve_triangular(np.linalg.qr(root, mode="r"), L, trans="T")
 
 
 def _satterthwaite(d: Directions, A: np.ndarray, L: np.ndarray) -> float:
     """Satterthwaite's df of standard rows in the working basis, with the covariance A of the variance parameters."""
-    rows = L @ d.half
+    rows = L @ d.R_inverse
     values, vectors = np.linalg.eigh(rows @ rows.T)
     slopes = rows @ d.P[:, :-1, :-1] @ rows.T
     # Vectors of one eigenvalue are told apart by how it changes with the variance parameters.

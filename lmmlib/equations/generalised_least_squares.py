@@ -48,8 +48,8 @@ def solve_normal(cross: CrossProducts, gram, moment) -> tuple[np.ndarray, np.nda
     """Solve gram delta = moment in the working basis; beta and the inverse of gram, in that of the formula."""
     cross.require_full_rank()
     C = np.linalg.cholesky(gram)
-    half = np.linalg.solve(C, cross.basis.x_back.T)
-    return cross.basis.beta_back(np.linalg.solve(C.T, np.linalg.solve(C, moment))), half.T @ half
+    root = np.linalg.solve(C, cross.basis.x_back.T)
+    return cross.basis.beta_back(np.linalg.solve(C.T, np.linalg.solve(C, moment))), root.T @ root
 
 
 def gls(cross: CrossProducts, D, sigma2: float) -> GLS:

@@ -31,8 +31,8 @@ class Directions:
     ``P`` (k, p+1, p+1): :math:`W'V^{-1}\dot V_rV^{-1}W`; of :math:`W'V^{-1}\dot V_rV^{-1}\dot V_sV^{-1}W` there are
     ``QX`` (k, k), the trace over the columns of X, and ``Qr`` (k, k), the entry of r; ``trace1`` (k,):
     :math:`\operatorname{tr}V^{-1}\dot V_r`; ``trace2`` (k, k): :math:`\operatorname{tr}V^{-1}\dot V_rV^{-1}\dot V_s`.
-    ``half`` (p, p): :math:`R^{-1}` for X in the working basis; ``beta`` (p,): where the residuals are taken, for the
-    columns of the formula; ``change`` (k, k): the derivatives of V as sums of :math:`\sigma^2ZE_rZ'` and V.
+    ``R_inverse`` (p, p): :math:`R^{-1}` for X in the working basis; ``beta`` (p,): where the residuals are taken, for
+    the columns of the formula; ``change`` (k, k): the derivatives of V as sums of :math:`\sigma^2ZE_rZ'` and V.
     """
 
     P: np.ndarray
@@ -40,7 +40,7 @@ class Directions:
     Qr: np.ndarray
     trace1: np.ndarray
     trace2: np.ndarray
-    half: np.ndarray
+    R_inverse: np.ndarray
     beta: np.ndarray
     change: np.ndarray
 
@@ -98,7 +98,7 @@ def _directions(cross: CrossProducts, L, D, sigma2: float, working: bool, beta=N
         Qr=second(s.Auu / sigma2, M[:, p, p]),
         trace1=change @ trace,
         trace2=second(s.AA, trace),
-        half=sigma * s.half[0],
+        R_inverse=sigma * s.R_inverse[0],
         beta=data.coefficients(cross, s.beta)[0],
         change=change,
     )
@@ -182,7 +182,7 @@ def information_variance(
 
 def information_of(d: Directions, method: str, kind: str) -> np.ndarray:
     """:func:`information_variance` by the parameters that the directions are those of."""
-    p, trace = len(d.half), d.trace2
+    p, trace = len(d.R_inverse), d.trace2
     X, r = d.P[:, :p, :p], d.P[:, :p, p]
     if method == "REML":  # tr(P Vr P Vs) written out, P the projection and not d.P
         trace = trace - 2 * d.QX + np.einsum("rxy,sxy->rs", X, X)

@@ -60,7 +60,7 @@ class Pieces:
     r"""What value and derivatives are made of at one L for each response, with :math:`V_0 = I + ZLL'Z'`.
 
     ``beta`` (B, p): the GLS estimate or another, r the residual at it; ``gap`` (B, p): :math:`R'^{-1}X'V_0^{-1}r`, zero
-    at the GLS estimate; ``r2`` (B,): :math:`r'V_0^{-1}r`; ``half`` (B, p, p):
+    at the GLS estimate; ``r2`` (B,): :math:`r'V_0^{-1}r`; ``R_inverse`` (B, p, p):
     :math:`R^{-1}` with :math:`R'R = X'V_0^{-1}X`; ``logdet_V``, ``logdet_X`` (B,): logarithms of :math:`|V_0|` and
     :math:`|X'V_0^{-1}X|`, X being that of the formula there.
 
@@ -72,7 +72,7 @@ class Pieces:
     beta: np.ndarray
     gap: np.ndarray
     r2: np.ndarray
-    half: np.ndarray
+    R_inverse: np.ndarray
     logdet_V: np.ndarray
     logdet_X: np.ndarray
     A: np.ndarray
@@ -149,7 +149,7 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray, beta: np.ndarra
         beta=beta,
         gap=gap,
         r2=total[:, p, p] - (explained**2).sum(axis=1) + (gap**2).sum(axis=1),
-        half=R_inverse,
+        R_inverse=R_inverse,
         logdet_V=small.logdet(chol) @ count - cross.log_weights,
         logdet_X=2 * np.log(np.diagonal(R, axis1=1, axis2=2)).sum(axis=1) + 2 * cross.basis.logdet_x,
         A=(A @ count).transpose(2, 0, 1),

@@ -26,14 +26,14 @@ LIMIT = 1e11
 class Weighted:
     r"""Sums weighted by :math:`V_i^{-1}`, in the working basis.
 
-    ``half`` (n_patterns, q, q) is H in :math:`V_i^{-1} = (I - Z_i H'H Z_i')/\sigma^2`; H Z' is never larger than 1,
+    ``H`` (n_patterns, q, q) is that in :math:`V_i^{-1} = (I - Z_i H'H Z_i')/\sigma^2`; H Z' is never larger than 1,
     while K = H'H grows as D when a group has fewer rows than random columns. ``logdet`` is the sum of
     :math:`\log|V_i|`.
     """
 
     cross: CrossProducts
     sigma2: float
-    half: np.ndarray
+    H: np.ndarray
     logdet: float
 
     @cached_property
@@ -61,7 +61,7 @@ class Weighted:
     @cached_property
     def K(self) -> np.ndarray:
         """K_i = H'H of each pattern, (n_patterns, q, q): :math:`DZ_i'V_i^{-1} = K_iZ_i'`."""
-        return np.einsum("gba,gbc->gac", self.half, self.half)
+        return np.einsum("gba,gbc->gac", self.H, self.H)
 
     @cached_property
     def U(self) -> np.ndarray:
@@ -75,11 +75,11 @@ class Weighted:
 
     def HZt(self, ZtW: np.ndarray) -> np.ndarray:
         """:math:`H_iZ_i'W_i` of each group from its Z_i'W_i, (n_groups, q, columns)."""
-        return np.einsum("gab,gbw->gaw", self.cross.of_groups(self.half), ZtW)
+        return np.einsum("gab,gbw->gaw", self.cross.of_groups(self.H), ZtW)
 
     def DZtV(self, ZtW: np.ndarray) -> np.ndarray:
         """:math:`DZ_i'V_i^{-1}W_i = H_i'H_iZ_i'W_i` of each group from its Z_i'W_i, (n_groups, q, columns)."""
-        return np.einsum("gba,gbw->gaw", self.cross.of_groups(self.half), self.HZt(ZtW))
+        return np.einsum("gba,gbw->gaw", self.cross.of_groups(self.H), self.HZt(ZtW))
 
     def ZtV(self, ZtW: np.ndarray) -> np.ndarray:
         """:math:`\\sigma^2Z_i'V_i^{-1}W_i = U_i'Z_i'W_i` of each group from its Z_i'W_i, (n_groups, q, columns)."""

@@ -243,10 +243,10 @@ def _estimates(cross: CrossProducts, data: Responses, best: Deviance) -> dict[st
     if diagonal:
         relative = relative * np.eye(len(basis.Rz))
     Lambda = semidefinite_cholesky(relative)
-    half = basis.x_back @ best.half
+    root = basis.x_back @ best.R_inverse
     return {
         "beta": data.coefficients(cross, best.beta),
-        "cov_beta": sigma2 * (half @ np.swapaxes(half, 1, 2)),
+        "cov_beta": sigma2 * (root @ np.swapaxes(root, 1, 2)),
         "D": sigma2 * relative,
         "sigma2": best.sigma2,
         "theta": np.array([Lambda[:, a, b] for a, b in vech(len(basis.Rz), diagonal)]).reshape(-1, len(s)).T,

@@ -39,7 +39,7 @@ class Surface:
     r2_gradient: np.ndarray
     r2_hessian: np.ndarray
     beta: np.ndarray
-    half: np.ndarray
+    R_inverse: np.ndarray
 
 
 def surface(cross: CrossProducts, data: Responses, theta: np.ndarray, dL: np.ndarray, reml: bool) -> Surface:
@@ -68,10 +68,10 @@ def surface(cross: CrossProducts, data: Responses, theta: np.ndarray, dL: np.nda
     c = np.einsum("zrab,zaxb->zrx", E, s.Cu)
     of_r2 = by_theta(-s.uu, 2 * along(E, s.Auu) - 2 * c @ _t(c))
     if not reml:
-        return Surface(s.logdet_V, *by_theta(s.A, -along(E, s.AA)), s.r2, *of_r2, s.beta, s.half)
+        return Surface(s.logdet_V, *by_theta(s.A, -along(E, s.AA)), s.r2, *of_r2, s.beta, s.R_inverse)
     P = np.einsum("zrab,zaxby->zrxy", E, s.CC)
     bend = 2 * along(E, s.AG) - along(E, s.AA) - np.einsum("zrxy,zsxy->zrs", P, P)
-    return Surface(s.logdet_V + s.logdet_X, *by_theta(s.A - s.G, bend), s.r2, *of_r2, s.beta, s.half)
+    return Surface(s.logdet_V + s.logdet_X, *by_theta(s.A - s.G, bend), s.r2, *of_r2, s.beta, s.R_inverse)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +79,13 @@ class Deviance(Point):
     """Minus twice a log-likelihood at theta, with what the estimates are made of.
 
     ``gradient`` (B, k) and ``hessian`` (B, k, k) are exact derivatives; ``beta`` (B, p) in the working basis and
-    ``sigma2`` (B,) are the best for theta (B, k); ``half`` (B, p, p): half half' is the covariance of beta over sigma2.
+    ``sigma2`` (B,) are the best for theta (B, k); ``R_inverse`` (B, p, p) with R'R = X'V0^-1 X, whose inverse is the
+    covariance of beta over sigma2.
     """
 
     beta: np.ndarray
     sigma2: np.ndarray
-    half: np.ndarray
+    R_inverse: np.ndarray
 
 
 def degrees(cross: CrossProducts, method: str) -> int:
@@ -127,4 +128,4 @@ def deviance(
         value = s.h + m * (1 + LOG_2PI + np.log(s.r2 / m))
         slope = s.r2_gradient / s.r2[:, None]
         bend = s.r2_hessian / s.r2[:, None, None] - slope[:, :, None] * slope[:, None, :]
-    return Deviance(theta, value, s.h_gradient + m * slope, s.h_hessian + m * bend, s.beta, s.r2 / m, s.half)
+    return Deviance(theta, value, s.h_gradient + m * slope, s.h_hessian + m * bend, s.beta, s.r2 / m, s.R_inverse)

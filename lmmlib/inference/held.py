@@ -74,7 +74,7 @@ def known_sigma2(s: Surface, theta: np.ndarray, m: int, tau, slope: np.ndarray, 
         gradient = s.h_gradient - m * share + slope * s.r2[:, None] + t * s.r2_gradient
         hessian = s.h_hessian - m * (bend / t2 - share[:, :, None] * share[:, None, :])
         hessian = hessian + bend * s.r2[:, None, None] + both + np.swapaxes(both, 1, 2) + t2 * s.r2_hessian
-        return Deviance(theta, value, gradient, hessian, s.beta, 1 / tau, s.half)
+        return Deviance(theta, value, gradient, hessian, s.beta, 1 / tau, s.R_inverse)
 
 
 class Held:

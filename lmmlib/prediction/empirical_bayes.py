@@ -134,7 +134,7 @@ def prediction_derivatives(fit: Fitted, working: bool = False) -> np.ndarray:
     u = w.ZtV(r[..., None])[..., 0] / sigma2  # Z_i'V_i^-1 r_i
     by_D = np.einsum("gab,rgb->rga", U, np.einsum("rab,gb->rga", E, u))
     by_sigma2 = -np.einsum("gab,gb->ga", K, u)
-    by_beta = np.einsum("gax,rx->rga", w.DZtV(base.ZtX @ d.half), d.P[:, :-1, -1])
+    by_beta = np.einsum("gax,rx->rga", w.DZtV(base.ZtX @ d.R_inverse), d.P[:, :-1, -1])
     return basis.b_back(np.concatenate([by_D, by_sigma2[None]]) + by_beta)
 
 

@@ -65,7 +65,7 @@ def estimation_variance(at: Curvature, rows: NewRows) -> np.ndarray:
     (rows,) array
     """
     sigma2, E = at.sigma2, at.cross.D_directions(working=True)
-    R_inverse, P = at.directions.half / np.sqrt(sigma2), sigma2 * at.directions.P[:-1, :-1, :-1]
+    R_inverse, P = at.directions.R_inverse / np.sqrt(sigma2), sigma2 * at.directions.P[:-1, :-1, :-1]
     groups, rows = rows.own
     some = at.cross.take(groups)
     w, own = weigh(some, at.D, sigma2), some.patterns[1][rows.group]
@@ -88,7 +88,7 @@ def _known_z(cross: CrossProducts, rows: NewRows) -> np.ndarray:
 
 def _parts(w: Weighted, rows: NewRows) -> tuple[np.ndarray, np.ndarray]:
     """H z (rows, q) and d = x - T_i'z (rows, p) of each row in the working basis."""
-    cross, H = w.cross, w.half[w.cross.patterns[1][rows.group]]
+    cross, H = w.cross, w.H[w.cross.patterns[1][rows.group]]
     Hz = np.einsum("nab,nb->na", H, _known_z(cross, rows))
     Kz = np.einsum("nab,na->nb", H, Hz)  # T_i'z = X_i'Z_iK_iz
     return Hz, cross.basis.x_work(rows.X) - np.einsum("nbx,nb->nx", cross.work.ZtX[rows.group], Kz)

@@ -75,11 +75,11 @@ class RatioPosterior:
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """What the likelihood is made of at lambda (B, K): ``half`` half' is :math:`(X'V_0^{-1}X)^{-1}`."""
+    """What the likelihood is made of at lambda (B, K): ``R_inverse``, R'R = X'V_0^-1 X."""
 
     log_density: np.ndarray
     beta: np.ndarray
-    half: np.ndarray
+    R_inverse: np.ndarray
     r2: np.ndarray
 
 
@@ -136,12 +136,12 @@ class _Split:
         between = factor @ self.between.reshape(many, len(self.s), -1)
         total = self.within[:, None] + between.reshape(many, nodes, p + 1, p + 1)
         R = np.swapaxes(np.linalg.cholesky(total[..., :p, :p]), -1, -2)
-        half = np.linalg.inv(R)
-        explained = np.einsum("bgxy,bgx->bgy", half, total[..., :p, p])
+        R_inverse = np.linalg.inv(R)
+        explained = np.einsum("bgxy,bgx->bgy", R_inverse, total[..., :p, p])
         r2 = total[..., p, p] - (explained**2).sum(axis=-1)
         log_density = np.log(factor) @ self.count / 2 - self.df / 2 * np.log(r2)
         log_density -= np.log(np.diagonal(R, axis1=-2, axis2=-1)).sum(axis=-1)
-        return _Node(log_density, np.einsum("bgxy,bgy->bgx", half, explained), half, r2)
+        return _Node(log_density, np.einsum("bgxy,bgy->bgx", R_inverse, explained), R_inverse, r2)
 
 
 def ratio_posterior(cross: CrossProducts, data: Responses, tolerance: float = 1e-6) -> RatioPosterior:
@@ -227,7 +227,7 @@ def _effects(cross, data, split: _Split, ratio, node: _Node) -> tuple[np.ndarray
     ZtX = data.ZtW[:, :, 0, :p] @ split.U
     Zty = data.ZtW[:, :, 0, p]
     means = weight[..., index] * (Zty[:, None] - node.beta @ np.swapaxes(ZtX, 1, 2))
-    T = ((ZtX[:, None] @ node.half) ** 2).sum(axis=-1)
+    T = ((ZtX[:, None] @ node.R_inverse) ** 2).sum(axis=-1)
     return means, weight[..., index] + weight[..., index] ** 2 * T
 
 

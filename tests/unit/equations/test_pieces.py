@@ -28,7 +28,7 @@ def sums_of_groups(design, cross, L):
     def of(one, other):
         return sum(np.multiply.outer(a, b) for a, b in zip(one, other, strict=True))
 
-    parts = {"beta": beta, "half": np.linalg.inv(R), "A": sum(A), "G": sum(G), "uu": sum(uu)}
+    parts = {"beta": beta, "R_inverse": np.linalg.inv(R), "A": sum(A), "G": sum(G), "uu": sum(uu)}
     return parts | {"AA": of(A, A), "AG": of(A, G), "Auu": of(A, uu), "CC": of(C, C), "Cu": of(C, u)}
 
 

@@ -70,7 +70,7 @@ def shifted(cross, many=4):
     return B, theta
 
 
-PARTS = ("value", "gradient", "hessian", "beta", "sigma2", "half")
+PARTS = ("value", "gradient", "hessian", "beta", "sigma2", "R_inverse")
 
 
 def test_many_theta_are_the_single_ones(cross, method):
@@ -97,7 +97,7 @@ def test_many_responses_are_the_single_ones(method):
         own = lmmlib.cross_products(design.with_response(y))
         for at, many in ((theta[k], together), (theta[1], same_theta)):
             alone = deviance(own, at, B, method)
-            for name in ("value", "gradient", "hessian", "sigma2", "half"):
+            for name in ("value", "gradient", "hessian", "sigma2", "R_inverse"):
                 scale = np.abs(getattr(alone, name)).max()
                 assert_allclose(getattr(many, name)[k], getattr(alone, name), rtol=1e-9, atol=1e-10 * scale)
 
