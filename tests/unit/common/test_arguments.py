@@ -160,12 +160,11 @@ def test_no_root_of_a_diagonal_is_taken_without_a_look():
     # D of a fit, information matrices that were checked, drawn covariances, NaN where there is no curvature.
     assert found <= {
         "design.basis",
-        "inference.intervals",
+        "equations.limits",
         "cloning.cloned",
         "equations.dense",
         "laplace.likelihood",
         "equations.moments",
-        "glmm.intervals",
         "bayes.priors",
     }
 
