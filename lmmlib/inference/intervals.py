@@ -14,7 +14,7 @@ from scipy.linalg import block_diag
 from lmmlib.common.arguments import checked_choice, checked_level, standard_deviations
 from lmmlib.common.tails import half_width
 from lmmlib.equations.information import information_of, inverse
-from lmmlib.equations.limits import SCALES, slopes
+from lmmlib.equations.limits import normal_limits, slopes
 from lmmlib.equations.names import chosen, derived, parameter_names
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
@@ -42,8 +42,7 @@ def parameters(fit: Fitted) -> pd.Series:
 
 def _estimates(fit: Fitted, kinds: dict[str, tuple]) -> pd.Series:
     beta, D, sigma2 = fit.estimates
-    values = derived(kinds, beta[None], D[None], np.array([sigma2]))
-    return pd.Series({name: value.iloc[0] for name, value in values.items()}, dtype=float)
+    return derived(kinds, beta[None], D[None], np.array([sigma2])).iloc[0].rename(None)
 
 
 def cov_parameters(fit: Fitted) -> pd.DataFrame:
@@ -145,42 +144,29 @@ def limits(fit: Fitted, kinds: dict[str, tuple], level: float, method: str, size
     """:func:`confint` of parameters by their kinds; ``("icc",)`` is the intraclass correlation."""
     checked_choice("method", method, METHODS)
     level, estimate = checked_level(level), _estimates(fit, kinds)
+    attrs: dict[str, object] = {}
     if method == "bootstrap":
         draws, attrs = _refitted(fit, kinds, size, rng)
-        se, ends = draws.std(), draws.quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy().T
+        ends = [draws.quantile(p) for p in ((1 - level) / 2, (1 + level) / 2)]
+        frame = pd.DataFrame({"estimate": estimate, "se": draws.std(), "lower": ends[0], "upper": ends[1]})
     elif method == "wald":
-        se, attrs = _standard_errors(fit, kinds), {}
-        ends = _wald(fit, kinds, level, estimate, se)
+        se = pd.Series(_standard_errors(fit, kinds), estimate.index)
+        frame = normal_limits(estimate, se, level, [kind for kind, *_ in kinds.values()])
+        if effects := [name for name, (kind, *_) in kinds.items() if kind == "effect"]:
+            frame.loc[effects, ["lower", "upper"]] = fixed_effects(fit, level)  # with their df
     else:
         models, root, se = [held(fit, kind) for kind in kinds.values()], half_width(level), np.nan
-        ends = [[model.parameter(reach(model, side * root)) for side in (-1, 1)] for model in models]
+        ends = [[model.parameter(reach(model, side * root)) for model in models] for side in (-1, 1)]
         attrs = {"likelihood": {name: model.fit.method for name, model in zip(kinds, models, strict=True)}}
         with suppress(DesignError):  # units in which there is no information
             se = _standard_errors(fit, kinds)
-    ends = np.reshape(ends, (len(kinds), 2))
-    frame = pd.DataFrame({"estimate": estimate, "se": se, "lower": ends[:, 0], "upper": ends[:, 1]})
+        frame = pd.DataFrame({"estimate": estimate, "se": se, "lower": ends[0], "upper": ends[1]})
     frame.attrs = attrs
     return frame.rename_axis("parameter")
 
 
 def _standard_errors(fit: Fitted, kinds: dict[str, tuple]) -> np.ndarray:
     return standard_deviations(_covariance(fit, kinds), "the parameters")
-
-
-def _wald(fit: Fitted, kinds: dict[str, tuple], level: float, estimate: pd.Series, se: np.ndarray) -> list:
-    """Limits of fixed effects with their df, of the others on a scale on which they have no edge."""
-    z = half_width(level) * np.array([-1.0, 1.0])
-    effects = fixed_effects(fit, level) if "effect" in {kind[0] for kind in kinds.values()} else pd.DataFrame()
-    ends = []
-    for (name, (kind, *_)), value, error in zip(kinds.items(), estimate, se, strict=True):
-        if kind == "effect":
-            ends.append(effects.loc[name, ["lower", "upper"]])
-        elif np.isnan(error):
-            ends.append([np.nan, np.nan])
-        else:
-            scale, back, slope = SCALES[kind]
-            ends.append(back(scale(value) + z * slope(value) * error))
-    return ends
 
 
 def _refitted(fit: Fitted, kinds: dict[str, tuple], size: int, rng) -> tuple[pd.DataFrame, dict]:
