@@ -79,7 +79,7 @@ def of_rows(name: str, given, data: pd.DataFrame) -> np.ndarray:
     return known_numbers(name, given, len(data))
 
 
-def of_new_rows(design: Design, name: str, given, newdata: pd.DataFrame) -> np.ndarray | None:
+def of_new_rows(design: Design, name: str, given, new: pd.DataFrame) -> np.ndarray | None:
     """Weights or offset of rows to predict: as given, or the column that the fit had; None if it had neither.
 
     Raises
@@ -93,4 +93,4 @@ def of_new_rows(design: Design, name: str, given, newdata: pd.DataFrame) -> np.n
     given = getattr(design, f"{name}_column") if given is None else given
     if given is None:
         raise DataError(f"the fit has {name} from an array; pass {name}= with one value for each new row")
-    return checked_known(name, of_rows(name, given, newdata), len(newdata))
+    return checked_known(name, of_rows(name, given, new), len(new))

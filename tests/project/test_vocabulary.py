@@ -85,11 +85,12 @@ def made(many):
     """A small real result of each kind, made when it is first asked for."""
     counts = lmmlib.simulate.recipe("counts-50x10")
     brief = {"draws": 20, "chains": 4, "rng": 1, "progress": False}
+    clones = {"draws": 40, "chains": 10, "rng": 1, "progress": False}
     make = {
         "Fit": lambda: lmmlib.fit("lead ~ week + (week | child)", many),
         "GlmmFit": lambda: lmmlib.fit_glmm("count ~ 1 + (1 | site)", counts),
         "Draws": lambda: lmmlib.sample("lead ~ week + (week | child)", many, warmup=10, **brief),
-        "Cloned": lambda: lmmlib.clone("lead ~ week + (1 | child)", many, (1, 30), warmup=50, **brief),
+        "Cloned": lambda: lmmlib.clone("lead ~ week + (1 | child)", many, (1, 400), warmup=100, **clones),
         "MarginalFit": marginal,
     }
 
@@ -102,9 +103,10 @@ def made(many):
 
 
 @pytest.mark.parametrize(("result", "verb"), PAIRS)
-def test_a_result_is_asked_as_the_table_says(result, verb):
+def test_a_result_is_asked_as_the_table_says(result, verb, made):
     promised, _, having = VERBS[verb]
-    method = getattr(getattr(lmmlib, result), verb, None)
+    assert isinstance(made(result)[0], getattr(lmmlib, result))
+    method = getattr(type(made(result)[0]), verb, None)
     assert inspect.isfunction(method) == (result in having)
     assert method is None or differences(promised, method) == []
 
@@ -116,9 +118,16 @@ def test_a_result_answers_as_the_table_says(result, verb, made):
     values = {"new": frame.head(3), "rng": 1}
     if "y" in promised.parameters:
         values["y"] = asked.design.y
-    told = {name: values[name] for name in promised.parameters if name in values}
+    needed = [p.name for p in inspect.signature(getattr(asked, verb)).parameters.values() if p.default is p.empty]
+    told = {name: values[name] for name in [*promised.parameters, *needed] if name in values}
     answer = getattr(asked, verb)(**told)
     assert isinstance(answer, type(asked)) if gives == "the same" else lacking(answer, gives) == ""
+
+
+@pytest.mark.parametrize(("result", "options"), [("Fit", {"interval": "prediction"}), ("GlmmFit", {})])
+def test_predictions_have_limits(result, options, made):
+    asked, frame = made(result)
+    assert lacking(asked.predict(frame.head(3), **options), "frame: `estimate`, `se`, `lower`, `upper`") == ""
 
 
 @pytest.mark.parametrize("result", RESULTS)
