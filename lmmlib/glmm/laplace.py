@@ -186,13 +186,11 @@ def _of_logdet(inner: Inner, s: Slopes) -> np.ndarray:
     Zt = c.sums((variance * s.t) * c.Z[:, None])
 
     side = np.zeros((p + len(B),) * 2)  # what has B_a: zero for a fixed effect
-    side[p:] = (
-        np.einsum("an,kab,bPn->kP", rest, B, s.du, optimize=True)
-        - np.einsum("bn,kab,aPn->kP", v, B, Zt, optimize=True)
-        + 2 * np.einsum("kab,acPn,cbn->kP", B, s.dM, turn(L, S_inverse), optimize=True)
-    )
+    side[p:] = over_groups(np.einsum("kab,an->bkn", B, rest), s.du) - over_groups(np.einsum("kab,bn->akn", B, v), Zt)
+    LSB = np.einsum("cbn,kab->cakn", turn(L, S_inverse), B)
+    side[p:] += 2 * np.tensordot(LSB, s.dM, axes=([0, 1, 3], [1, 0, 3]))
     H = (omega * s.t) @ s.t.T + side + side.T
-    H[p:, p:] += 2 * np.einsum("kab,acn,lcd,dbn->kl", B, M, B, S_inverse, optimize=True)
+    H[p:, p:] += 2 * np.einsum("kab,acdb,lcd->kl", B, np.tensordot(M, S_inverse, axes=(2, 2)), B)
     white = both_sides(inner.half, s.dS)
     return H - np.tensordot(white, white, axes=([0, 1, 3], [0, 1, 3]))
 

@@ -80,17 +80,20 @@ class Rows:
         """Number of groups n."""
         return len(self.first)
 
+    @cached_property
+    def place(self) -> np.ndarray:
+        """Where in ``ZZ`` the product of two columns stands, (q, q)."""
+        place, pairs = np.zeros((len(self.Z),) * 2, int), np.triu_indices(len(self.Z))
+        place[pairs] = place.T[pairs] = np.arange(len(self.ZZ))
+        return place
+
     def sums(self, rows: np.ndarray) -> np.ndarray:
         """Sums over the rows of each group: (..., N) to (..., n)."""
         return np.add.reduceat(rows, self.first, axis=-1)
 
     def crossed(self, weight: np.ndarray) -> np.ndarray:
         """Z_i' diag(weight) Z_i: weights (N,) or (P, N) to matrices (q, q, n) or (q, q, P, n)."""
-        q = len(self.Z)
-        place = np.zeros((q, q), int)
-        a, b = np.triu_indices(q)
-        place[a, b] = place[b, a] = np.arange(len(a))
-        return self.sums(weight * (self.ZZ if weight.ndim == 1 else self.ZZ[:, None]))[place]
+        return self.sums(weight * (self.ZZ if weight.ndim == 1 else self.ZZ[:, None]))[self.place]
 
     def along(self, b: np.ndarray) -> np.ndarray:
         """Zb of each row, (..., N), from vectors of its group (q, ..., n)."""
