@@ -95,31 +95,22 @@ def loglik(inner: Inner, s: Slopes, nodes: Rule) -> tuple[float, np.ndarray]:
     (P,) array
         Its gradient.
     """
-    c, q, mean = inner.density.rows, len(inner.u), _means(inner, nodes)
-    value = (inner.joint + np.log(mean.total) - inner.logdet / 2).sum() + c.family.constant
+    c, q = inner.density.rows, len(inner.u)
+    total, score_x, score_u, slope, slope_x = _means(inner, nodes)
+    value = (inner.joint + np.log(total) - inner.logdet / 2).sum() + c.family.constant
 
     # C^-T = H' changes by -H'Phi', Phi being the lower triangle of H dS H' with half its diagonal.
     white = both_sides(inner.half, s.dS)
     Phi = white * (np.tril(np.ones((q, q)), -1) + np.eye(q) / 2)[:, :, None, None]
-    moved = (mean.slope[:, None] * s.du).sum(axis=(0, 2)) - (mean.slope_x[:, :, None] * Phi).sum(axis=(0, 1, 3))
-    direct = np.concatenate([mean.score_x.sum(axis=1), np.einsum("kab,abn->k", c.coordinates, mean.score_u)])
+    moved = (slope[:, None] * s.du).sum(axis=(0, 2)) - (slope_x[:, :, None] * Phi).sum(axis=(0, 1, 3))
+    direct = np.concatenate([score_x.sum(axis=1), np.einsum("kab,abn->k", c.coordinates, score_u)])
     return float(value), direct + moved - np.einsum("aapn->p", white) / 2
 
 
-@dataclass(frozen=True, eq=False)
-class _Means:
-    """Weighted over the nodes: ``total`` (n,) of the weights; means of X'(y - mu) (p, n), of score u' (q, q, n), of the
-    derivative of the joint density by u (q, n), and of x times that in coordinates of the nodes (q, q, n).
+def _means(inner: Inner, nodes: Rule) -> tuple[np.ndarray, ...]:
+    """Sums of the weights of the nodes, (n,); and by them means of X'(y - mu) (p, n), of score u' (q, q, n), of the
+    derivative of the joint density by u (q, n), and of that times x in coordinates of the nodes (q, q, n).
     """
-
-    total: np.ndarray
-    score_x: np.ndarray
-    score_u: np.ndarray
-    slope: np.ndarray
-    slope_x: np.ndarray
-
-
-def _means(inner: Inner, nodes: Rule) -> _Means:
     density, c, (q, n) = inner.density, inner.density.rows, inner.u.shape
     total, score_x, score_u = np.zeros(n), np.zeros((len(c.X), n)), np.zeros((q, q, n))
     slope, slope_x = np.zeros((q, n)), np.zeros((q, q, n))
@@ -128,16 +119,14 @@ def _means(inner: Inner, nodes: Rule) -> _Means:
         eta = density.fixed + c.along(density.L @ u)
         mu = c.family.mean(eta)
         left = c.family.y - mu
-        sums = c.sums(np.concatenate([c.family.log_density(eta, mu)[None], left * c.Z, left * c.X]))
-        weight = w * np.exp(sums[0] - (u * u).sum(axis=0) / 2 - inner.joint + x @ x / 2)
-        score = sums[1 : 1 + q]
-        along = density.L.T @ score - u
+        joint, score = c.sums(c.family.log_density(eta, mu)) - (u * u).sum(axis=0) / 2, c.sums(left * c.Z)
+        weight, along = w * np.exp(joint - inner.joint + x @ x / 2), density.L.T @ score - u
         total += weight
-        score_x += weight * sums[1 + q :]
+        score_x += weight * c.sums(left * c.X)
         score_u += weight * score[:, None] * u
         slope += weight * along
         slope_x += weight * x[:, None, None] * product(inner.half, along[:, None])[:, 0]
-    return _Means(total, score_x / total, score_u / total, slope / total, slope_x / total)
+    return total, score_x / total, score_u / total, slope / total, slope_x / total
 
 
 def laplace_error(fit: FittedGlmm, n_quadrature: int | None = None) -> float:
