@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,8 +24,11 @@ from lmmlib.laplace.curvature import FLAT, ROUGH, covariance
 METHODS = ("laplace", "aghq")
 
 
-def estimate(design: Design, family: str, method: str, n_quadrature: int | None) -> FittedGlmm:
-    """Maximum of :eq:`laplace-marginal` or :eq:`aghq`; arguments as :func:`lmmlib.fit_glmm` has them."""
+F = TypeVar("F", bound=FittedGlmm)
+
+
+def estimate(design: Design, family: str, method: str, n_quadrature: int | None, into: type[F]) -> F:
+    """Maximum of :eq:`laplace-marginal` or :eq:`aghq`, made an ``into``; the others as :func:`lmmlib.fit_glmm`."""
     kind = family_of(family)
     checked_choice("method", method, METHODS)
     one = n_quadrature is None or isinstance(n_quadrature, Integral) and n_quadrature == 1
@@ -41,10 +45,11 @@ def estimate(design: Design, family: str, method: str, n_quadrature: int | None)
         nodes = NODES.get(len(design.z_names), 15) if n_quadrature is None else n_quadrature
         rule(nodes, len(design.z_names))
     rows = Rows.of(design, kind, basis)
-    return _result(design, rows, family, method, int(nodes), maximise(rows, method, int(nodes)))
+    peak = maximise(rows, method, int(nodes))
+    return into(family=family, method=method, n_quadrature=int(nodes), **_found(design, rows, peak, method))
 
 
-def _result(design: Design, rows: Rows, family: str, method: str, nodes: int, peak: Peak) -> FittedGlmm:
+def _found(design: Design, rows: Rows, peak: Peak, method: str) -> dict[str, Any]:
     """From the working basis to the columns of the formula."""
     x, z, p, basis = list(design.x_names), list(design.z_names), len(design.x_names), rows.basis
     beta, L = rows.split(peak.psi)
@@ -62,27 +67,20 @@ def _result(design: Design, rows: Rows, family: str, method: str, nodes: int, pe
         if not peak.converged
         else covariance(peak.hessian, p, ROUGH if method == "aghq" and not rows.family.large else FLAT)
     )
-    return FittedGlmm(
+    return dict(
         formula=design.formula,
-        family=family,
-        method=method,
-        n_quadrature=nodes,
         beta=pd.Series(basis.beta_back(beta), x),
         cov_beta=pd.DataFrame(basis.cov_beta_back(cov[:p, :p]), x, x),
         D=pd.DataFrame(D, z, z),
         theta=factor.T[upper],
-        loglik=peak.loglik,
         n_obs=design.n_obs,
         n_groups=design.n_groups,
         is_singular=is_singular(L),
-        converged=peak.converged,
-        reason=peak.reason,
         notes=rows.family.notes(design),
-        log=peak.log,
-        psi=peak.psi,
         cov_psi=cov,
         design=design,
         rows=rows,
+        **{name: getattr(peak, name) for name in ("loglik", "converged", "reason", "log", "psi")},
     )
 
 
@@ -96,7 +94,7 @@ def simulate(fit: FittedGlmm, size: int | None, rng: np.random.Generator | int |
     return y[:, 0] if size is None else y
 
 
-def refit(fit: FittedGlmm, y) -> FittedGlmm:
+def refit(fit: F, y) -> F:
     """The same model and method fitted to other responses (n_obs,)."""
     design = fit.design.with_response(numbers(y, "y"))
-    return estimate(design, fit.family, fit.method, fit.n_quadrature)
+    return estimate(design, fit.family, fit.method, fit.n_quadrature, type(fit))

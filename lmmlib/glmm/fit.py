@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import numpy as np
 import pandas as pd
 
@@ -22,11 +20,6 @@ from lmmlib.laplace.modes import Modes
 
 class GlmmFit(Shown, FittedGlmm):
     """A fitted model: the attributes of :class:`lmmlib.glmm.fitted.FittedGlmm`, and what can be asked of it."""
-
-    @classmethod
-    def of(cls, fit: FittedGlmm) -> GlmmFit:
-        """The same with its questions."""
-        return cls(**{each.name: getattr(fit, each.name) for each in fields(fit)})
 
     def summary(self) -> Summary:
         """The attributes in the manner of lme4: text, HTML and LaTeX."""
@@ -91,7 +84,7 @@ class GlmmFit(Shown, FittedGlmm):
 
     def refit(self, y) -> GlmmFit:
         """:func:`lmmlib.glmm.estimate.refit`: the same model and method fitted to other responses (n_obs,)."""
-        return GlmmFit.of(estimates.refit(self, y))
+        return estimates.refit(self, y)
 
 
 def fit_glmm(
@@ -168,4 +161,4 @@ def fit_glmm_design(
     -------
     GlmmFit
     """
-    return GlmmFit.of(estimates.estimate(design, family, method, n_quadrature))
+    return estimates.estimate(design, family, method, n_quadrature, GlmmFit)

@@ -1,4 +1,4 @@
-"""What a fit of a Poisson mixed model is: a frozen result, of which the other modules ask their questions."""
+"""What a fit of a generalised linear mixed model is, of which the other modules ask their questions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lmmlib.glmm.rows import Inner, Rows, modes
 
 @dataclass(frozen=True, eq=False)
 class FittedGlmm(Maximum):
-    """A fitted Poisson mixed model.
+    """A fitted generalised linear mixed model.
 
     Attributes
     ----------

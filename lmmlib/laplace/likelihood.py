@@ -163,14 +163,14 @@ class Marginal:
             self._value(psi)  # an error here is the reader's
             ascent = Ascent(self._derivatives, A, psi, DesignError)
             optimum = newton(ascent, np.zeros((1, len(psi))))
-            psi, H = psi + A @ optimum.best.theta[0], -optimum.best.hessian[0] / 2
+            H, optimum = -optimum.best.hessian[0] / 2, ascent.back(optimum)
+            psi = optimum.best.theta[0]
             if optimum.converged[0] and _alike(H, self.n_groups):
                 break
         converged = bool(optimum.converged[0])
         if not converged and self._undefined:
             raise DesignError(self._undefined)
-        back, cov = np.linalg.inv(A), A @ covariance(H, flat=ROUGH) @ A.T
-        b, blocks = self._modes(psi)
+        cov, (b, blocks) = A @ covariance(H, flat=ROUGH) @ A.T, self._modes(psi)
         slopes = np.stack([self._compiled.cross(b, psi, e) for e in np.eye(len(psi))], axis=-1)
         known, db = np.linalg.inv(blocks), np.linalg.solve(blocks, slopes)
         table = pd.DataFrame(b, pd.RangeIndex(self.n_groups, name="group"), [f"b{k}" for k in range(self.q)])
@@ -184,9 +184,9 @@ class Marginal:
             effects=Modes(table, known, known + db @ (cov if converged else reported) @ np.swapaxes(db, 1, 2)),
             converged=converged,
             reason=optimum.reason[0],
-            log=ascent.back(optimum).log,
+            log=optimum.log,
             flat=tuple(np.array(names)[flat & converged]),
-            hessian=back.T @ H @ back,
+            hessian=-optimum.best.hessian[0] / 2,
         )
 
     def _basis(self, psi: np.ndarray, A: np.ndarray) -> np.ndarray:
