@@ -359,3 +359,11 @@ def test_a_formula_is_read_once(data, monkeypatch):
     monkeypatch.setattr(evaluation, "_expanded", None)
     again = build_design("y ~ x + u + (x | g)", data.assign(x=data["x"] + 1))
     assert_allclose(again.X[:, 1], data["x"] + 1)
+
+
+def test_a_refit_reads_no_formula(data, monkeypatch):
+    fit = lmmlib.fit("y ~ x + (1 | g)", data)
+    monkeypatch.setattr(formula_module, "read", None)
+    monkeypatch.setattr(evaluation, "matrix", None)
+    y = data["y"].to_numpy()[::-1].copy()
+    assert_allclose(fit.refit(y).beta, lmmlib.fit_design(fit.design.with_response(y)).beta)
