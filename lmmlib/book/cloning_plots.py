@@ -32,22 +32,8 @@ def estimates(
 ) -> Axes:
     """Estimates of one parameter for each K: points with bars between two quantiles of the cloned posterior.
 
-    Parameters
-    ----------
-    ax : Axes
-    cloned : Cloned
-    parameter : str, optional
-        By default the first.
-    level : float
-        Coverage of the bars.
-    reference : float, optional
-        A value to compare with, such as that of maximum likelihood: a dashed line.
-    colour : str
-        A name of :data:`lmmlib.book.plots.COLOURS`.
-
-    Returns
-    -------
-    Axes
+    `parameter` is the first by default, `level` the coverage of the bars, `reference` a value to compare with, such as
+    that of maximum likelihood: a dashed line; `colour` is a name of :data:`lmmlib.book.plots.COLOURS`.
     """
     part = _part(cloned, parameter, level)
     K, (low, high) = part.index.to_numpy(), [part[c] for c in part if c.endswith(" %")]
@@ -62,19 +48,9 @@ def estimates(
 
 
 def variances(ax: Axes, cloned: Cloned, parameters=None) -> Axes:
-    """Posterior variances over their first value, and the line 1/K, on logarithmic axes: all that can be estimated fall
-    along it.
+    """Posterior variances of the parameters, by default of all, over their first value, and the line 1/K.
 
-    Parameters
-    ----------
-    ax : Axes
-    cloned : Cloned
-    parameters : sequence of str, optional
-        By default all.
-
-    Returns
-    -------
-    Axes
+    The axes are logarithmic: all that can be estimated fall along the line.
     """
     names = list(cloned.about) if parameters is None else list(parameters)
     shades = [c for c in COLOURS if c not in ("black", "yellow")]
@@ -90,19 +66,7 @@ def variances(ax: Axes, cloned: Cloned, parameters=None) -> Axes:
 def diagnostics(ax: Axes, cloned: Cloned, what: str = "standardised", colour: str = "blue", label=None) -> Axes:
     """One diagnostic against K on logarithmic axes; with the line 1/K if it is one of a covariance.
 
-    Parameters
-    ----------
-    ax : Axes
-    cloned : Cloned
-    what : str
-        A column of :meth:`lmmlib.cloning.cloned.Cloned.diagnostics`.
-    colour : str
-    label : str, optional
-        For a legend.
-
-    Returns
-    -------
-    Axes
+    `what` is a column of :meth:`lmmlib.cloning.cloned.Cloned.diagnostics`, `label` a text for a legend.
     """
     checked_choice("what", what, tuple(DIAGNOSTICS))
     values = cloned.diagnostics()[what]

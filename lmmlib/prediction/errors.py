@@ -97,20 +97,8 @@ def _parts(w: Weighted, rows: NewRows) -> tuple[np.ndarray, np.ndarray]:
 def bootstrap_interval(fit: Fitted, rows: NewRows, noise, level: float, size: int, rng) -> tuple:
     """What the errors of ``size`` simulated data sets say of each row.
 
-    Parameters
-    ----------
-    fit : Fit
-    rows : NewRows
-    noise : one number for each row
-        Variance of the part of each error that is independent of the data.
-    level : float
-    size : int
-    rng : Generator
-
-    Returns
-    -------
-    tuple of (rows,) array, (2, rows) array, int
-        Root mean squares of the errors; what the limits add to the prediction; how many refits failed.
+    Root mean squares of the errors (rows,), what the limits add to the prediction (2, rows), and how many refits
+    failed; ``noise`` (rows,) is the variance of the part of each error that is independent of the data.
     """
     rng = generator(rng)
     groups, rows = rows.own
@@ -129,18 +117,7 @@ def bootstrap_interval(fit: Fitted, rows: NewRows, noise, level: float, size: in
 def bootstrap_errors(fit: Fitted, groups, size: int, rng) -> tuple[np.ndarray, np.ndarray, int]:
     """Errors of beta (S, p) and of b (S, groups, q) in refits of simulated data, and how many of ``size`` failed.
 
-    Parameters
-    ----------
-    fit : Fit
-    groups : sequence of int
-        Of which groups.
-    size : int
-    rng : Generator
-
-    Returns
-    -------
-    tuple of (S, p) array, (S, groups, q) array, int
-        S is ``size`` less the refits that failed.
+    S is ``size`` less these.
 
     Raises
     ------
@@ -180,22 +157,10 @@ def _simulated(fit: Fitted, size: int, rng) -> Iterator[tuple[np.ndarray, np.nda
 def batched_effects(
     cross: CrossProducts, data: Responses, beta: np.ndarray, D: np.ndarray, sigma2: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Conditional means and covariances of b at many values of the parameters.
+    """Conditional means (S, n_groups, q) and covariances (S, n_patterns, q, q) of b at many values of the parameters.
 
-    Parameters
-    ----------
-    cross : CrossProducts
-    data : Responses
-        One for each of them, or one for all.
-    beta : (S, p) array
-    D : (S, q, q) array
-    sigma2 : (S,) array
-
-    Returns
-    -------
-    tuple of (S, n_groups, q) array, (S, n_patterns, q, q) array
-        As :func:`lmmlib.equations.random_effects` and :func:`lmmlib.equations.conditional_covariance` of each,
-        the latter for each distinct Z_i'Z_i.
+    As :func:`lmmlib.equations.random_effects` and :func:`lmmlib.equations.conditional_covariance` of each beta (S, p),
+    D (S, q, q) and sigma2 (S,), the latter for each distinct Z_i'Z_i; ``data`` are S responses, or one for all.
     """
     basis, scale, (ZtZ, index) = cross.basis, sigma2[:, None, None], cross.patterns
     L = basis.Rz @ semidefinite_cholesky(D / scale)
