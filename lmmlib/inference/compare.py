@@ -14,7 +14,7 @@ from lmmlib.common.tails import chi2_tail
 from lmmlib.common.text import fixed, p_equals
 from lmmlib.design.cross import cross_products
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.fitting.fitted import Fitted
+from lmmlib.fitting.fitted import Fitted, Maximum
 from lmmlib.inference.bootstrap import refits
 from lmmlib.inference.boundary import chi_bar_square_sf, exact_null, variance_weights
 from lmmlib.inference.nested import is_diagonal, matches, nested_fixed, nested_random, same_data
@@ -69,7 +69,7 @@ class Comparison(Shown):
         return Summary((line,), notes=(f"  {self.note}",) if self.note else ())
 
 
-def compare(fit0: Fitted, fit1: Fitted, *, method: str = "auto", size: int = 10_000, rng=None) -> Comparison:
+def compare(fit0: Maximum, fit1: Maximum, *, method: str = "auto", size: int = 10_000, rng=None) -> Comparison:
     r"""Likelihood ratio test of a smaller model within a larger one.
 
     .. math:: T = 2(\hat\ell_1 - \hat\ell_0)
@@ -115,24 +115,33 @@ def compare(fit0: Fitted, fit1: Fitted, *, method: str = "auto", size: int = 10_
     statistic = _statistic(fit0, fit1)
     if method == "auto":
         method = "chi-bar-square" if boundary else "chi-square"
-    of_counts = fit1.method not in ("REML", "ML")
-    if of_counts and (method in ("exact", "bootstrap") or method == "chi-bar-square" and is_diagonal(fit1)):
+    sizes = fit0.n_parameters, fit1.n_parameters
+    test = Comparison(statistic, np.nan, "", method, fit0.loglik, fit1.loglik, *sizes)
+    if method == "chi-square":
+        df = df_fixed + df_random
+        note = SINGULAR_NULL if df_random and fit0.is_singular else ""
+        note = "the hypothesis is on the boundary, where chi-square is conservative" if boundary else note
+        return replace(test, p=chi2_tail(statistic, df), reference=f"chi2({df})", note=note)
+    if method == "chi-bar-square" and not boundary:
+        raise DesignError("no variance is on the boundary of this hypothesis; its reference is method='chi-square'")
+    if method == "chi-bar-square" and not is_diagonal(fit1):
+        if (new := len(fit1.D) - len(fit0.D)) > 1:
+            raise DesignError(
+                f"the chi-bar-square of {new} new random columns with covariances has weights that "
+                "depend on the design; use method='bootstrap', or add them one by one"
+            )
+        # All new parameters but the variance are covariances, which may have either sign.
+        return _mixture(test, fit0, np.array([0.5, 0.5]), df_fixed + df_random - 1)
+    if not (isinstance(fit0, Fitted) and isinstance(fit1, Fitted)):
         raise DesignError(
             f"method={method!r} of these models is for normal responses; for counts use 'chi-square', which is "
             "conservative on the boundary, or simulate with fit0.simulate() and refit both"
         )
-    sizes = fit0.n_parameters, fit1.n_parameters
-    test = Comparison(statistic, np.nan, "", method, fit0.loglik, fit1.loglik, *sizes)
-    if method == "chi-bar-square":
-        return _chi_bar_square(fit0, fit1, test, boundary, df_fixed)
     if method == "exact":
         return _spectral(fit0, fit1, test, df_fixed, size, rng)
     if method == "bootstrap":
         return _bootstrap(fit0, fit1, test, size, rng)
-    df = df_fixed + df_random
-    note = SINGULAR_NULL if df_random and fit0.is_singular else ""
-    note = "the hypothesis is on the boundary, where chi-square is conservative" if boundary else note
-    return replace(test, p=chi2_tail(statistic, df), reference=f"chi2({df})", note=note)
+    return _mixture(test, fit0, _diagonal_weights(fit0, fit1), df_fixed)
 
 
 def _bootstrap(fit0: Fitted, fit1: Fitted, test: Comparison, size: int, rng) -> Comparison:
@@ -173,19 +182,8 @@ def _simulated(test: Comparison, draws: np.ndarray, reference: str) -> Compariso
     return replace(test, p=p, reference=f"{reference}, {len(draws)} draws", mcse=mcse, draws=draws)
 
 
-def _chi_bar_square(fit0: Fitted, fit1: Fitted, test: Comparison, boundary: bool, df_fixed: int) -> Comparison:
-    if not boundary:
-        raise DesignError("no variance is on the boundary of this hypothesis; its reference is method='chi-square'")
-    if is_diagonal(fit1):
-        weights, df = _diagonal_weights(fit0, fit1), df_fixed
-    elif len(fit1.D) - len(fit0.D) == 1:
-        # All new parameters but the variance are covariances, which may have either sign.
-        weights, df = np.array([0.5, 0.5]), df_fixed + len(fit1.theta) - len(fit0.theta) - 1
-    else:
-        raise DesignError(
-            f"the chi-bar-square of {len(fit1.D) - len(fit0.D)} new random columns with covariances has weights that "
-            "depend on the design; use method='bootstrap', or add them one by one"
-        )
+def _mixture(test: Comparison, fit0: Maximum, weights: np.ndarray, df: int) -> Comparison:
+    """The comparison with a chi-bar-square of df degrees of freedom and more, one by one."""
     dfs = [df + k for k in range(len(weights))]
     digits = 1 if len(weights) == 2 else 3
     reference = " + ".join(f"{fixed(w, digits)} chi2({d})" for w, d in zip(weights, dfs, strict=True))
@@ -201,7 +199,7 @@ def _diagonal_weights(fit0: Fitted, fit1: Fitted) -> np.ndarray:
     return variance_weights(fit1.cross, D, fit0.sigma2, new, fit1.method)
 
 
-def _statistic(fit0: Fitted, fit1: Fitted) -> float:
+def _statistic(fit0: Maximum, fit1: Maximum) -> float:
     """Likelihood ratio of the two fits; an error if an optimum was not found."""
     for name, model in (("first", fit0), ("second", fit1)):
         if not model.converged:
@@ -214,18 +212,18 @@ def _statistic(fit0: Fitted, fit1: Fitted) -> float:
     return statistic
 
 
-def _ratio(fit0: Fitted, fit1: Fitted, criterion0, criterion1) -> np.ndarray:
+def _ratio(fit0: Maximum, fit1: Maximum, criterion0, criterion1) -> np.ndarray:
     """Difference of the criteria, of these responses or others; zero when it is rounding.
 
     REML's log-determinant of X depends on the basis of its columns: it is taken in an orthonormal one.
     """
     ratio = np.asarray(criterion0 - criterion1, float)
-    if fit0.method == "REML":
+    if fit0.method == "REML" and isinstance(fit0, Fitted) and isinstance(fit1, Fitted):
         ratio = ratio - 2 * (fit0.cross.basis.logdet_x - fit1.cross.basis.logdet_x)
     return np.where(np.abs(ratio) <= ROUNDING + SHARE * np.abs(criterion1), 0.0, ratio)
 
 
-def aic_table(fits: Mapping[str, Fitted]) -> pd.DataFrame:
+def aic_table(fits: Mapping[str, Maximum]) -> pd.DataFrame:
     r"""AIC and BIC of several models of the same data.
 
     .. math:: \mathrm{AIC} = -2\hat\ell + 2k, \qquad \mathrm{BIC} = -2\hat\ell + k\log N

@@ -6,13 +6,13 @@ import numpy as np
 
 from lmmlib.design.design import Design
 from lmmlib.errors import ParameterError
-from lmmlib.fitting.fitted import Fitted
+from lmmlib.fitting.fitted import Maximum
 
 # A column is in the span of others when this share of its length, or less, is outside.
 OUTSIDE = 1e-8
 
 
-def same_data(fit0: Fitted, fit1: Fitted) -> None:
+def same_data(fit0: Maximum, fit1: Maximum) -> None:
     """Raise unless both are fits of one response by one method, in the same groups."""
     for model in (fit0, fit1):
         if not hasattr(model, "criterion") or not hasattr(model, "design"):
@@ -43,7 +43,7 @@ def _within(a: Design, b: Design) -> bool:
     return np.array_equal(group_of[a.group], b.group)
 
 
-def _same_counts(fit0: Fitted, fit1: Fitted) -> None:
+def _same_counts(fit0: Maximum, fit1: Maximum) -> None:
     """Of fits of counts: raise unless they have one offset and as many nodes of quadrature."""
     nodes = [getattr(fit, "n_quadrature", None) for fit in (fit0, fit1)]
     if not np.array_equal(getattr(fit0, "offsets", 0.0), getattr(fit1, "offsets", 0.0)):
@@ -55,7 +55,7 @@ def _same_counts(fit0: Fitted, fit1: Fitted) -> None:
         )
 
 
-def nested_fixed(fit0: Fitted, fit1: Fitted) -> int:
+def nested_fixed(fit0: Maximum, fit1: Maximum) -> int:
     """Fixed effects that the larger model has more."""
     X0, X1 = fit0.design.X, fit1.design.X
     if not _inside(X0, X1):
@@ -73,7 +73,7 @@ def nested_fixed(fit0: Fitted, fit1: Fitted) -> int:
     return more
 
 
-def nested_random(fit0: Fitted, fit1: Fitted) -> tuple[bool, int]:
+def nested_random(fit0: Maximum, fit1: Maximum) -> tuple[bool, int]:
     """Whether variances are tested, so that the hypothesis is on the boundary, and how many parameters of D."""
     q0, q1 = len(fit0.D), len(fit1.D)
     nested = q0 <= q1 and _inside(fit0.design.Z, fit1.design.Z)
@@ -89,7 +89,7 @@ def nested_random(fit0: Fitted, fit1: Fitted) -> tuple[bool, int]:
     return q1 > q0, len(fit1.theta) - len(fit0.theta)
 
 
-def is_diagonal(fit: Fitted) -> bool:
+def is_diagonal(fit: Maximum) -> bool:
     """One variance alone is as good as full."""
     return fit.design.diagonal and len(fit.D) > 1
 
