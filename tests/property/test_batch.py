@@ -48,7 +48,11 @@ def test_many_fits_are_the_single_fits(case, method):
     design, Y = case
     fits = lmmlib.fit_many(design, Y, method=method)
     for k, y in enumerate(Y.T):
-        one = fit_design(design.with_response(y), method=method)
+        try:
+            one = fit_design(design.with_response(y), method=method)
+        except DesignError as error:  # this response has no estimate
+            assert np.isnan(fits.loglik[k]) and fits.reason[k] in str(error)
+            continue
         assert_allclose(fits.criterion[k], one.criterion, rtol=1e-10, atol=1e-9)
         assert (fits.is_singular[k], fits.converged[k]) == (one.is_singular, one.converged)
         assert_allclose(fits.sigma2[k], one.sigma2, rtol=1e-5)
