@@ -17,9 +17,11 @@ from lmmlib.cloning.estimability import ESTIMABLE
 from lmmlib.cloning.source import Gaussian
 from lmmlib.common.arguments import checked_count, generator
 from lmmlib.design.cross import CrossProducts
+from lmmlib.equations.effects import labelled
 from lmmlib.equations.likelihood import loglik
 from lmmlib.errors import ParameterError
-from lmmlib.prediction.empirical_bayes import Posterior, averaged
+from lmmlib.prediction.empirical_bayes import Posterior
+from lmmlib.prediction.mixture import averaged
 
 # Covariance of the proposals of the second use of the data, over that of its answer: a half, and some room.
 ROOM = 0.65
@@ -195,9 +197,8 @@ def _values(cross: CrossProducts, theta: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _mixture(source: Gaussian, theta: np.ndarray, weights: np.ndarray, method: str) -> ClonePrediction:
     """The average of p(b | y, theta) over draws of theta with weights."""
-    cross, design, weights = source.cross, source.design, weights / weights.sum()
+    cross, weights = source.cross, weights / weights.sum()
     b, cov, mixture = averaged(cross, *_values(cross, theta), weights)
     mean = weights @ theta
     moments = pd.DataFrame({"mean": mean, "sd": np.sqrt(weights @ (theta - mean) ** 2)}, free_names(cross))
-    labelled = pd.DataFrame(b, pd.Index(design.group_names, name=design.grouping), list(cross.z_names))
-    return ClonePrediction(labelled, cov, method, mixture, of_parameters=moments)
+    return ClonePrediction(labelled(source.design, b), cov, method, mixture, of_parameters=moments)

@@ -12,19 +12,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from lmmlib.common.arguments import checked_choice, checked_level, checked_made, shown, standard_deviations
-from lmmlib.design.basis import chunks
-from lmmlib.design.cross import CrossProducts
+from lmmlib.common.arguments import checked_choice, checked_level, checked_made, shown
 from lmmlib.design.responses import Responses
 from lmmlib.equations.effects import Effects, labelled
 from lmmlib.equations.information import directions
 from lmmlib.equations.weighted import weigh
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.inference.bootstrap import CHUNK, parametric_bootstrap
+from lmmlib.inference.bootstrap import parametric_bootstrap
 from lmmlib.prediction.blups import blups
-from lmmlib.prediction.errors import batched_effects
-from lmmlib.prediction.mixture import Mixture, total_moments
+from lmmlib.prediction.mixture import Mixture, averaged, total_moments
 from lmmlib.prediction.ratio import ratio_posterior
 
 __all__ = [
@@ -202,30 +199,6 @@ def laird_louis(fit: Fitted, size: int, rng: np.random.Generator | int) -> Poste
         raise DesignError(f"none of {size} refits found an optimum: {fits.reason[0]}")
     b, cov, mixture = averaged(cross, fits.beta[good], fits.D[good], fits.sigma2[good])
     return Posterior(labelled(fit.design, b), cov, f"Laird-Louis, {size} refits", mixture, size - len(good))
-
-
-def averaged(
-    cross: CrossProducts, beta: np.ndarray, D: np.ndarray, sigma2: np.ndarray, weights: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, Mixture]:
-    r"""Mean (n_groups, q), covariance (n_groups, q, q) and law of b, averaged over values of the parameters.
-
-    .. math:: p(b_i \mid y) = \sum_sw_s\,p(b_i \mid y, \beta_s, D_s, \sigma_s^2)
-
-    Parameters
-    ----------
-    cross : CrossProducts
-    beta, D, sigma2 : (S, p), (S, q, q) and (S,) arrays
-    weights : (S,) array, optional
-        Of sum one; equal ones by default.
-    """
-    data, index = Responses.of_cross(cross), cross.patterns[1]
-    parts = [batched_effects(cross, data, beta[part], D[part], sigma2[part]) for part in chunks(len(beta), CHUNK)]
-    means, covariances = (np.concatenate(both) for both in zip(*parts, strict=True))
-    covariances = covariances[:, index]
-    b, cov = total_moments(means, covariances, weights)
-    scales = standard_deviations(covariances, "the random effects")
-    weights = np.full(len(beta), 1 / len(beta)) if weights is None else weights
-    return b, cov, Mixture(means, scales, weights[:, None, None])
 
 
 def quadrature(fit: Fitted, prior: str = "uniform") -> Posterior:

@@ -10,8 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln, ndtr, ndtri, stdtr, stdtrit
 
-from lmmlib.common.arguments import numbers
+from lmmlib.common.arguments import numbers, standard_deviations
+from lmmlib.design.basis import chunks
+from lmmlib.design.cross import CrossProducts
+from lmmlib.design.responses import Responses
 from lmmlib.errors import ParameterError
+from lmmlib.inference.bootstrap import CHUNK
+from lmmlib.prediction.errors import batched_effects
 
 # A quantile is found when it moves by less than this share of the spread of the components.
 QUANTILE = 1e-10
@@ -114,6 +119,30 @@ class Mixture:
     def __repr__(self) -> str:
         law = "normal" if np.isinf(self.df) else f"t({self.df:g})"
         return f"Mixture of {len(self.means)} {law} distributions, for {' x '.join(map(str, self.means.shape[1:]))}"
+
+
+def averaged(
+    cross: CrossProducts, beta: np.ndarray, D: np.ndarray, sigma2: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, Mixture]:
+    r"""Mean (n_groups, q), covariance (n_groups, q, q) and law of b, averaged over values of the parameters.
+
+    .. math:: p(b_i \mid y) = \sum_sw_s\,p(b_i \mid y, \beta_s, D_s, \sigma_s^2)
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    beta, D, sigma2 : (S, p), (S, q, q) and (S,) arrays
+    weights : (S,) array, optional
+        Of sum one; equal ones by default.
+    """
+    data, index = Responses.of_cross(cross), cross.patterns[1]
+    parts = [batched_effects(cross, data, beta[part], D[part], sigma2[part]) for part in chunks(len(beta), CHUNK)]
+    means, covariances = (np.concatenate(both) for both in zip(*parts, strict=True))
+    covariances = covariances[:, index]
+    b, cov = total_moments(means, covariances, weights)
+    scales = standard_deviations(covariances, "the random effects")
+    weights = np.full(len(beta), 1 / len(beta)) if weights is None else weights
+    return b, cov, Mixture(means, scales, weights[:, None, None])
 
 
 def _quantile(p: float, means, scales, weights, df) -> np.ndarray:

@@ -21,6 +21,7 @@ from lmmlib.fitting import batch
 from lmmlib.inference import bootstrap, boundary
 from lmmlib.prediction import empirical_bayes
 from lmmlib.prediction import errors as prediction_errors
+from lmmlib.prediction import mixture as prediction_mixture
 from tests import modules
 
 FORMULA = "lead ~ week + (week | child)"
@@ -106,7 +107,7 @@ SAME = {
     ("equations.pieces", "BLOCK"): (sums_of_groups, 37),
     ("design.minque", "BLOCK"): (inner_products, 7 * 6),
     ("bayes.random_effects", "BLOCK"): (moments, 4 * 20 * 3),
-    ("prediction.empirical_bayes", "CHUNK"): (lambda many: mixture(many) | clone_mixture(many), 4),
+    ("prediction.mixture", "CHUNK"): (lambda many: mixture(many) | clone_mixture(many), 4),
 }
 # The same for draws: how many there are.
 COUNTED = {
@@ -184,7 +185,7 @@ def counted(monkeypatch, key):
         "equations.pieces": (pieces, "_of"),
         "design.minque": (minque.np, "swapaxes"),
         "bayes.random_effects": (random_effects, "half"),
-        "prediction.empirical_bayes": (empirical_bayes, "batched_effects"),
+        "prediction.mixture": (prediction_mixture, "batched_effects"),
         "inference.bootstrap": (bootstrap, "fit_many"),
         "inference.boundary": (boundary, "_suprema"),
         "prediction.errors": (prediction_errors, "batched_effects"),
