@@ -93,18 +93,6 @@ def hypotheses(design: Design, cross: CrossProducts, type: int = 3) -> dict[str,
     the term that are orthogonal to the functions of the terms that contain it. With all cells filled they are
     differences of unweighted means over the cells.
 
-    Parameters
-    ----------
-    design : Design
-        Made from a formula.
-    cross : CrossProducts
-        Of the design.
-    type : {1, 2, 3}
-
-    Returns
-    -------
-    dict of str to (rows, p) array
-
     Raises
     ------
     ParameterError

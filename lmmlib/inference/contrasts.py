@@ -18,18 +18,10 @@ from lmmlib.fitting.fitted import Fitted
 
 
 def rows_of(fit: Fitted, L) -> np.ndarray:
-    """Contrasts (rows, p) from arrays or mappings.
+    """Contrasts (rows, p) from an array, a mapping of a fixed effect's name to its weight, or a list of mappings.
 
-    Parameters
-    ----------
-    fit : Fit
-    L : array, mapping of a fixed effect's name to its weight, or list of mappings
-        A labelled Series is a mapping, a DataFrame with labelled columns a list of them.
-        Fixed effects that a mapping does not name have weight zero.
-
-    Returns
-    -------
-    (rows, p) array
+    A labelled Series is a mapping, a DataFrame with labelled columns a list of them. Fixed effects that a mapping does
+    not name have weight zero.
 
     Raises
     ------

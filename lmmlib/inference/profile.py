@@ -35,15 +35,6 @@ def zeta(model: Held, value: float) -> float:
     .. math:: \zeta(\psi) = \operatorname{sign}(\psi - \hat\psi)\sqrt{d(\psi) - d(\hat\psi)}
 
     Equation :eq:`profile-interval` of the book.
-
-    Parameters
-    ----------
-    model : Held
-    value : float
-
-    Returns
-    -------
-    float
     """
     rise = max(model.at(value).criterion - model.fit.criterion, 0.0)
     return float(np.sign(value - model.estimate) * np.sqrt(rise)) if np.isfinite(model.estimate) else 0.0
