@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from lmmlib.common.arguments import checked_count
+from lmmlib.common.summary import Shown, Summary
 from lmmlib.common.text import fixed
 from lmmlib.common.text import p as p_value
 from lmmlib.errors import DesignError
@@ -17,8 +18,8 @@ from lmmlib.glmm.fitted import FittedGlmm
 from lmmlib.glmm.laplace import of_joint, over_groups
 
 
-@dataclass(frozen=True)
-class Dispersion:
+@dataclass(frozen=True, repr=False)
+class Dispersion(Shown):
     """Pearson's statistic of the conditional residuals: ``pearson``, its ``df``, ``ratio``, ``z`` and ``p``."""
 
     pearson: float
@@ -27,12 +28,14 @@ class Dispersion:
     z: float
     p: float
 
-    def __repr__(self) -> str:
+    def summary(self) -> Summary:
+        """The statistic in one line."""
         p = p_value(self.p)
-        return (
+        line = (
             f"Dispersion: Pearson {fixed(self.pearson, 2)} on {fixed(self.df, 2)} df, ratio {fixed(self.ratio, 3)}, "
             f"z = {fixed(self.z, 2)}, p {p.replace('<', '< ') if p.startswith('<') else '= ' + p}"
         )
+        return Summary((line,))
 
 
 def effective_parameters(fit: FittedGlmm) -> float:
@@ -55,7 +58,7 @@ def effective_parameters(fit: FittedGlmm) -> float:
     lost = np.einsum("aan->", fit.inner.inverse)
     if p:
         back = over_groups(fit.slopes.du, fit.slopes.du)
-        lost -= np.trace(np.linalg.solve(of_joint(fit.inner, fit.slopes)[:p, :p], back[:p, :p]))
+        lost -= np.trace(np.linalg.solve(of_joint(fit.slopes)[:p, :p], back[:p, :p]))
     return float(p + n * q - lost)
 
 

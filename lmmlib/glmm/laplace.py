@@ -9,6 +9,7 @@ are minus the derivatives of its log-density by :math:`\eta`; of a Poisson count
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,25 +21,39 @@ from lmmlib.glmm.rows import Inner, turn
 class Slopes:
     r"""First derivatives along the parameters (beta, theta), the modes moving along; :math:`\Lambda = \sum\theta_kB_k`.
 
-    ``turned`` (q, P, n): the score by :math:`B_k'`, zero for a fixed effect; ``du``, ``db`` (q, P, n): of the modes;
-    ``t`` (P, N): of the linear predictors; ``dM``, ``dS`` (q, q, P, n); ``joint`` (P,): of the joint log-density.
+    ``inner``: the groups at the modes; ``turned`` (q, P, n): the score by :math:`B_k'`, zero for a fixed effect;
+    ``du``, ``db`` (q, P, n): of the modes; ``t`` (P, N): of the linear predictors; ``joint`` (P,): of the joint
+    log-density.
     """
 
+    inner: Inner
     turned: np.ndarray
     du: np.ndarray
     db: np.ndarray
     t: np.ndarray
-    dM: np.ndarray
-    dS: np.ndarray
     joint: np.ndarray
+
+    @cached_property
+    def dM(self) -> np.ndarray:
+        r""":math:`\dot M_{ia} = Z_i'\operatorname{diag}(\kappa_3t_a)Z_i`, (q, q, P, n)."""
+        rows = self.inner.density.rows
+        return rows.crossed(rows.family.cumulants(self.inner.mu)[1] * self.t)
+
+    @cached_property
+    def dS(self) -> np.ndarray:
+        r""":math:`\dot S_{ia} = \Lambda'\dot M_{ia}\Lambda + B_a'M_i\Lambda + \Lambda'M_iB_a`, (q, q, P, n)."""
+        L, B = self.inner.density.L, self.inner.density.rows.coordinates
+        dS = turn(L.T, transposed(turn(L.T, self.dM)))
+        one_side = np.einsum("kca,cbn->abkn", B, transposed(turn(L.T, self.inner.M)))
+        dS[:, :, len(self.t) - len(B) :] += one_side + transposed(one_side)
+        return dS
 
 
 def slopes(inner: Inner) -> Slopes:
-    r"""How modes and curvatures change with the parameters: the implicit function theorem for all groups at once.
+    r"""How modes and linear predictors change with the parameters: the implicit function theorem, all groups at once.
 
     .. math:: \frac{d\hat u_i}{d\psi_a} = S_i^{-1}\frac{\partial^2 h_i}{\partial u\,\partial\psi_a}, \qquad
-        \dot M_{ia} = Z_i'\operatorname{diag}(\kappa_3t_a)Z_i, \qquad
-        \dot S_{ia} = \Lambda'\dot M_{ia}\Lambda + B_a'M_i\Lambda + \Lambda'M_iB_a
+        \frac{d\hat b_i}{d\psi_a} = \Lambda\frac{d\hat u_i}{d\psi_a} + B_a\hat u_i
 
     with :math:`h_i` the joint log-density of group i at :math:`\hat u_i`, and :math:`B_a` zero for a fixed effect.
 
@@ -53,7 +68,6 @@ def slopes(inner: Inner) -> Slopes:
     """
     c, L, M, (q, n) = inner.density.rows, inner.density.L, inner.M, inner.u.shape
     p, B = len(c.X), c.coordinates
-    variance, third, _ = c.family.cumulants(inner.mu)
     # What rounding leaves of the last step to the modes, which with large counts is much for the score.
     rest = L @ inner.solve(inner.slope)
     score = inner.score - product(M, rest[:, None])[:, 0]
@@ -61,17 +75,14 @@ def slopes(inner: Inner) -> Slopes:
     Bu = np.concatenate([zero, np.einsum("kab,bn->akn", B, inner.u)], axis=1)
     turned = np.concatenate([zero, np.einsum("kba,bn->akn", B, score)], axis=1)
     by_eta = product(M, Bu)  # Z'W times how eta changes at fixed u
-    by_eta[:, :p] = c.sums((variance * c.X) * c.Z[:, None])
+    by_eta[:, :p] = c.sums((c.family.cumulants(inner.mu)[0] * c.X) * c.Z[:, None])
     du = inner.solve(turned - turn(L.T, by_eta))
     db = turn(L, du) + Bu
     t = c.along(db)
     t[:p] += c.X
-    dM = c.crossed(third * t)
-    dS = turn(L.T, transposed(turn(L.T, dM)))
-    one_side = np.einsum("kca,cbn->abkn", B, transposed(turn(L.T, M)))
-    dS[:, :, p:] += one_side + transposed(one_side)
     by_beta = c.X @ (c.family.y - inner.mu) - (by_eta[:, :p] * rest[:, None]).sum(axis=(0, 2))
-    return Slopes(turned, du, db, t, dM, dS, np.concatenate([by_beta, (score[:, None] * Bu).sum(axis=(0, 2))[p:]]))
+    joint = np.concatenate([by_beta, (score[:, None] * Bu).sum(axis=(0, 2))[p:]])
+    return Slopes(inner, turned, du, db, t, joint)
 
 
 def loglik(inner: Inner) -> float:
@@ -95,7 +106,7 @@ def loglik(inner: Inner) -> float:
     return float(inner.joint.sum() - inner.logdet.sum() / 2) + inner.density.rows.family.constant
 
 
-def gradient(inner: Inner, s: Slopes) -> np.ndarray:
+def gradient(s: Slopes) -> np.ndarray:
     r"""Exact gradient of :func:`loglik` by beta and theta, (P,).
 
     .. math:: \frac{d\ell}{d\psi_a} = \sum_i \Big\{\frac{\partial h_i}{\partial\psi_a}
@@ -105,29 +116,27 @@ def gradient(inner: Inner, s: Slopes) -> np.ndarray:
 
     Parameters
     ----------
-    inner : Inner
     s : Slopes
 
     Returns
     -------
     (P,) array
     """
-    return s.joint - (inner.inverse[:, :, None] * s.dS).sum(axis=(0, 1, 3)) / 2
+    return s.joint - (s.inner.inverse[:, :, None] * s.dS).sum(axis=(0, 1, 3)) / 2
 
 
-def hessian(inner: Inner, s: Slopes) -> np.ndarray:
+def hessian(s: Slopes) -> np.ndarray:
     r"""Exact Hessian of :func:`loglik` by beta and theta, (P, P): :func:`of_joint` less half of ``_of_logdet``.
 
     Parameters
     ----------
-    inner : Inner
     s : Slopes
 
     Returns
     -------
     (P, P) array
     """
-    H = of_joint(inner, s) - _of_logdet(inner, s) / 2
+    H = of_joint(s) - _of_logdet(s) / 2
     return (H + H.T) / 2
 
 
@@ -136,7 +145,7 @@ def over_groups(A: np.ndarray, C: np.ndarray) -> np.ndarray:
     return np.tensordot(A, C, axes=([0, 2], [0, 2]))
 
 
-def of_joint(inner: Inner, s: Slopes) -> np.ndarray:
+def of_joint(s: Slopes) -> np.ndarray:
     r"""Second derivatives of the sum of the joint log-densities at the modes.
 
     .. math:: \frac{d^2h}{d\psi_a\,d\psi_b} = -\sum\kappa_2t_at_b - \dot u_a'\dot u_b
@@ -145,12 +154,12 @@ def of_joint(inner: Inner, s: Slopes) -> np.ndarray:
     Of the chain rule along the modes; the second derivatives of u go with that of h by u, which is zero. Nothing is the
     small difference of two sums as large as the counts.
     """
-    variance = inner.density.rows.family.cumulants(inner.mu)[0]
+    variance = s.inner.density.rows.family.cumulants(s.inner.mu)[0]
     side = over_groups(s.turned, s.du)
     return side + side.T - (variance * s.t) @ s.t.T - over_groups(s.du, s.du)
 
 
-def _of_logdet(inner: Inner, s: Slopes) -> np.ndarray:
+def _of_logdet(s: Slopes) -> np.ndarray:
     r"""Second derivatives of the sum of :math:`\log|S_i|`.
 
     .. math:: \frac{d^2\log|S|}{d\psi_a\,d\psi_b} = \operatorname{tr}(S^{-1}\ddot S_{ab})
@@ -174,25 +183,26 @@ def _of_logdet(inner: Inner, s: Slopes) -> np.ndarray:
     .. math:: \operatorname{tr}(G\ddot M_{ab}) = \sum\omega t_at_b + \{(m - Mw)'B_a\dot u_b - v'B_a'Z'(\kappa_2t_b)\}
         + \{(m - Mw)'B_b\dot u_a - v'B_b'Z'(\kappa_2t_a)\}
     """
-    c, L, M, G, S_inverse = inner.density.rows, inner.density.L, inner.M, inner.covariance, inner.inverse
+    inner, c, B, L, M = s.inner, s.inner.density.rows, s.inner.density.rows.coordinates, s.inner.density.L, s.inner.M
     variance, third, fourth = c.family.cumulants(inner.mu)
-    p, B = len(c.X), c.coordinates
-    g = np.einsum("aN,aN->N", c.Z, c.along(G))
+    g = np.einsum("aN,aN->N", c.Z, c.along(inner.covariance))
     m = c.sums(g * third * c.Z)
     v = inner.solve(L.T @ m)
     w = L @ v
     omega = g * fourth - third * c.along(w)
     rest = m - product(M, w[:, None])[:, 0]
     Zt = c.sums((variance * s.t) * c.Z[:, None])
+    BLS = np.einsum("kab,cbn->ackn", B, turn(L, inner.inverse))  # B_k (Lambda S^-1)'
 
-    side = np.zeros((p + len(B),) * 2)  # what has B_a: zero for a fixed effect
-    side[p:] = over_groups(np.einsum("kab,an->bkn", B, rest), s.du) - over_groups(np.einsum("kab,bn->akn", B, v), Zt)
-    LSB = np.einsum("cbn,kab->cakn", turn(L, S_inverse), B)
-    side[p:] += 2 * np.tensordot(LSB, s.dM, axes=([0, 1, 3], [1, 0, 3]))
-    H = (omega * s.t) @ s.t.T + side + side.T
-    H[p:, p:] += 2 * np.einsum("kab,acdb,lcd->kl", B, np.tensordot(M, S_inverse, axes=(2, 2)), B)
+    p = len(c.X)
+    of_B = np.zeros((p + len(B),) * 2)  # the terms with one B, that of the row
+    of_B[p:] = over_groups(np.einsum("kab,an->bkn", B, rest), s.du) - over_groups(np.einsum("kab,bn->akn", B, v), Zt)
+    of_B[p:] += 2 * np.tensordot(BLS, s.dM, axes=([0, 1, 3], [0, 1, 3]))
+    of_BB = np.zeros_like(of_B)
+    of_BB[p:, p:] = 2 * np.einsum("kab,acdb,lcd->kl", B, np.tensordot(M, inner.inverse, axes=(2, 2)), B)
     white = both_sides(inner.half, s.dS)
-    return H - np.tensordot(white, white, axes=([0, 1, 3], [0, 1, 3]))
+    traces = np.tensordot(white, white, axes=([0, 1, 3], [0, 1, 3]))
+    return (omega * s.t) @ s.t.T + of_B + of_B.T + of_BB - traces
 
 
 def both_sides(half: np.ndarray, dS: np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ def rule(n_quadrature: int, q: int) -> Rule:
     )
 
 
-def loglik(inner: Inner, s: Slopes, nodes: Rule) -> tuple[float, np.ndarray]:
+def loglik(s: Slopes, nodes: Rule) -> tuple[float, np.ndarray]:
     r"""The marginal log-likelihood by adaptive quadrature, and its exact gradient by (beta, theta).
 
     .. math:: \ell_i \approx -\tfrac12\log|S_i| + \log\sum_k w_k
@@ -83,9 +83,8 @@ def loglik(inner: Inner, s: Slopes, nodes: Rule) -> tuple[float, np.ndarray]:
 
     Parameters
     ----------
-    inner : Inner
-        At the modes.
     s : Slopes
+        At the modes.
     nodes : Rule
 
     Returns
@@ -95,7 +94,7 @@ def loglik(inner: Inner, s: Slopes, nodes: Rule) -> tuple[float, np.ndarray]:
     (P,) array
         Its gradient.
     """
-    c, q = inner.density.rows, len(inner.u)
+    inner, c, q = s.inner, s.inner.density.rows, len(s.inner.u)
     total, score_x, score_u, slope, slope_x = _means(inner, nodes)
     value = (inner.joint + np.log(total) - inner.logdet / 2).sum() + c.family.constant
 
@@ -133,4 +132,4 @@ def laplace_error(fit: FittedGlmm, n_quadrature: int | None = None) -> float:
     """Log-likelihood by Laplace less that by adaptive quadrature, at the estimates: one or two random effects."""
     q = len(fit.D)
     nodes = rule(NODES.get(q, 15) if n_quadrature is None else n_quadrature, q)
-    return laplace.loglik(fit.inner) - loglik(fit.inner, fit.slopes, nodes)[0]
+    return laplace.loglik(fit.inner) - loglik(fit.slopes, nodes)[0]

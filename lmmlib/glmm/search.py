@@ -17,7 +17,7 @@ from lmmlib.fitting.search import LEAST_START
 from lmmlib.glmm import laplace, quadrature
 from lmmlib.glmm.checks import LARGEST_LOGARITHM
 from lmmlib.glmm.laplace import Slopes
-from lmmlib.glmm.rows import Conditional, Inner, Rows, modes
+from lmmlib.glmm.rows import Conditional, Rows, modes
 from lmmlib.laplace.curvature import differences, whitening
 from lmmlib.laplace.point import Ascent
 
@@ -54,13 +54,12 @@ class Objective:
         ascent = Ascent(self.derivatives, A, np.zeros(len(psi)), np.linalg.LinAlgError)
         return ascent.back(newton(ascent, np.linalg.solve(A, psi)[None]))
 
-    def inner(self, psi: np.ndarray) -> tuple[Inner, Slopes]:
-        """The groups at their modes, found from the last ones and their slopes."""
-        found = modes(self.rows, *self.rows.split(psi), self._guess(psi))
-        s = laplace.slopes(found)
-        if np.isfinite(found.joint).all():
-            self.last = psi.copy(), found.u, s.du
-        return found, s
+    def slopes(self, psi: np.ndarray) -> Slopes:
+        """The groups at their modes, found from the last ones and their slopes, and the slopes there."""
+        s = laplace.slopes(modes(self.rows, *self.rows.split(psi), self._guess(psi)))
+        if np.isfinite(s.inner.joint).all():
+            self.last = psi.copy(), s.inner.u, s.du
+        return s
 
     def _guess(self, psi: np.ndarray) -> np.ndarray | None:
         if self.last is None:
@@ -71,12 +70,12 @@ class Objective:
 
     def derivatives(self, psi: np.ndarray, A: np.ndarray | None = None) -> tuple[float, np.ndarray, np.ndarray]:
         """The log-likelihood, its gradient, and its Hessian, along the columns of A if one is given."""
-        (inner, s), rule = self.inner(psi), self.rule
+        s, rule = self.slopes(psi), self.rule
         A = np.eye(len(psi)) if A is None else A
         if rule is None:
-            return laplace.loglik(inner), laplace.gradient(inner, s) @ A, A.T @ laplace.hessian(inner, s) @ A
-        value, gradient = quadrature.loglik(inner, s, rule)
-        return value, gradient @ A, differences(lambda at: quadrature.loglik(*self.inner(at), rule)[1], psi, A)
+            return laplace.loglik(s.inner), laplace.gradient(s) @ A, A.T @ laplace.hessian(s) @ A
+        value, gradient = quadrature.loglik(s, rule)
+        return value, gradient @ A, differences(lambda at: quadrature.loglik(self.slopes(at), rule)[1], psi, A)
 
 
 def glm(rows: Rows) -> np.ndarray:
