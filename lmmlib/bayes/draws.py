@@ -13,6 +13,7 @@ from scipy.linalg import solve_triangular
 from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, model_of, require_memory
 from lmmlib.bayes.conditionals import State
 from lmmlib.bayes.diagnostics import R_HAT, arviz, as_table, described, diagnostics, intervals, readable
+from lmmlib.bayes.predict import predict
 from lmmlib.bayes.priors import Priors
 from lmmlib.bayes.random_effects import draws_of_b, limits_of_b, moments_of_b
 from lmmlib.common.arguments import checked_choice, checked_count, checked_level, require_known, several
@@ -282,3 +283,53 @@ class Draws(Shown):
         index = pd.MultiIndex.from_product([names, self.cross.z_names], names=["group", "term"])
         columns = zip(("estimate", "se", "lower", "upper"), (*moments, *limits), strict=True)
         return pd.DataFrame({name: values.ravel() for name, values in columns}, index).reset_index()
+
+    def predict(
+        self,
+        new: pd.DataFrame,
+        *,
+        of: str = "group",
+        new_groups: str = "population",
+        interval: str | None = None,
+        level: float = 0.95,
+        weights=None,
+        offset=None,
+    ) -> pd.DataFrame:
+        r"""Posterior means, standard deviations and quantiles for new rows, each by itself.
+
+        .. math:: x'\beta_s + z'b_{is} \quad (+\; \varepsilon_s), \qquad
+            b_{is} \sim p(b_i \mid y, \beta_s, D_s, \sigma_s^2)
+
+        For a group that is not known b is drawn from N(0, D). The same call has the same draws.
+
+        Parameters
+        ----------
+        new : DataFrame
+            The columns of the formula but for the response; the grouping column is needed for ``of="group"`` alone.
+        of : {"group", "typical", "population"}
+            Of each row's group, :math:`x'\beta + z'b_i`; or of a group with b = 0, or of the mean of the population,
+            which are the same here.
+        new_groups : {"population", "error"}
+            What to do, for ``of="group"``, with groups that the data have not.
+        interval : {"confidence", "prediction"}, optional
+            For the mean, or for a new observation, which adds the residual, and for the population the effects of a
+            group that is not known.
+        level : float
+            Coverage of each interval by itself.
+        weights, offset : str, Series or array, optional
+            Of the new rows: by default the columns that the data had.
+
+        Returns
+        -------
+        DataFrame
+            Indexed as ``new``: ``estimate``, ``se``, ``lower`` and ``upper`` if an interval is asked for,
+            ``known_group``.
+
+        Raises
+        ------
+        DataError
+            If a column is missing or has missing, infinite or unknown values, there are no rows, or a group is unknown
+            and ``new_groups="error"``.
+        """
+        rng, how = np.random.default_rng(self.run.effects_seed), (of, new_groups, interval, level, weights, offset)
+        return predict(self.design, self.cross, self.beta, self.D, self.sigma2, new, rng, *how)

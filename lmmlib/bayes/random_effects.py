@@ -128,7 +128,7 @@ def _places(cross: CrossProducts, groups) -> np.ndarray:
 def _working(cross: CrossProducts, beta, D, sigma2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws in the working basis, in one row: beta (p, S), a factor of D (q, q, S), sigma2 (S,)."""
     basis, sigma2 = cross.basis, sigma2.ravel()
-    beta = basis.beta_work(beta.reshape(len(sigma2), -1)).T
+    beta = basis.Rx @ (beta.reshape(len(sigma2), -1) - basis.beta0).T
     D = D.reshape(len(sigma2), *D.shape[2:])
     return beta, np.moveaxis(basis.Rz @ semidefinite_cholesky(D), 0, 2), sigma2
 

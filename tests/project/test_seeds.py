@@ -52,6 +52,7 @@ STEPS = {
         "prediction.errors.bootstrap_interval",
         "bayes.random_effects.draws_of_b",
         "bayes.random_effects.limits_of_b",
+        "bayes.predict.predict",
         "cloning.ridge.slide",
     ),
     "bayes.scales.Scale.draw_rates",
