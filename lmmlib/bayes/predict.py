@@ -7,12 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from lmmlib.bayes.chains import MAX_MEMORY
+from lmmlib.bayes.diagnostics import readable
 from lmmlib.bayes.random_effects import draws_of_b
 from lmmlib.common.arguments import checked_choice, checked_level
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.design import Design
 from lmmlib.design.known import of_new_rows
 from lmmlib.design.new_rows import new_rows
+from lmmlib.errors import ParameterError
 
 OPTIONS = {
     "of": ("group", "typical", "population"),
@@ -43,9 +46,15 @@ def predict(
     seen = rows.group >= 0
     if of != "group":
         rows = replace(rows, group=np.full(len(seen), -1))
-    groups, own = rows.own()
+    groups, own = rows.own
     names, many = [cross.group_names[i] for i in groups], sigma2.size
-    b = draws_of_b(cross, beta, D, sigma2, rng, names).reshape(many, len(names), -1)
+    need = 8 * many * (4 * len(seen) + len(names) * rows.Z.shape[1])
+    if need > MAX_MEMORY:
+        raise ParameterError(
+            f"predictions of {len(seen):,} rows from {many:,} draws would take {readable(need)} of memory, more than "
+            f"{readable(MAX_MEMORY)}; predict fewer rows at a time"
+        )
+    b = draws_of_b(cross, beta, D, sigma2, rng, names, np.inf).reshape(many, len(names), -1)
     mean = beta.reshape(many, -1) @ rows.X.T + own.at(b)
     shift = of_new_rows(design, "offset", offset, new)
     mean = mean if shift is None else mean + shift

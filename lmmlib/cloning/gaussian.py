@@ -17,7 +17,6 @@ from lmmlib.cloning import estimability, prediction
 from lmmlib.cloning.cloned import Cloned
 from lmmlib.cloning.prediction import ClonePrediction
 from lmmlib.cloning.source import Gaussian
-from lmmlib.common.tails import two_sided
 from lmmlib.design.basis import Sums, vectors_back
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.dependent import left_out
@@ -50,12 +49,8 @@ class GaussianClones(Cloned):
         return self.source.design
 
     def fixed_effects(self, level: float = 0.95) -> pd.DataFrame:
-        """Fixed effects: ``estimate``, ``se``, ``z``, its two-sided ``p``, ``lower``, ``upper``."""
-        table = replace(self, about={name: name for name in self.source.cross.x_names}).confint(level)
-        z = table["estimate"] / table["se"]
-        table.insert(2, "z", z)
-        table.insert(3, "p", two_sided(z))
-        return table
+        """:meth:`confint` of the fixed effects: ``estimate``, ``se``, ``lower``, ``upper``."""
+        return replace(self, about={name: name for name in self.source.cross.x_names}).confint(level)
 
     def random_effects(self, level: float = 0.95, *, size: int = 1000, rng: int | np.random.Generator) -> pd.DataFrame:
         """:meth:`posterior_of_b` as a frame: ``group``, ``term``, ``estimate``, ``se``, ``lower``, ``upper``."""

@@ -47,10 +47,14 @@ NEVER_SHOWN = {
         "GlmmFit.refit": "fits as the fit that it belongs to",
     },
     ("design.frames", "checked_rows", "missing"): {
+        "Draws.predict": "passes missing=None, and the text says dropna()",
         "Fit.predict": "passes missing=None, and the text says dropna()",
         "GlmmFit.predict": "passes missing=None, and the text says dropna()",
     },
-    ("bayes.random_effects", "draws_of_b", "thin"): {"Draws.random_effects": "draws few groups at a time"},
+    ("bayes.random_effects", "draws_of_b", "thin"): {
+        "Draws.predict": "has a text of its own",
+        "Draws.random_effects": "draws few groups at a time",
+    },
     ("bayes.chains", "require_memory", "thin"): {"Draws.extend": "has a text of its own"},
     ("inference.contrasts", "checked_df", "df"): {
         "Fit.confint": "asks for df only of a REML fit",

@@ -124,7 +124,9 @@ def test_a_result_answers_as_the_table_says(result, verb, made):
     assert isinstance(answer, type(asked)) if gives == "the same" else lacking(answer, gives) == ""
 
 
-@pytest.mark.parametrize(("result", "options"), [("Fit", {"interval": "prediction"}), ("GlmmFit", {})])
+@pytest.mark.parametrize(
+    ("result", "options"), [("Fit", {"interval": "prediction"}), ("Draws", {"interval": "prediction"}), ("GlmmFit", {})]
+)
 def test_predictions_have_limits(result, options, made):
     asked, frame = made(result)
     assert lacking(asked.predict(frame.head(3), **options), "frame: `estimate`, `se`, `lower`, `upper`") == ""

@@ -68,6 +68,13 @@ def test_shape_repeats_and_options(frame):
         drawn.predict(NEW, level=1.5)
 
 
+def test_memory_is_refused_before_it_is_used(frame, monkeypatch):
+    drawn = sample(FORMULA, frame, draws=50, chains=2, rng=3)
+    monkeypatch.setattr("lmmlib.bayes.predict.MAX_MEMORY", 1000)
+    with pytest.raises(ParameterError, match=r"4 rows from 100 draws would take .* more than 1 kB; predict fewer rows"):
+        drawn.predict(NEW)
+
+
 def test_offset_and_weights(frame):
     data = frame.assign(shift=np.arange(len(frame)) / 3, w=np.linspace(1, 3, len(frame)))
     design = lmmlib.build_design(FORMULA, data, offset="shift", weights="w")
