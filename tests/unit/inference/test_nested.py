@@ -61,3 +61,16 @@ def test_correlations_of_the_old_columns_may_come_with_a_new_one(dental, method)
     test = lmmlib.compare(small, large)
     assert test.reference == "0.5 chi2(3) + 0.5 chi2(4)"
     assert large.n_parameters - small.n_parameters == 4
+
+
+def test_the_same_groups_under_other_labels(dental, monkeypatch):
+    """Each group of one is a group of the other; of many labels none are sorted."""
+    codes = dental["Subject"].cat.codes
+    small = fit("(1 | Subject)", dental)
+    others = {"reversed": 100 - codes, "two in one": codes // 2, "one in two": 2 * codes + np.arange(108) % 2}
+    large = {name: fit("(age | g)", dental.assign(g=g)) for name, g in others.items()}
+    monkeypatch.setattr(np, "unique", None)
+    assert lmmlib.compare(small, large["reversed"]).reference == "0.5 chi2(1) + 0.5 chi2(2)"
+    for name in ("two in one", "one in two"):
+        with pytest.raises(ParameterError, match="different groups"):
+            lmmlib.compare(small, large[name])
