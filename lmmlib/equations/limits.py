@@ -23,16 +23,7 @@ SCALES = {
 def normal_limits(estimate: pd.Series, se: pd.Series, level: float, kinds: Iterable[str] = ()) -> pd.DataFrame:
     """Estimates with normal limits, each of the coverage ``level`` by itself: estimate, se, lower, upper.
 
-    Parameters
-    ----------
-    estimate, se : Series
-    level : float
-    kinds : list of str, optional
-        Of each parameter: limits of "sd", "sigma", "corr" and "icc" are made on the scales of ``SCALES``.
-
-    Returns
-    -------
-    DataFrame
+    With the ``kinds`` of the parameters limits of "sd", "sigma", "corr" and "icc" are made on the scales of ``SCALES``.
     """
     reach = half_width(level)
     table = pd.DataFrame(

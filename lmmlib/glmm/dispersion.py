@@ -45,14 +45,6 @@ def effective_parameters(fit: FittedGlmm) -> float:
 
     where J is the information of the counts on (beta, u), and P is one for each u and zero for beta. Between p, where D
     is zero, and p + nq.
-
-    Parameters
-    ----------
-    fit : FittedGlmm
-
-    Returns
-    -------
-    float
     """
     (q, n), p = fit.inner.u.shape, len(fit.beta)
     lost = np.einsum("aan->", fit.inner.inverse)
@@ -80,7 +72,6 @@ def overdispersion(
 
     Parameters
     ----------
-    fit : FittedGlmm
     size : int, optional
         Simulated data sets.
     rng : Generator or int, optional

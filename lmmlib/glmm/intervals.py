@@ -18,15 +18,7 @@ from lmmlib.glmm.fitted import FittedGlmm
 def fixed_effects(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
     """Fixed effects: estimate, standard error, z, p, limits, and ``ratio``, the factor by which they change the mean.
 
-    Parameters
-    ----------
-    fit : FittedGlmm
-    level : float
-        Coverage of each interval by itself.
-
-    Returns
-    -------
-    DataFrame
+    Each interval has the coverage ``level`` by itself.
     """
     table, z = normal_limits(fit.beta, fit.se, level), fit.beta / fit.se
     table.insert(2, "z", z)
@@ -38,14 +30,7 @@ def fixed_effects(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
 def parameters(fit: FittedGlmm) -> pd.Series:
     """All parameters: fixed effects, standard deviations and correlations of the random effects.
 
-    Parameters
-    ----------
-    fit : FittedGlmm
-
-    Returns
-    -------
-    Series
-        A correlation with a standard deviation of zero does not exist: NaN.
+    A correlation with a standard deviation of zero does not exist: NaN.
     """
     return _estimates(fit, parameter_names(fit.design, sigma=False))
 
@@ -59,15 +44,8 @@ def cov_parameters(fit: FittedGlmm) -> pd.DataFrame:
 
     .. math:: \operatorname{Var}\{g(\hat\psi)\} \approx G(-H)^{-1}G', \qquad G = dg/d\psi
 
-    Parameters
-    ----------
-    fit : FittedGlmm
-
-    Returns
-    -------
-    DataFrame
-        NaN for standard deviations and correlations where D is singular: there the curvature of the log-likelihood
-        says nothing of how far they may be off.
+    NaN for standard deviations and correlations where D is singular: there the curvature of the log-likelihood says
+    nothing of how far they may be off.
     """
     kinds, basis, B = parameter_names(fit.design, sigma=False), fit.rows.basis, fit.rows.coordinates
     p, q = len(fit.beta), len(fit.D)

@@ -55,16 +55,8 @@ def slopes(inner: Inner) -> Slopes:
     .. math:: \frac{d\hat u_i}{d\psi_a} = S_i^{-1}\frac{\partial^2 h_i}{\partial u\,\partial\psi_a}, \qquad
         \frac{d\hat b_i}{d\psi_a} = \Lambda\frac{d\hat u_i}{d\psi_a} + B_a\hat u_i
 
-    with :math:`h_i` the joint log-density of group i at :math:`\hat u_i`, and :math:`B_a` zero for a fixed effect.
-
-    Parameters
-    ----------
-    inner : Inner
-        At the modes.
-
-    Returns
-    -------
-    Slopes
+    with :math:`h_i` the joint log-density of group i at :math:`\hat u_i`, the mode, at which ``inner`` is, and
+    :math:`B_a` zero for a fixed effect.
     """
     c, L, M, (q, n) = inner.density.rows, inner.density.L, inner.M, inner.u.shape
     p, B = len(c.X), c.coordinates
@@ -93,15 +85,6 @@ def loglik(inner: Inner) -> float:
 
     Equation :eq:`laplace-marginal` of the book in terms of the standardised u: the :math:`(q/2)\log 2\pi` of their
     density and that of Laplace's constant, equation :eq:`laplace-constant`, cancel.
-
-    Parameters
-    ----------
-    inner : Inner
-        At the modes.
-
-    Returns
-    -------
-    float
     """
     return float(inner.joint.sum() - inner.logdet.sum() / 2) + inner.density.rows.family.constant
 
@@ -112,30 +95,13 @@ def gradient(s: Slopes) -> np.ndarray:
     .. math:: \frac{d\ell}{d\psi_a} = \sum_i \Big\{\frac{\partial h_i}{\partial\psi_a}
         - \tfrac12 \operatorname{tr}\Big(S_i^{-1}\frac{dS_i}{d\psi_a}\Big)\Big\}
 
-    Equation :eq:`implicit-gradient` of the book; :math:`dS_i` follows the mode, by :func:`slopes`.
-
-    Parameters
-    ----------
-    s : Slopes
-
-    Returns
-    -------
-    (P,) array
+    Equation :eq:`implicit-gradient` of the book; :math:`dS_i` follows the mode, by :class:`Slopes`.
     """
     return s.joint - (s.inner.inverse[:, :, None] * s.dS).sum(axis=(0, 1, 3)) / 2
 
 
 def hessian(s: Slopes) -> np.ndarray:
-    r"""Exact Hessian of :func:`loglik` by beta and theta, (P, P): :func:`of_joint` less half of ``_of_logdet``.
-
-    Parameters
-    ----------
-    s : Slopes
-
-    Returns
-    -------
-    (P, P) array
-    """
+    r"""Exact Hessian of :func:`loglik` by beta and theta, (P, P): :func:`of_joint` less half of ``_of_logdet``."""
     H = of_joint(s) - _of_logdet(s) / 2
     return (H + H.T) / 2
 

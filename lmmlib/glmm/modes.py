@@ -1,4 +1,4 @@
-r"""Modes of the random effects of a Poisson mixed model, with standard errors that say what they take as known."""
+r"""Modes of the random effects, with standard errors that say what they take as known."""
 
 from __future__ import annotations
 
@@ -17,14 +17,6 @@ def modes(fit: FittedGlmm) -> Modes:
 
     Equation :eq:`mode-variance` of the book: the first part takes the parameters psi = (beta, D) as known, the second
     is what estimating them adds, through how the mode depends on them.
-
-    Parameters
-    ----------
-    fit : FittedGlmm
-
-    Returns
-    -------
-    Modes
     """
     db, known, basis = fit.slopes.db, fit.inner.covariance, fit.rows.basis
     added = np.einsum("apn,pr,brn->abn", db, fit.cov_psi, db, optimize=True)

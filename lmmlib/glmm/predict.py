@@ -32,17 +32,7 @@ def _link(fit: FittedGlmm, of: str) -> np.ndarray:
 
 
 def fitted(fit: FittedGlmm, of: str = "group") -> np.ndarray:
-    """Fitted means, (n_obs,), in the order of the data.
-
-    Parameters
-    ----------
-    fit : FittedGlmm
-    of : {"group", "typical", "population"}
-
-    Returns
-    -------
-    (n_obs,) array
-    """
+    """Fitted means, (n_obs,), in the order of the data; ``of`` "group", "typical" or "population"."""
     return fit.rows.in_data_order(fit.rows.family.mean(_link(fit, of)))
 
 
@@ -54,16 +44,6 @@ def residuals(fit: FittedGlmm, of: str = "group", kind: str = "pearson") -> np.n
 
     Of counts the variance is :math:`\mu`, and the difference of the log-densities is
     :math:`y\log(y/\mu) - (y - \mu)`.
-
-    Parameters
-    ----------
-    fit : FittedGlmm
-    of : {"group", "typical", "population"}
-    kind : {"response", "pearson", "deviance"}
-
-    Returns
-    -------
-    (n_obs,) array
     """
     checked_choice("kind", kind, KINDS)
     family = fit.rows.family

@@ -79,20 +79,8 @@ def loglik(s: Slopes, nodes: Rule) -> tuple[float, np.ndarray]:
         \exp\{h_i(\hat u_i + S_i^{-T/2}x_k) + \tfrac12 x_k'x_k\}
 
     Equation :eq:`aghq` of the book, :math:`h_i` being the joint log-density of responses and u. The gradient follows
-    the nodes, which move with the mode and with the Cholesky factor of :math:`S_i`.
-
-    Parameters
-    ----------
-    s : Slopes
-        At the modes.
-    nodes : Rule
-
-    Returns
-    -------
-    float
-        The log-likelihood, with all constants.
-    (P,) array
-        Its gradient.
+    the nodes, which move with the mode and with the Cholesky factor of :math:`S_i`. The value has all constants; the
+    gradient is (P,).
     """
     inner, c, q = s.inner, s.inner.density.rows, len(s.inner.u)
     total, score_x, score_u, slope, slope_x = _means(inner, nodes)

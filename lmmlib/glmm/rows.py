@@ -211,20 +211,8 @@ def modes(rows: Rows, beta: np.ndarray, L: np.ndarray, u: np.ndarray | None = No
 
     Equation :eq:`inner-newton` of the book, where :math:`W_i = \operatorname{diag}(\mu_i)`. The joint log-density is
     strictly concave in u, so there is one mode; a step is halved for those groups in which the density would fall.
-
-    Parameters
-    ----------
-    rows : Rows
-    beta : (p,) array
-        In the working basis, as the factor L of D (q, q).
-    L : (q, q) array
-    u : as that of Inner, optional
-        Start; by default from what is best for each row alone.
-
-    Returns
-    -------
-    Inner
-        At the modes.
+    beta (p,) and the factor L of D (q, q) are those of the working basis; the start u (q, n) is by default from what is
+    best for each row alone.
     """
     now = _begin(Conditional.of(rows, beta, L), u)
     last = False

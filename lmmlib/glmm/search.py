@@ -1,4 +1,4 @@
-r"""The maximum of a Poisson mixed model's marginal log-likelihood: start, objective, Newton's method.
+r"""The maximum of a marginal log-likelihood: start, objective, Newton's method.
 
 The parameters are psi = (beta, theta) of the working basis, where theta are the entries of the factor L of D; L and -L
 give one D, so theta needs no bounds and a singular optimum is an ordinary point.
@@ -144,19 +144,7 @@ def _second(objective: Objective, first: Optimum) -> Optimum:
 
 
 def maximise(rows: Rows, method: str = "laplace", n_quadrature: int = 1) -> Peak:
-    """Maximum of the marginal log-likelihood by Newton's method; quadrature starts from the optimum of Laplace.
-
-    Parameters
-    ----------
-    rows : Rows
-    method : {"laplace", "aghq"}
-    n_quadrature : int
-        Nodes in each direction.
-
-    Returns
-    -------
-    Peak
-    """
+    """Maximum of the marginal log-likelihood by Newton's method; quadrature starts from the optimum of Laplace."""
     objective = Objective(rows, "laplace", 1)
     optimum = objective.newton(start(rows))
     if len(rows.Z) > 1 and is_singular(rows.split(optimum.best.theta[0])[1]):

@@ -15,16 +15,7 @@ from lmmlib.glmm.intervals import fixed_effects
 
 
 def summary(fit: FittedGlmm) -> Summary:
-    """The attributes of a fit as text, HTML and LaTeX.
-
-    Parameters
-    ----------
-    fit : FittedGlmm
-
-    Returns
-    -------
-    Summary
-    """
+    """The attributes of a fit as text, HTML and LaTeX."""
     width = max(map(len, [*fit.D.index, "Random effects", *fit.beta.index]))
     notes = left_out(fit.design)
     if fit.is_singular:

@@ -26,15 +26,6 @@ def curvature(hessian: np.ndarray, n_fixed: int = 0) -> tuple[np.ndarray, np.nda
     Each parameter is measured in the unit in which its own curvature is one, so that neither large counts nor the
     units of a column make a direction look flat. Of the parameters after the first ``n_fixed``, which are of one kind,
     one without curvature beside the others keeps their unit.
-
-    Parameters
-    ----------
-    hessian : matrix of P rows
-    n_fixed : int
-
-    Returns
-    -------
-    tuple of arrays
     """
     size = np.diag(-hessian)
     rest = size[n_fixed:].max(initial=0.0)
@@ -55,19 +46,9 @@ def covariance(hessian: np.ndarray, n_fixed: int = 0, flat: float = FLAT) -> np.
     .. math:: \operatorname{Var}(\hat\psi) \approx (-H)^{-1}
 
     Turning the factor of a singular D changes nothing, so the Hessian may have directions without curvature, which are
-    left out. NaN if it is no maximum, and for a fixed effect that changes in such a direction.
-
-    Parameters
-    ----------
-    hessian : matrix of P rows
-    n_fixed : int
-        Fixed effects, which come first.
-    flat : float
-        Scale-free curvature below which a direction has none; more for a Hessian by differences.
-
-    Returns
-    -------
-    (P, P) array
+    left out. NaN if it is no maximum, and for a fixed effect that changes in such a direction; the first ``n_fixed``
+    parameters are fixed effects. Below the scale-free curvature ``flat`` a direction has none; it is more for a Hessian
+    by differences.
     """
     values, vectors, unit = curvature(hessian, n_fixed)
     if not np.isfinite(values).all() or (values < -SADDLE).any():
@@ -81,15 +62,7 @@ def covariance(hessian: np.ndarray, n_fixed: int = 0, flat: float = FLAT) -> np.
 def without_curvature(hessian: np.ndarray, A: np.ndarray | None = None) -> np.ndarray:
     """Which parameters change in a direction in which the log-likelihood has no curvature, (P,): boolean.
 
-    Parameters
-    ----------
-    hessian : matrix of P rows
-    A : matrix of P columns, optional
-        The parameters in those of the Hessian, by default the same.
-
-    Returns
-    -------
-    (P,) array
+    A (rows, P) has the parameters in those of the Hessian, by default the same.
     """
     values, vectors, unit = curvature(hessian)
     moves = unit[:, None] * vectors if A is None else A @ (unit[:, None] * vectors)
