@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
+from lmmlib.design.basis import vectors_back
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 from lmmlib.errors import DesignError
@@ -129,6 +129,12 @@ class _Split:
             )
         return cls(within, between, s, count, U, spread, cross.n_obs - p - 1)
 
+    def ratio(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lambda at v, and the logarithm of its derivative but for a constant."""
+        scale = 1 / np.sqrt(self.s[self.s > 0].mean())
+        with np.errstate(divide="ignore"):
+            return scale * np.sinh(v**3), 2 * np.log(v) + np.log(np.cosh(v**3))
+
     def at(self, ratio: np.ndarray) -> _Node:
         """The pieces at lambda (B, K)."""
         p, factor = len(self.U), 1 / (1 + ratio[..., None] ** 2 * self.s)
@@ -182,12 +188,11 @@ def ratio_posterior(cross: CrossProducts, data: Responses, tolerance: float = 1e
     confounded = split.spread < split.count[split.s > 0].sum()
     moment = min(2, split.spread - 2) if confounded else 0
     has_variance = (moment == 2 or not confounded) and split.df > 2
-    scale = 1 / np.sqrt(split.s[split.s > 0].mean())
-    lower, upper = _window(split, len(data), scale, moment)
+    lower, upper = _window(split, len(data), moment)
     nodes = NODES
     while True:
         v = lower + (upper - lower) * np.linspace(0, 1, nodes)
-        found = _posterior(cross, data, split, v, scale, has_variance)
+        found = _posterior(cross, data, split, v, has_variance)
         if _distance(found) <= tolerance:
             return found
         nodes = 2 * nodes - 1
@@ -198,43 +203,30 @@ def ratio_posterior(cross: CrossProducts, data: Responses, tolerance: float = 1e
             )
 
 
-def _posterior(cross: CrossProducts, data: Responses, split: _Split, v, scale, has_variance) -> RatioPosterior:
+def _posterior(cross: CrossProducts, data: Responses, split: _Split, v, has_variance: bool) -> RatioPosterior:
     """The posterior on a grid of v (B, K), in the columns of the formula."""
-    ratio, log_slope = _ratio(v, scale)
-    node = split.at(ratio)
+    ratio, log_slope = split.ratio(v)
+    node, index, basis = split.at(ratio), cross.patterns[1], cross.basis
     log_value = node.log_density + log_slope
     # The trapezoidal rule: the ends of the grid, which it takes by half, weigh nothing.
     weights = np.exp(log_value - log_value.max(axis=1, keepdims=True))
-    means, variances = _effects(cross, data, split, ratio, node)
-    Rz, Rx, sigma2 = abs(cross.basis.Rz[0, 0]), cross.basis.Rx, node.r2 / split.df
-    beta = node.beta @ split.U.T + data.beta0[:, None]
+    # In the working basis b_i is shrunk by lambda^2 / (1 + lambda^2 s_i), and its variance over sigma2 is that plus
+    # the square of it times what beta adds.
+    shrink = (ratio[..., None] ** 2 / (1 + ratio[..., None] ** 2 * split.s))[..., index]
+    ZtX, Zty = data.ZtW[:, :, 0, :-1] @ split.U, data.ZtW[:, :, 0, -1]
+    means = shrink * (Zty[:, None] - node.beta @ np.swapaxes(ZtX, 1, 2))
+    variances = shrink + shrink**2 * ((ZtX[:, None] @ node.R_inverse) ** 2).sum(axis=-1)
+    Rz, sigma2 = basis.Rz[0, 0], node.r2 / split.df
     return RatioPosterior(
-        ratio=ratio / Rz,
+        ratio=ratio / abs(Rz),
         weights=weights / weights.sum(axis=1, keepdims=True),
-        beta=solve_triangular(Rx, beta.reshape(-1, len(Rx)).T).T.reshape(beta.shape) if Rx.size else beta,
-        means=means / cross.basis.Rz[0, 0],
-        scales=np.sqrt(sigma2[..., None] * variances) / Rz,
+        beta=vectors_back(basis.Rx, node.beta @ split.U.T + data.beta0[:, None]),
+        means=means / Rz,
+        scales=np.sqrt(sigma2[..., None] * variances) / abs(Rz),
         sigma2=sigma2,
         df=split.df,
         has_variance=has_variance,
     )
-
-
-def _effects(cross, data, split: _Split, ratio, node: _Node) -> tuple[np.ndarray, np.ndarray]:
-    """Means of b and prediction error variances over sigma2, (B, K, n_groups), in the working basis."""
-    p, index, square = len(split.U), cross.patterns[1], ratio[..., None] ** 2
-    weight = square / (1 + square * split.s)
-    ZtX = data.ZtW[:, :, 0, :p] @ split.U
-    Zty = data.ZtW[:, :, 0, p]
-    means = weight[..., index] * (Zty[:, None] - node.beta @ np.swapaxes(ZtX, 1, 2))
-    T = ((ZtX[:, None] @ node.R_inverse) ** 2).sum(axis=-1)
-    return means, weight[..., index] + weight[..., index] ** 2 * T
-
-
-def _ratio(v: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lambda at v, and the logarithm of its derivative but for a constant."""
-    with np.errstate(divide="ignore"):
-        return scale * np.sinh(v**3), 2 * np.log(v) + np.log(np.cosh(v**3))
 
 
 def _distance(fine: RatioPosterior) -> float:
@@ -250,13 +242,13 @@ def _distance(fine: RatioPosterior) -> float:
     return max(worst)
 
 
-def _window(split: _Split, many: int, scale: float, moment: int) -> tuple[np.ndarray, np.ndarray]:
+def _window(split: _Split, many: int, moment: int) -> tuple[np.ndarray, np.ndarray]:
     """Ends (B, 1) in v of where lambda^moment times the posterior is seen on a grid that is not mostly empty."""
     lower, upper = np.zeros((many, 1)), np.full((many, 1), FAR)
     rows, grid = np.arange(many), np.linspace(0, 1, NODES)
     for _ in range(60):
         v = lower + (upper - lower) * grid
-        ratio, log_slope = _ratio(v, scale)
+        ratio, log_slope = split.ratio(v)
         value = split.at(ratio).log_density + log_slope + moment * np.log(np.cosh(v**3))
         seen = value > value.max(axis=1, keepdims=True) - DROP
         first = np.maximum(seen.argmax(axis=1) - 1, 0)
