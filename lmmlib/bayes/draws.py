@@ -331,5 +331,5 @@ class Draws(Shown):
             If a column is missing or has missing, infinite or unknown values, there are no rows, or a group is unknown
             and ``new_groups="error"``.
         """
-        rng, how = np.random.default_rng(self.run.effects_seed), (of, new_groups, interval, level, weights, offset)
-        return predict(self.design, self.cross, self.beta, self.D, self.sigma2, new, rng, *how)
+        rng, at = np.random.default_rng(self.run.effects_seed), (self.beta, self.D, self.sigma2)
+        return predict(self.design, self.cross, at, new, rng, of, new_groups, interval, level, weights, offset)

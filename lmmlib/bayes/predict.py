@@ -25,24 +25,12 @@ OPTIONS = {
 
 
 def predict(
-    design: Design,
-    cross: CrossProducts,
-    beta: np.ndarray,
-    D: np.ndarray,
-    sigma2: np.ndarray,
-    new: pd.DataFrame,
-    rng: np.random.Generator,
-    of: str,
-    new_groups: str,
-    interval: str | None,
-    level: float,
-    weights,
-    offset,
+    design: Design, cross: CrossProducts, at, new: pd.DataFrame, rng, of, new_groups, interval, level, weights, offset
 ) -> pd.DataFrame:
-    """:meth:`lmmlib.bayes.draws.Draws.predict`, of beta (chains, draws, p), D (chains, draws, q, q) and sigma2."""
+    """:meth:`lmmlib.bayes.draws.Draws.predict`, ``at`` its beta, D and sigma2."""
     for name, value in (("of", of), ("new_groups", new_groups), ("interval", interval)):
         checked_choice(name, value, OPTIONS[name])
-    level, rows = checked_level(level), new_rows(design, new, of, new_groups)
+    (beta, D, sigma2), level, rows = at, checked_level(level), new_rows(design, new, of, new_groups)
     seen = rows.group >= 0
     if of != "group":
         rows = replace(rows, group=np.full(len(seen), -1))
