@@ -104,7 +104,8 @@ def limits_of_b(
     """Equal-tailed limits (2, groups, q): quantiles of :func:`draws_of_b`, which are made for some groups at a time."""
     q, tail, names = len(cross.z_names), (1 - level) / 2, cross.group_names
     limits = np.empty((2, len(names), q))
-    for part in chunks(len(names), max(1, BLOCK // max(1, sigma2.size * q))) if q else ():
+    # Of few groups at a time H would be formed for all patterns too often.
+    for part in chunks(len(names), max(1, 32 * BLOCK // (sigma2.size * q))) if q else ():
         b = draws_of_b(cross, beta, D, sigma2, rng, names[part], np.inf)
         limits[:, part] = np.quantile(b.reshape(sigma2.size, -1, q), (tail, 1 - tail), axis=0)
     return limits

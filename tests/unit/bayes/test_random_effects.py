@@ -43,7 +43,7 @@ def test_limits_are_quantiles_of_the_draws(drawn, monkeypatch):
     table, b = drawn.random_effects(0.9), drawn.b()
     limits = np.quantile(b, (0.05, 0.95), axis=(0, 1)).reshape(2, -1)
     np.testing.assert_allclose(table[["lower", "upper"]].to_numpy().T, limits, rtol=1e-12)
-    monkeypatch.setattr(random_effects, "BLOCK", 3000)
+    monkeypatch.setattr(random_effects, "BLOCK", 200)
     apart = drawn.random_effects(0.9)
     np.testing.assert_allclose(apart[["estimate", "se"]], table[["estimate", "se"]], rtol=1e-10)
     off = np.abs(apart[["lower", "upper"]].to_numpy().T - limits) / table["se"].to_numpy()
