@@ -115,7 +115,7 @@ def test_chains_stuck_on_a_ridge_have_not_converged(monkeypatch):
     frame = lmmlib.simulate.recipe("neyman-scott-m1")
     known = clone("y ~ 1 + (1 | group)", frame, (1, 10), rng=6, unidentified="allow")
     assert known.verdicts().loc["sigma2", "verdict"] == "not estimable"
-    monkeypatch.setattr("lmmlib.cloning.ridges", lambda cross: [])
+    monkeypatch.setattr("lmmlib.cloning.clone.ridges", lambda cross: [])
     monkeypatch.setattr("lmmlib.cloning.clone.EVERY", 10**9)
     short = {"draws": 200, "chains": 3, "warmup": 50, "rng": 6}
     stuck = clone("y ~ 1 + (1 | group)", frame, (1, 10), **short, unidentified="allow")
