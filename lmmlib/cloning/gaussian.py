@@ -49,7 +49,7 @@ class GaussianClones(Cloned):
         return self.source.design
 
     def fixed_effects(self, level: float = 0.95) -> pd.DataFrame:
-        """:meth:`lmmlib.cloning.cloned.Cloned.confint` of the fixed effects: ``estimate``, ``se``, ``lower``, ``upper``."""
+        """The limits of all fixed effects: ``estimate``, ``se``, ``lower``, ``upper``."""
         return replace(self, about={name: name for name in self.source.cross.x_names}).confint(level)
 
     def random_effects(self, level: float = 0.95, *, size: int = 1000, rng: int | np.random.Generator) -> pd.DataFrame:
