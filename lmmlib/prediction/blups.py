@@ -105,7 +105,7 @@ class Blups(Effects):
 def blups(fit: Fitted) -> Blups:
     r"""Best linear unbiased predictions of the random effects of a fit, with their errors.
 
-    .. math:: \hat b_i = D Z_i'V_i^{-1}(y_i - X_i\hateta)
+    .. math:: \hat b_i = D Z_i'V_i^{-1}(y_i - X_i\hat\beta)
 
     Equation :eq:`blup` of the book; Robinson (1991). The errors are those at the head of this module.
 

@@ -1,4 +1,4 @@
-"""Nothing in the project names a folder of its author's machine, or where packages were fetched."""
+"""Nothing in the project names a folder of its author's machine, or where packages were fetched, or hides a character."""
 
 import re
 from pathlib import Path
@@ -27,6 +27,20 @@ def files():
 def test_no_machine_and_no_address(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert [line[:80] for line in lines if FORBIDDEN.search(line)] == []
+
+
+# What an escape in a script makes of a backslash: "\\beta" with a backspace in it, which no editor shows.
+HIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_hidden_character(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [line[:80] for line in lines if HIDDEN.search(line)] == []
+
+
+def test_a_hidden_character_is_found():
+    assert HIDDEN.search("\\hat\beta") and not HIDDEN.search("\\hat\\beta\tand so on")
 
 
 def test_the_pattern_finds_what_it_should():
