@@ -1,4 +1,4 @@
-"""Nothing in the project names a folder of its author's machine, or where packages were fetched, or hides a character."""
+"""Nothing in the project names a folder of its author's machine or a place of packages, or hides a character."""
 
 import re
 from pathlib import Path
@@ -29,13 +29,13 @@ def test_no_machine_and_no_address(path):
     assert [line[:80] for line in lines if FORBIDDEN.search(line)] == []
 
 
-# What an escape in a script makes of a backslash: "\\beta" with a backspace in it, which no editor shows.
+# What an escape in a script makes of a backslash: "\beta" with a backspace in it, which no editor shows.
 HIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_hidden_character(path):
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n")
     assert [line[:80] for line in lines if HIDDEN.search(line)] == []
 
 
