@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmmlib.common.arguments import checked_beta, checked_choice, checked_made, checked_method, checked_sigma2
+from lmmlib.common.small import vech
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 from lmmlib.equations.pieces import along, pieces
@@ -76,7 +77,8 @@ def _directions(cross: CrossProducts, L, D, sigma2: float, working: bool, beta=N
     s = pieces(cross, data, L[None], beta)
     # In units in which sigma2 is 1: V is V0, and the residual r / sigma. With M_i = Z_i'V_i^-1 W_i the sums by
     # Z E_r Z', E_r = dD/d alpha_r, are those of M_i'E_r M_i over the groups; by V they are W'V^-1 W.
-    E, alpha = cross.D_directions(working), cross.D_entries(D, working) / sigma2
+    # In the working basis, where V less its parts does not cancel; by entries of the formula's D with the chain rule.
+    E, alpha = cross.D_directions(working=True), cross.D_entries(D, working=True) / sigma2
     M = np.empty((len(E) + 1, p + 1, p + 1))
     M[:-1, :p, :p], M[-1, :p, :p] = np.einsum("rab,axby->rxy", E, s.CC[0]), np.eye(p)
     M[:-1, :p, p], M[-1, :p, p] = np.einsum("rab,axb->rx", E, s.Cu[0]) / sigma, s.gap[0] / sigma
@@ -86,6 +88,9 @@ def _directions(cross: CrossProducts, L, D, sigma2: float, working: bool, beta=N
     # Those by sigma2 follow: V is linear in its parameters, so that I = V - sum of alpha_r Z E_r Z'.
     change = np.eye(len(E) + 1) / sigma2
     change[-1, :-1] = -alpha / sigma2
+    if not (working or cross.diagonal):
+        rows, columns = np.array(vech(len(L)), int).reshape(-1, 2).T
+        change[:-1] = cross.D_directions()[:, rows, columns] @ change[:-1]
 
     def second(sums: np.ndarray, first: np.ndarray) -> np.ndarray:
         """Sums that are linear in two derivatives of V; where one of the two is V, they are those of the other."""
