@@ -100,7 +100,7 @@ def texts(notebook):
 
 def book(chapters=CHAPTERS):
     """({path: text of each Markdown cell or page}, {path: notebook}) of all chapters."""
-    notebooks = {path: nbformat.read(path, as_version=4) for path in sorted(chapters.glob("*.ipynb"))}
+    notebooks = {path: nbformat.read(path, as_version=4) for path in sorted(chapters.glob("**/*.ipynb"))}
     pages = {path: [path.read_text(encoding="utf-8")] for path in sorted(chapters.glob("*.md"))}
     return {path: texts(notebook) for path, notebook in notebooks.items()} | pages, notebooks
 

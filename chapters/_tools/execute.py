@@ -163,7 +163,7 @@ def execute(path):
 
 def chosen(names):
     """The notebooks whose file name starts with one of ``names``; all of them when there is none."""
-    notebooks = sorted(CHAPTERS.glob("*.ipynb"))
+    notebooks = sorted(CHAPTERS.glob("**/*.ipynb"))
     paths = [path for path in notebooks if not names or any(path.stem.startswith(name) for name in names)]
     if not paths:
         there = ", ".join(path.stem for path in notebooks) or "none"

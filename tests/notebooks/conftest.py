@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = ROOT / "chapters"
-PATHS = sorted(CHAPTERS.glob("*.ipynb"))
+PATHS = sorted(CHAPTERS.glob("**/*.ipynb"))
 
 
 def load_tool(name):

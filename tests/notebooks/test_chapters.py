@@ -59,7 +59,8 @@ def in_contents(text):
 
 def missing_or_extra(text, folder):
     """Pages that are in the folder or in the contents, but not in both."""
-    there = {path.stem for path in folder.iterdir() if path.suffix in (".ipynb", ".md")}
+    files = [*folder.iterdir(), *folder.glob("sources/*")]
+    there = {path.relative_to(folder).with_suffix("").as_posix() for path in files if path.suffix in (".ipynb", ".md")}
     return there ^ set(in_contents(text))
 
 
@@ -69,12 +70,14 @@ def test_contents_list_every_page():
 
 def test_contents_miss_a_page(tmp_path):
     text = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    (tmp_path / "sources").mkdir()
     for name in in_contents(text):
         (tmp_path / f"{name}.md").touch()
     assert missing_or_extra(text, tmp_path) == set()
     (tmp_path / "04-new.ipynb").touch()
+    (tmp_path / "sources" / "009-new.ipynb").touch()
     (tmp_path / "03-gls.md").unlink()
-    assert missing_or_extra(text, tmp_path) == {"04-new", "03-gls"}
+    assert missing_or_extra(text, tmp_path) == {"04-new", "sources/009-new", "03-gls"}
 
 
 def test_there_are_chapters():

@@ -99,7 +99,7 @@ def test_all_solutions_are_read(notebooks):
     read = {label for notebook in notebooks.values() for label, _, shown in solutions(notebook) if shown}
     written = {
         label
-        for path in CHAPTERS.glob("*.ipynb")
+        for path in CHAPTERS.glob("**/*.ipynb")
         for label in re.findall(r"\{solution-start\} ([\w-]+)", path.read_text())
     }
     assert len(read) >= 70 and read == written
