@@ -127,7 +127,7 @@ def prepared(
     formula: str | Design, data, priors: Priors | None, missing: str, drop: str | None, unidentified: str
 ) -> tuple[Design, CrossProducts, Priors]:
     """What a sampler works with: the design, its cross-products, and priors that are resolved."""
-    design = formula if isinstance(formula, Design) else build_design(formula, data, missing, drop=drop)
+    design = formula if isinstance(formula, Design) else build_design(formula, data, missing=missing, drop=drop)
     if not design.z_names and design.grouping == "all":
         raise DesignError(
             "the formula has no random term, such as + (1 | g); (0 | g) keeps the groups without random effects"

@@ -10,7 +10,7 @@ from lmmlib.design.formula import build_design
 from lmmlib.errors import DesignError
 
 
-def unit_information(formula: str, data, missing: str = "error") -> Priors:
+def unit_information(formula: str, data, *, missing: str = "error") -> Priors:
     r"""Hoff's semiconjugate priors, their parameters taken from one least-squares fit in each group.
 
     .. math:: \theta \sim N(\hat\theta, \hat\Sigma), \quad \Sigma \sim IW(q + 1, \hat\Sigma), \quad
@@ -35,7 +35,7 @@ def unit_information(formula: str, data, missing: str = "error") -> Priors:
     DesignError
         If the columns differ, D is diagonal, or a group does not determine its own coefficients.
     """
-    cross = cross_products(build_design(formula, data, missing))
+    cross = cross_products(build_design(formula, data, missing=missing))
     return unit_information_of(cross)
 
 

@@ -91,7 +91,7 @@ def _check_tokens(tokens: list[tuple[str, str]]) -> None:
 
 
 def build_design(
-    formula: str, data: pd.DataFrame, missing: str = "error", weights=None, offset=None, *, drop: str | None = None
+    formula: str, data: pd.DataFrame, *, missing: str = "error", weights=None, offset=None, drop: str | None = None
 ) -> Design:
     """Design of a mixed model from an lme4 formula and a data frame.
 

@@ -105,7 +105,7 @@ def curvature(cross: CrossProducts, D, sigma2: float, kind: str) -> Curvature:
     return cross.once(kind, (np.asarray(D, float).tobytes(), sigma2), make)
 
 
-def satterthwaite(cross: CrossProducts, L, D, sigma2: float, kind: str = "observed") -> float:
+def satterthwaite(cross: CrossProducts, L, D, sigma2: float, *, kind: str = "observed") -> float:
     r"""Satterthwaite degrees of freedom of a contrast at REML estimates of D and sigma2.
 
     .. math:: \nu = \frac{2\,(l'Cl)^2}{g'Ag}, \qquad g_r = \frac{\partial\, l'Cl}{\partial\alpha_r},
@@ -189,7 +189,7 @@ class KenwardRoger(Shown):
         return Summary((f"{test}, scale {fixed(self.scale, 4)}",))
 
 
-def kenward_roger(cross: CrossProducts, L, D, sigma2: float, null=0.0) -> KenwardRoger:
+def kenward_roger(cross: CrossProducts, L, D, sigma2: float, *, null=0.0) -> KenwardRoger:
     r"""Kenward-Roger test: a covariance corrected for the estimated D and sigma2, with matching F and df.
 
     .. math:: \Phi_A = \Phi + 2\Phi\Big\{\sum_{r,s} W_{rs}(Q_{rs} - P_r\Phi P_s)\Big\}\Phi, \qquad W = I_R^{-1}

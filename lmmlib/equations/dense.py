@@ -78,7 +78,9 @@ def projection(design: Design, D, sigma2: float) -> np.ndarray:
     return W - WX @ np.linalg.inv(design.X.T @ WX) @ WX.T
 
 
-def information_variance(design: Design, D, sigma2: float, method: str = "REML", kind: str = "expected") -> np.ndarray:
+def information_variance(
+    design: Design, D, sigma2: float, *, method: str = "REML", kind: str = "expected"
+) -> np.ndarray:
     r"""Information on (vech D, sigma2), equation :eq:`information-variance` of the book, as printed."""
     P, W = projection(design, D, sigma2), np.linalg.inv(V(design, D, sigma2))
     A = P if method == "REML" else W
@@ -90,7 +92,7 @@ def information_variance(design: Design, D, sigma2: float, method: str = "REML",
     return np.array([[Py @ r @ P @ s @ Py for s in dV] for r in dV]) - expected
 
 
-def score_variance(design: Design, D, sigma2: float, method: str = "REML") -> np.ndarray:
+def score_variance(design: Design, D, sigma2: float, *, method: str = "REML") -> np.ndarray:
     r"""Score of (vech D, sigma2) with beta profiled out, as printed beside :eq:`information-variance`."""
     P, W = projection(design, D, sigma2), np.linalg.inv(V(design, D, sigma2))
     A, Py = P if method == "REML" else W, P @ design.centred(design.y)
@@ -117,13 +119,13 @@ def sandwich(design: Design, beta, D, sigma2: float) -> np.ndarray:
     return C @ meat @ C
 
 
-def satterthwaite(design: Design, L, D, sigma2: float, kind: str = "observed") -> float:
+def satterthwaite(design: Design, L, D, sigma2: float, *, kind: str = "observed") -> float:
     r"""Satterthwaite df of one contrast, equation :eq:`satterthwaite` of the book, as printed."""
     W = np.linalg.inv(V(design, D, sigma2))
     C = np.linalg.inv(design.X.T @ W @ design.X)
     c = C @ np.asarray(L, float)
     g = np.array([c @ design.X.T @ W @ dV @ W @ design.X @ c for dV in V_derivatives(design)])
-    A = np.linalg.inv(information_variance(design, D, sigma2, "REML", kind))
+    A = np.linalg.inv(information_variance(design, D, sigma2, method="REML", kind=kind))
     return float(2 * (np.asarray(L) @ c) ** 2 / (g @ A @ g))
 
 

@@ -86,7 +86,7 @@ def gls(cross: CrossProducts, D, sigma2: float) -> GLS:
     return GLS(beta, cov, cross.x_names)
 
 
-def predict_mean(result: Estimate, X_new, level: float = 0.95, df=None) -> pd.DataFrame:
+def predict_mean(result: Estimate, X_new, *, level: float = 0.95, df=None) -> pd.DataFrame:
     r"""Estimated means at new rows of X with pointwise confidence limits.
 
     .. math:: x'\hat\beta \pm c_{1-a/2}\sqrt{x'\,\widehat{\operatorname{Cov}}(\hat\beta)\,x}
@@ -107,7 +107,7 @@ def predict_mean(result: Estimate, X_new, level: float = 0.95, df=None) -> pd.Da
     Returns
     -------
     DataFrame
-        Columns ``mean``, ``se``, ``lower``, ``upper``.
+        Columns ``estimate``, ``se``, ``lower``, ``upper``.
     """
     checked_made("result", result, Estimate, "gls")
     X_new = np.atleast_2d(numbers(X_new, "X_new"))
@@ -119,5 +119,7 @@ def predict_mean(result: Estimate, X_new, level: float = 0.95, df=None) -> pd.Da
         )
     df = result.df if df is None else checked_df(df, len(X_new))
     reach = half_width(level, np.inf if df is None else df)
-    mean, se = X_new @ result.beta, np.sqrt(np.einsum("ra,ab,rb->r", X_new, result.cov, X_new))
-    return pd.DataFrame({"mean": mean, "se": se, "lower": mean - reach * se, "upper": mean + reach * se})
+    estimate, se = X_new @ result.beta, np.sqrt(np.einsum("ra,ab,rb->r", X_new, result.cov, X_new))
+    return pd.DataFrame(
+        {"estimate": estimate, "se": se, "lower": estimate - reach * se, "upper": estimate + reach * se}
+    )

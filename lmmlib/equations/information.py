@@ -156,7 +156,7 @@ def information_beta(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
 
 
 def information_variance(
-    cross: CrossProducts, D, sigma2: float, method: str = "REML", kind: str = "expected"
+    cross: CrossProducts, D, sigma2: float, *, method: str = "REML", kind: str = "expected"
 ) -> np.ndarray:
     r"""Information on the variance parameters (vech D, sigma2), (k, k).
 
@@ -203,7 +203,7 @@ def inverse(information: np.ndarray) -> np.ndarray | None:
     return np.linalg.inv(relative) / np.outer(scale, scale) if curved else None
 
 
-def score_variance(cross: CrossProducts, D, sigma2: float, method: str = "REML") -> np.ndarray:
+def score_variance(cross: CrossProducts, D, sigma2: float, *, method: str = "REML") -> np.ndarray:
     r"""Score of the variance parameters with the fixed effects profiled out, (k,).
 
     .. math:: \frac{\partial\ell_R}{\partial\alpha_r} = -\tfrac12\operatorname{tr}(P\dot V_r)

@@ -84,7 +84,7 @@ def ols_covariance(cross: CrossProducts, D, sigma2: float) -> np.ndarray:
     return inverse @ R.T @ meat @ R @ inverse
 
 
-def sandwich(design: Design, beta, D, sigma2: float, correction: str = "none") -> np.ndarray:
+def sandwich(design: Design, beta, D, sigma2: float, *, correction: str = "none") -> np.ndarray:
     r"""Cluster-robust covariance of the GLS estimate: right for large n whatever the true covariance, (p, p).
 
     .. math:: C\Big(\sum_i X_i'V_i^{-1}\hat r_i\hat r_i'V_i^{-1}X_i\Big)C, \qquad

@@ -10,7 +10,7 @@ from lmmlib.design.design import Design
 from lmmlib.equations.blup import random_effects
 
 
-def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, of: str = "group") -> np.ndarray:
+def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, *, of: str = "group") -> np.ndarray:
     r"""Fitted values, (n_obs,).
 
     .. math:: X_i\hat\beta + Z_i\hat b_i \;\text{(group)}, \qquad X_i\hat\beta \;\text{(population)}
@@ -42,7 +42,7 @@ def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, of: str
 
 
 def residuals(
-    design: Design, cross: CrossProducts, beta, D, sigma2: float, of: str = "group", kind: str = "response"
+    design: Design, cross: CrossProducts, beta, D, sigma2: float, *, of: str = "group", kind: str = "response"
 ) -> np.ndarray:
     r"""Response less fitted value, (n_obs,), as it is or scaled.
 
@@ -66,7 +66,7 @@ def residuals(
     (n_obs,) array
     """
     checked_choice("kind", kind, ("response", "scaled"))
-    raw = design.y - fitted(design, cross, beta, D, sigma2, of)
+    raw = design.y - fitted(design, cross, beta, D, sigma2, of=of)
     if kind == "response":
         return raw
     if of == "population":

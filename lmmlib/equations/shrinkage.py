@@ -36,7 +36,7 @@ class JamesStein:
         return f"JamesStein: {len(self.estimate)} means moved {fixed(self.factor, 4)} of the way"
 
 
-def james_stein(y, sigma2: float, toward=None) -> JamesStein:
+def james_stein(y, sigma2: float, *, toward=None) -> JamesStein:
     r"""James-Stein estimate of k means, each observed once with the same known variance.
 
     .. math:: \hat\theta = m + (1 - \hat B)(y - m), \qquad \hat B = \frac{(k - 2)\,\sigma^2}{\lVert y - m\rVert^2}

@@ -102,7 +102,7 @@ def _null(null, rows: int) -> np.ndarray:
     return np.broadcast_to(null, rows)
 
 
-def wald(result: Estimate, L, df: float | None = None, null=0.0, level: float = 0.95) -> Wald:
+def wald(result: Estimate, L, *, df: float | None = None, null=0.0, level: float = 0.95) -> Wald:
     r"""Wald test and interval of linear combinations of the fixed effects.
 
     .. math:: t = \frac{l'\hat\beta - c}{\sqrt{l'Cl}}, \qquad

@@ -42,7 +42,7 @@ class Maximum:
     reason : str
         Why the optimiser stopped.
     log : tuple of Step
-        Every point of the optimiser in the working basis, minus twice ``loglik`` there, gradient norm.
+        Every point of the optimiser: theta in the working basis, minus twice ``loglik`` there, gradient norm.
     """
 
     formula: str
@@ -165,7 +165,7 @@ class Fitted(Maximum):
     @cached_property
     def L(self) -> np.ndarray:
         """The factor of D over sigma2 in the working basis, where the search ended, (q, q)."""
-        return np.tensordot(self.log[-1].theta, self.cross.theta_coordinates, 1)
+        return np.tensordot(self.log[-1].working, self.cross.theta_coordinates, 1)
 
     @property
     def n_parameters(self) -> int:

@@ -26,9 +26,9 @@ NO_DEVIANCE = "the deviance is not a number: the fixed and random effects leave 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One point of the optimiser: ``theta`` (k,) in the working basis, ``deviance``, ``gradient_norm``."""
+    """One point of the optimiser: ``working`` (k,), theta in the working basis, ``deviance``, ``gradient_norm``."""
 
-    theta: np.ndarray
+    working: np.ndarray
     deviance: float
     gradient_norm: float
 
@@ -186,7 +186,7 @@ def newton(objective: Callable[[np.ndarray, np.ndarray], P], theta: np.ndarray, 
             stuck = ~moved & ~done
             converged[active[stuck]] = (still | here.minimum & (here.decrement < ROUNDED))[stuck]
             reason[active[stuck]] = ROUNDING
-        if best.value[0] != log[-1].deviance or (best.theta[0] != log[-1].theta).any():
+        if best.value[0] != log[-1].deviance or (best.theta[0] != log[-1].working).any():
             log.append(_step(best))
         active = active[moved & ~done]
         if not len(active):

@@ -119,5 +119,5 @@ def _in_order(cross, method: str, data: Responses, optimum: Optimum, rows, order
     converged[kept], reason[kept] = again.converged[better], np.array(again.reason, dtype=object)[better]
     log = optimum.log
     if 0 in kept:
-        log += tuple(replace(step, theta=back(step.theta[None])[0]) for step in again.log[1:])
+        log += tuple(replace(step, working=back(step.working[None])[0]) for step in again.log[1:])
     return Optimum(best.put(kept, found.take(better)), log, converged, tuple(reason))

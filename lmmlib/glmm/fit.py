@@ -140,7 +140,7 @@ def fit_glmm(
     """
     family_of(family)
     checked_choice("method", method, estimates.METHODS)
-    design = build_design(formula, data, missing, offset=offset, drop=drop)
+    design = build_design(formula, data, missing=missing, offset=offset, drop=drop)
     return fit_glmm_design(design, family, method=method, n_quadrature=n_quadrature)
 
 

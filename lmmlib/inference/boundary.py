@@ -102,7 +102,7 @@ def variance_weights(cross: CrossProducts, D, sigma2: float, new, method: str) -
     (r+1,) array
     """
     # Weights are those of correlations, so that the information may be scaled to have its digits.
-    inverse = np.linalg.inv(correlation(information_variance(cross, D, sigma2, method)))
+    inverse = np.linalg.inv(correlation(information_variance(cross, D, sigma2, method=method)))
     return orthant_weights(inverse[np.ix_(new, new)])
 
 

@@ -142,11 +142,11 @@ def joint_test(fit: Fitted, L: np.ndarray, df, null, level: float) -> Wald:
     if df == "satterthwaite":
         # At a singular D the REML optimum need not be a stationary point in D: the observed information means little.
         shared = fit.expected if fit.is_singular else fit.observed
-        return wald(estimate, L, shared.satterthwaite(L), null, level)
+        return wald(estimate, L, df=shared.satterthwaite(L), null=null, level=level)
     if df != "kenward-roger":
-        return wald(estimate, L, None if df == "z" else df, null, level)
+        return wald(estimate, L, df=None if df == "z" else df, null=null, level=level)
     k = fit.expected.kenward_roger(L, null)
-    w = wald(Estimate(estimate.beta, k.cov, estimate.names), L, k.df, null, level)
+    w = wald(Estimate(estimate.beta, k.cov, estimate.names), L, df=k.df, null=null, level=level)
     if len(L) == 1:
         return w
     p = f_tail(k.statistic, k.rows, k.df)

@@ -325,7 +325,7 @@ def _alike(H: np.ndarray, size: float) -> bool:
     return bool((values < ALIKE).all() and (values > 1 / ALIKE).all())
 
 
-def marginal(log_joint: Callable, start: dict, n_groups: int, q: int = 1) -> Marginal:
+def marginal(log_joint: Callable, start: dict, n_groups: int, *, q: int = 1) -> Marginal:
     r"""Laplace marginal likelihood of a model from its joint log-density.
 
     .. math:: \log \int \exp f(b, \psi)\, db \approx f(\hat b, \psi) + \frac{nq}{2}\log 2\pi

@@ -43,6 +43,6 @@ class Ascent:
         """The optimum and its log with psi for theta, the derivatives too."""
         best, back = found.best, np.linalg.inv(self.A)
         psi = self.origin + best.theta @ self.A.T
-        log = tuple(replace(step, theta=self.origin + self.A @ step.theta) for step in found.log)
+        log = tuple(replace(step, working=self.origin + self.A @ step.working) for step in found.log)
         point = Point(psi, best.value, best.gradient @ back, back.T @ best.hessian @ back)
         return replace(found, best=point, log=log)

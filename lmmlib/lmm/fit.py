@@ -30,11 +30,11 @@ class Fit(Shown, Fitted):
 
     def fitted(self, *, of: str = "group") -> np.ndarray:
         """:func:`lmmlib.equations.residuals.fitted`: with each group's random effects, or the ``"population"`` mean."""
-        return residuals.fitted(self.design, self.cross, *self.estimates, of)
+        return residuals.fitted(self.design, self.cross, *self.estimates, of=of)
 
     def residuals(self, *, of: str = "group", kind: str = "response") -> np.ndarray:
         """:func:`lmmlib.equations.residuals.residuals`: response less fitted value, ``"response"`` or ``"scaled"``."""
-        return residuals.residuals(self.design, self.cross, *self.estimates, of, kind)
+        return residuals.residuals(self.design, self.cross, *self.estimates, of=of, kind=kind)
 
     def blups(self) -> Blups:
         """:func:`lmmlib.prediction.blups.blups`: predictions of the random effects, with three errors."""

@@ -71,11 +71,11 @@ def test_estimates_and_standard_errors(fit):
 def test_scores_vanish_at_the_optimum(fit):
     """Each score is compared with 1 / (standard error of its parameter), its natural unit."""
     cross, D, sigma2 = fit.cross, fit.D, fit.sigma2
-    unit = np.sqrt(np.diag(equations.information_variance(cross, D, sigma2, fit.method)))
-    score = equations.score_variance(cross, D, sigma2, fit.method)
+    unit = np.sqrt(np.diag(equations.information_variance(cross, D, sigma2, method=fit.method)))
+    score = equations.score_variance(cross, D, sigma2, method=fit.method)
     assert np.abs(score / unit).max() < 1e-10
     # The other criterion has its optimum elsewhere: the test above can fail.
-    other = equations.score_variance(cross, D, sigma2, {"ML": "REML", "REML": "ML"}[fit.method])
+    other = equations.score_variance(cross, D, sigma2, method={"ML": "REML", "REML": "ML"}[fit.method])
     assert np.abs(other / unit).max() > 1e-2
     beta, se = np.array(fit.exact["fixef"]), np.array(fit.exact["se"])
     assert np.abs(equations.score_beta(cross, beta, D, sigma2) * se).max() < 1e-9
@@ -104,7 +104,7 @@ def jacobian(fit):
 def test_observed_information_is_the_hessian(fit):
     """The stored covariance of (theta, sigma) is the inverse Hessian, differentiated there with 60 digits."""
     J = jacobian(fit)
-    information = equations.information_variance(fit.cross, fit.D, fit.sigma2, fit.method, kind="observed")
+    information = equations.information_variance(fit.cross, fit.D, fit.sigma2, method=fit.method, kind="observed")
     assert len(fit.cross.variance_names) == len(J)
     stored = np.array(fit.exact["vcov_theta_sigma"])
     unit = np.sqrt(np.diag(stored))

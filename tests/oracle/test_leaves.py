@@ -84,7 +84,7 @@ def satterthwaite(f) -> np.ndarray:
     if f.method == "REML":
         return np.array([f.contrast(row, df="satterthwaite").df[0] for row in np.eye(len(f.beta))])
     cross, D, sigma2 = f.cross, f.D.to_numpy(), f.sigma2
-    A = np.linalg.inv(equations.information_variance(cross, D, sigma2, "ML", kind="observed"))
+    A = np.linalg.inv(equations.information_variance(cross, D, sigma2, method="ML", kind="observed"))
     slopes, q = [], len(D)
     for a, b in [*[(a, c) for c in range(q) for a in range(c, q)], (None, None)]:
         step, size = np.zeros((q, q)), 1e-4 * (sigma2 if a is None else np.sqrt(D[a, a] * D[b, b]))
@@ -99,7 +99,7 @@ def satterthwaite(f) -> np.ndarray:
 def theta_covariance(f):
     """Inverse Hessian of minus the criterion in (theta, sigma)."""
     one = case(next(name for name in NAMES if case(name).design is f.design))
-    information = equations.information_variance(one.cross, one.D, one.sigma2, one.method, kind="observed")
+    information = equations.information_variance(one.cross, one.D, one.sigma2, method=one.method, kind="observed")
     J = jacobian(one)
     return np.linalg.inv(J.T @ information @ J)
 
@@ -451,7 +451,7 @@ def test_maximum_likelihood_of_pairs(jags):
     y, group = ml.design.y, ml.design.group
     means = np.bincount(group, y) / 2
     within = ((y - means[group]) ** 2).sum()
-    A = np.linalg.inv(equations.information_variance(ml.cross, ml.D.to_numpy(), sigma2, "ML", kind="expected"))
+    A = np.linalg.inv(equations.information_variance(ml.cross, ml.D.to_numpy(), sigma2, method="ML", kind="expected"))
     se = dict(zip(("mu", "tau_sq", "sigma_sq"), [ml.se.iloc[0], *np.sqrt(np.diag(A))], strict=True))
     answer = one_way_answer(ml, tol.OPTIMUM) | {
         **{"se": {k: relative(v, tol.HESSIAN) for k, v in se.items()}, "cov_sigma_tau": relative(A[0, 1], tol.HESSIAN)},

@@ -81,7 +81,7 @@ def test_gls_with_the_dense_covariance(design, cross):
 def test_cluster_sandwich(design, cross, correction, scale):
     """Whitening by V^(-1/2), block by block, turns GLS into OLS, whose cluster covariance statsmodels knows."""
     beta = equations.gls(cross, scale * D, SIGMA2).beta
-    ours = equations.sandwich(design, beta, scale * D, SIGMA2, correction)
+    ours = equations.sandwich(design, beta, scale * D, SIGMA2, correction=correction)
     options = {"groups": design.group, "use_correction": correction == "groups"}
     # With Cholesky factors, observations of one group mix among themselves only.
     order = np.argsort(design.group, kind="stable")
@@ -114,4 +114,4 @@ def test_predicted_means_and_bands(sleep, cross, design):
     ours = equations.predict_mean(equations.ols(cross), X_new, level=0.9)
     theirs = sm.OLS(design.y, design.X).fit().get_prediction(X_new).summary_frame(alpha=0.1)
     stored = theirs[["mean", "mean_se", "mean_ci_lower", "mean_ci_upper"]]
-    assert_allclose(ours[["mean", "se", "lower", "upper"]], stored, rtol=CLOSED_FORM)
+    assert_allclose(ours[["estimate", "se", "lower", "upper"]], stored, rtol=CLOSED_FORM)

@@ -167,6 +167,20 @@ def test_one_thing_has_one_name():
     assert found == set()
 
 
+def by_position(function):
+    """The options of a function, those with a default, that it takes by position too."""
+    arguments = inspect.signature(function).parameters.values()
+    return [a.name for a in arguments if a.default is not a.empty and a.kind is not a.KEYWORD_ONLY]
+
+
+@pytest.mark.parametrize("room", [lmmlib.equations, lmmlib.dense, lmmlib.laplace])
+def test_options_after_the_data_are_named(room):
+    own = {name: thing for name, thing in vars(room).items() if inspect.isfunction(thing) and name[0] != "_"}
+    assert len(own) > 1 - (room is lmmlib.laplace)
+    assert {name: by_position(function) for name, function in own.items() if by_position(function)} == {}
+    assert by_position(lambda cross, kind="expected", *, level=0.95: None) == ["kind"]
+
+
 def method(self, level=0.95, *, df=None, **more): ...
 
 

@@ -156,7 +156,7 @@ def test_a_hypothesis_has_one_test_however_it_is_written(seed, of, more_rows):
     tests = []
     for cross, hypothesis in ((one, L), (one, R @ L), (other, R @ L @ A)):
         df = equations.satterthwaite(cross, hypothesis, SINGULAR[of], SIGMA2, kind="expected")
-        w = equations.wald(equations.gls(cross, SINGULAR[of], SIGMA2), hypothesis, df)
+        w = equations.wald(equations.gls(cross, SINGULAR[of], SIGMA2), hypothesis, df=df)
         k = equations.kenward_roger(cross, hypothesis, SINGULAR[of], SIGMA2)
         assert w.df[0] == k.rows == rows
         tests.append([w.statistic, df, w.p, k.statistic, k.df, k.p])

@@ -121,12 +121,12 @@ def test_scores_and_information(m):
         # A score is a difference of two positive terms, which is what rounding is relative to.
         P = dense.projection(m.design, m.D, m.sigma2)
         size = [np.abs(P @ m.design.y) @ np.abs(dV) @ np.abs(P @ m.design.y) for dV in dense.V_derivatives(m.design)]
-        score = score_variance(m.cross, m.D, m.sigma2, method)
-        theirs = dense.score_variance(m.design, m.D, m.sigma2, method)
+        score = score_variance(m.cross, m.D, m.sigma2, method=method)
+        theirs = dense.score_variance(m.design, m.D, m.sigma2, method=method)
         assert_allclose(score, theirs, rtol=RELATIVE, atol=RELATIVE * max(size))
         for kind in ("expected", "observed"):
-            ours = information_variance(m.cross, m.D, m.sigma2, method, kind)
-            close(ours, dense.information_variance(m.design, m.D, m.sigma2, method, kind))
+            ours = information_variance(m.cross, m.D, m.sigma2, method=method, kind=kind)
+            close(ours, dense.information_variance(m.design, m.D, m.sigma2, method=method, kind=kind))
             assert_allclose(ours, ours.T, rtol=1e-13)
 
 
@@ -141,7 +141,7 @@ def test_small_sample_inference(m):
     for row in np.eye(len(m.design.x_names)):
         df = equations.satterthwaite(m.cross, row, m.D, m.sigma2, kind="expected")
         # The inverse of the information multiplies rounding by up to the 1e6 let through above.
-        assert_allclose(df, dense.satterthwaite(m.design, row, m.D, m.sigma2, "expected"), rtol=1e-6)
+        assert_allclose(df, dense.satterthwaite(m.design, row, m.D, m.sigma2, kind="expected"), rtol=1e-6)
         result = equations.kenward_roger(m.cross, row, m.D, m.sigma2)
         close(result.cov, adjusted, 1e-7)
         # For one contrast Kenward and Roger's df are Satterthwaite's with the expected information, scale 1.
@@ -203,9 +203,9 @@ def test_derivatives_are_derivatives(m):
     for method, likelihood in (("ML", equations.profile_loglik), ("REML", equations.restricted_loglik)):
         slope = jacobian(over_points(lambda a, f=likelihood: np.array([f(cross, *split(a))])), alpha, **options)
         # Numerical differentiation of a value near 100 leaves about 10 digits.
-        assert_allclose(score_variance(cross, m.D, m.sigma2, method), slope.df[0], rtol=1e-6, atol=1e-7)
-        curve = jacobian(over_points(lambda a, f=method: score_variance(cross, *split(a), f)), alpha, **options)
-        close(information_variance(cross, m.D, m.sigma2, method, "observed"), -curve.df, 1e-7)
+        assert_allclose(score_variance(cross, m.D, m.sigma2, method=method), slope.df[0], rtol=1e-6, atol=1e-7)
+        curve = jacobian(over_points(lambda a, f=method: score_variance(cross, *split(a), method=f)), alpha, **options)
+        close(information_variance(cross, m.D, m.sigma2, method=method, kind="observed"), -curve.df, 1e-7)
     beta = np.linspace(-1, 1, len(m.design.x_names))
     args = (m.D, m.sigma2)
     slope = jacobian(over_points(lambda b: np.array([equations.loglik(cross, b, *args)])), beta)

@@ -36,7 +36,7 @@ def test_the_law_of_the_estimates(pairs):
     assert list(center.index) == ["(Intercept)", "log sd (Intercept)", "log sigma"]
     tau2 = fit.D.iloc[0, 0]
     np.testing.assert_allclose(center, [fit.beta.iloc[0], np.log(tau2) / 2, np.log(fit.sigma2) / 2], atol=0.002)
-    information = equations.information_variance(fit.cross, fit.D.to_numpy(), fit.sigma2, "ML", "observed")
+    information = equations.information_variance(fit.cross, fit.D.to_numpy(), fit.sigma2, method="ML", kind="observed")
     J = np.diag([1 / (2 * tau2), 1 / (2 * fit.sigma2)])
     np.testing.assert_allclose(cov.iloc[1:, 1:], J @ np.linalg.inv(information) @ J, rtol=0.06, atol=2e-4)
     assert cov.iloc[0, 0] == pytest.approx(fit.se.iloc[0] ** 2, rel=0.05)

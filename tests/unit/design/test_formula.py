@@ -148,7 +148,7 @@ def test_no_random_effects(data):
     assert d.n_groups == 1 and d.z_names == () and d.grouping == "all"
     ols = equations.ols(cross)
     assert_allclose(equations.gls(cross, none, ols.sigma2).cov, ols.cov, rtol=1e-13)
-    assert_allclose(equations.information_variance(cross, none, 2.0, "REML"), [[22 / 2 / 2.0**2]], rtol=1e-13)
+    assert_allclose(equations.information_variance(cross, none, 2.0, method="REML"), [[22 / 2 / 2.0**2]], rtol=1e-13)
     assert_allclose(equations.score_variance(cross, none, ols.sigma2), [0], atol=1e-12)
     assert equations.satterthwaite(cross, [0, 1], none, ols.sigma2) == pytest.approx(22)
     assert_allclose(lmmlib.dense.gls(d, none, ols.sigma2)[1], ols.cov, rtol=1e-12)

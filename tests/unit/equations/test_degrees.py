@@ -93,7 +93,7 @@ def test_satterthwaite_of_several_rows_pools_as_fai_and_cornelius():
     d = balanced(9).take(np.r_[0:5, 7:36])
     cross = lmmlib.cross_products(d)
     vectors = eigh(equations.gls(cross, D, SIGMA2).cov, np.linalg.inv(d.X.T @ d.X))[1]
-    each = [lmmlib.dense.satterthwaite(d, row, D, SIGMA2, "expected") for row in vectors.T]
+    each = [lmmlib.dense.satterthwaite(d, row, D, SIGMA2, kind="expected") for row in vectors.T]
     E = sum(nu / (nu - 2) for nu in each)
     assert np.ptp(each) > 1e-3
     ours = equations.satterthwaite(cross, np.eye(2), D, SIGMA2, kind="expected")
@@ -114,11 +114,11 @@ def test_dependent_rows_are_reduced_to_their_rank(cross, kind):
     gls = equations.gls(cross, D, SIGMA2)
     df = [equations.satterthwaite(cross, rows, D, SIGMA2, kind="expected") for rows in (L, few)]
     assert df[0] == pytest.approx(df[1], rel=1e-9)
-    w, one = equations.wald(gls, L, df[0], null), equations.wald(gls, few, df[0], few_null)
+    w, one = equations.wald(gls, L, df=df[0], null=null), equations.wald(gls, few, df=df[0], null=few_null)
     F = one.statistic ** (2 if len(few) == 1 else 1)
     assert w.df == (len(few), df[0]) and len(w.estimate) == len(L) and w.is_f
     assert_allclose([w.statistic, w.p], [F, one.p], rtol=1e-9)
-    kr = [equations.kenward_roger(cross, *a) for a in ((L, D, SIGMA2, null), (few, D, SIGMA2, few_null))]
+    kr = [equations.kenward_roger(cross, M, D, SIGMA2, null=c) for M, c in ((L, null), (few, few_null))]
     assert kr[0].rows == len(few)
     assert_allclose([kr[0].df, kr[0].statistic, kr[0].p], [kr[1].df, kr[1].statistic, kr[1].p], rtol=1e-9)
 
@@ -159,7 +159,9 @@ def test_kenward_roger_inflates_the_covariance(cross):
 def test_df_at_a_D_of_zero_and_of_rank_one(cross, design):
     for singular in (np.zeros((2, 2)), np.outer([1, 0.5], [1, 0.5])):
         df = equations.satterthwaite(cross, [0, 1], singular, SIGMA2, kind="expected")
-        assert df == pytest.approx(lmmlib.dense.satterthwaite(design, [0, 1], singular, SIGMA2, "expected"), rel=1e-8)
+        assert df == pytest.approx(
+            lmmlib.dense.satterthwaite(design, [0, 1], singular, SIGMA2, kind="expected"), rel=1e-8
+        )
         assert 1 < df < design.n_obs
         assert np.isfinite(equations.kenward_roger(cross, [0, 1], singular, SIGMA2).p)
 
@@ -192,14 +194,14 @@ def test_one_curvature_serves_all_contrasts(cross, design, L):
     ours, stored = shared.kenward_roger(L, null=0.5), equations.kenward_roger(cross, L, D, SIGMA2, null=0.5)
     assert (ours.df, ours.scale, ours.statistic, ours.p) == (stored.df, stored.scale, stored.statistic, stored.p)
     if len(L) == 1:
-        dense = lmmlib.dense.satterthwaite(design, L[0], D, SIGMA2, "expected")
+        dense = lmmlib.dense.satterthwaite(design, L[0], D, SIGMA2, kind="expected")
         assert shared.satterthwaite(L) == pytest.approx(dense, rel=1e-8)
 
 
 def test_the_curvature_holds_the_covariance_of_the_variance_parameters(cross):
     """In the working basis; in that of the formula it is the inverse information on vech D and sigma2."""
     shared, Rz = curvature(cross, D, SIGMA2, "expected"), cross.basis.Rz
-    inverse = np.linalg.inv(equations.information_variance(cross, D, SIGMA2, "REML", "expected"))
+    inverse = np.linalg.inv(equations.information_variance(cross, D, SIGMA2, method="REML", kind="expected"))
     cells = [(0, 0), (1, 0), (1, 1)]
     to_work = np.zeros((4, 4))
     to_work[3, 3] = 1.0
@@ -211,6 +213,6 @@ def test_the_curvature_holds_the_covariance_of_the_variance_parameters(cross):
 
 
 def test_kind_of_information_is_checked(cross):
-    for call in (curvature, lambda *a: equations.satterthwaite(a[0], [0, 1], *a[1:])):
+    for call in (curvature, lambda c, D, s, kind: equations.satterthwaite(c, [0, 1], D, s, kind=kind)):
         with pytest.raises(ParameterError, match="kind is 'observed' or 'expected'; got 'average'"):
             call(cross, D, SIGMA2, "average")

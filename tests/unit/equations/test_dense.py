@@ -69,12 +69,14 @@ def test_score_and_information_by_differences(design, D, method):
         step[r] = size
         return D + [[step[0], step[1]], [step[1], step[2]]], 0.8 + step[3]
 
-    score = dense.score_variance(design, D, 0.8, method)
-    observed = dense.information_variance(design, D, 0.8, method, "observed")
+    score = dense.score_variance(design, D, 0.8, method=method)
+    observed = dense.information_variance(design, D, 0.8, method=method, kind="observed")
     for r in range(4):
         up, down = move(r, h), move(r, -h)
         assert score[r] == pytest.approx((likelihood(design, *up) - likelihood(design, *down)) / (2 * h), abs=1e-5)
-        slope = (dense.score_variance(design, *up, method) - dense.score_variance(design, *down, method)) / (2 * h)
+        slope = (
+            dense.score_variance(design, *up, method=method) - dense.score_variance(design, *down, method=method)
+        ) / (2 * h)
         assert_allclose(observed[r], -slope, rtol=1e-5, atol=1e-6)
 
 

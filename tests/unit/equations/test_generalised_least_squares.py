@@ -52,16 +52,16 @@ def test_predicted_means(cross, D):
     X_new = np.array([[1.0, 0.0], [1.0, 6.0]])
     band = equations.predict_mean(result, X_new, level=0.9)
     se = [np.sqrt(x @ result.cov @ x) for x in X_new]
-    assert band.columns.tolist() == ["mean", "se", "lower", "upper"]
-    assert_allclose(band["mean"], X_new @ result.beta)
+    assert band.columns.tolist() == ["estimate", "se", "lower", "upper"]
+    assert_allclose(band["estimate"], X_new @ result.beta)
     assert_allclose(band["se"], se, rtol=1e-13)
-    assert_allclose(band["upper"] - band["mean"], norm.ppf(0.95) * np.array(se), rtol=1e-12)
+    assert_allclose(band["upper"] - band["estimate"], norm.ppf(0.95) * np.array(se), rtol=1e-12)
     # Degrees of freedom: one for all rows, or one for each.
     for df in (5.5, [5.5, 8.0]):
         band = equations.predict_mean(result, X_new, df=df)
-        assert_allclose(band["mean"] - band["lower"], t.ppf(0.975, df) * np.array(se), rtol=1e-12)
+        assert_allclose(band["estimate"] - band["lower"], t.ppf(0.975, df) * np.array(se), rtol=1e-12)
     assert_allclose(
-        equations.predict_mean(equations.ols(cross), [1, 2.0])["mean"],
+        equations.predict_mean(equations.ols(cross), [1, 2.0])["estimate"],
         [1, 2.0] @ equations.ols(cross).beta,
     )
 

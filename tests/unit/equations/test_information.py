@@ -28,7 +28,7 @@ def test_one_way_information_by_hand():
     J = np.array([[m, 1.0], [0.0, 1.0]])  # d (lambda, sigma2) / d (tau2, sigma2)
     for method, lost in (("ML", 0), ("REML", 1)):
         diagonal = np.diag([(n - lost) / (2 * lam**2), n * (m - 1) / (2 * sigma2**2)])
-        assert_allclose(information_variance(cross, tau2, sigma2, method), J.T @ diagonal @ J, rtol=1e-12)
+        assert_allclose(information_variance(cross, tau2, sigma2, method=method), J.T @ diagonal @ J, rtol=1e-12)
 
 
 def test_one_way_score_by_hand():
@@ -39,7 +39,7 @@ def test_one_way_score_by_hand():
     for method, lost in (("ML", 0), ("REML", 1)):
         by_lambda = -(n - lost) / (2 * lam) + between / (2 * lam**2)
         by_sigma2 = -n * (m - 1) / (2 * sigma2) + within / (2 * sigma2**2)
-        ours = score_variance(cross, tau2, sigma2, method)
+        ours = score_variance(cross, tau2, sigma2, method=method)
         assert_allclose(ours, [m * by_lambda, by_lambda + by_sigma2], rtol=1e-11)
 
 
@@ -54,8 +54,8 @@ def test_names_follow_vech(frame):
     inside = np.ix_([0, 2, 3], [0, 2, 3])
     slope = lmmlib.cross_products(lmmlib.build_design("lead ~ week + (week | child)", frame))
     for kind in ("expected", "observed"):
-        part = information_variance(slope, D, 1.0, "REML", kind)[inside]
-        assert_allclose(information_variance(diagonal, D, 1.0, "REML", kind), part, rtol=1e-11)
+        part = information_variance(slope, D, 1.0, method="REML", kind=kind)[inside]
+        assert_allclose(information_variance(diagonal, D, 1.0, method="REML", kind=kind), part, rtol=1e-11)
 
 
 def test_expected_information_is_the_mean_of_the_observed():
@@ -67,7 +67,9 @@ def test_expected_information_is_the_mean_of_the_observed():
     half = np.linalg.cholesky(lmmlib.dense.V(design, D, sigma2))
 
     def observed(y):
-        return information_variance(lmmlib.cross_products(design.with_response(y)), D, sigma2, "REML", "observed")
+        return information_variance(
+            lmmlib.cross_products(design.with_response(y)), D, sigma2, method="REML", kind="observed"
+        )
 
     zero = observed(np.zeros(9))
     mean = sum(observed(column) - zero for column in half.T) + zero
@@ -78,7 +80,7 @@ def test_expected_information_is_the_mean_of_the_observed():
 def test_information_is_positive_semidefinite_on_the_boundary(cross):
     for D in (np.zeros((2, 2)), np.outer([2.0, 1.0], [2.0, 1.0])):
         for method in ("ML", "REML"):
-            values = np.linalg.eigvalsh(information_variance(cross, D, 0.8, method))
+            values = np.linalg.eigvalsh(information_variance(cross, D, 0.8, method=method))
             assert values.min() > 0
 
 
@@ -94,13 +96,13 @@ def test_directions_take_residuals_at_any_beta(design, cross, D):
 def test_method_is_ml_or_reml(cross, D, method):
     for call in (information_variance, score_variance):
         with pytest.raises(ParameterError, match="method is 'REML' or 'ML'"):
-            call(cross, D, 1.0, method)
+            call(cross, D, 1.0, method=method)
 
 
 @pytest.mark.parametrize("kind", ["Expected", "fisher", None], ids=repr)
 def test_kind_is_expected_or_observed(cross, D, kind):
     with pytest.raises(ParameterError, match="kind.*'expected'"):
-        information_variance(cross, D, 1.0, "ML", kind)
+        information_variance(cross, D, 1.0, method="ML", kind=kind)
     with pytest.raises(ParameterError, match="kind.*'expected'"):
         equations.satterthwaite(cross, [0, 1], D, 1.0, kind=kind)
 

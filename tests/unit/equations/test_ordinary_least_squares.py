@@ -51,7 +51,7 @@ def test_sandwich_with_one_row_per_group_is_whites():
     white = bread @ (X.T * r**2) @ X @ bread
     assert_allclose(equations.sandwich(design, beta, 0.0, 1.0), white, rtol=1e-12)
     # With n = N groups the correction is N / (N - p).
-    assert_allclose(equations.sandwich(design, beta, 0.0, 1.0, "groups"), white * 20 / 18, rtol=1e-12)
+    assert_allclose(equations.sandwich(design, beta, 0.0, 1.0, correction="groups"), white * 20 / 18, rtol=1e-12)
 
 
 def test_sandwich_does_not_depend_on_the_scale_of_both_variances(design, cross, D):
@@ -78,4 +78,4 @@ def test_sandwich_needs_groups(design, D):
 @pytest.mark.parametrize("correction", ["hc1", None, True], ids=repr)
 def test_corrections_are_none_and_groups(design, D, correction):
     with pytest.raises(ParameterError, match="correction is 'none' or 'groups'"):
-        equations.sandwich(design, [1, 1], D, 1.0, correction)
+        equations.sandwich(design, [1, 1], D, 1.0, correction=correction)

@@ -31,8 +31,8 @@ def test_positive_part_does_not_overshoot():
 @pytest.mark.parametrize("toward, k", [(None, 3), (0.0, 2)])
 def test_james_stein_needs_enough_means(toward, k):
     with pytest.raises(ParameterError, match=f"at least {k + 1}"):
-        james_stein(np.arange(k), 1.0, toward)
-    james_stein(np.arange(k + 1), 1.0, toward)
+        james_stein(np.arange(k), 1.0, toward=toward)
+    james_stein(np.arange(k + 1), 1.0, toward=toward)
 
 
 @pytest.mark.parametrize("toward", [0.0, None])
@@ -40,7 +40,7 @@ def test_the_shrinkage_factor_is_unbiased(toward):
     """E(B) = sigma2 / (sigma2 + tau2); the plug-in factor without the lost degrees of freedom is not."""
     rng, k, sigma2, tau2 = np.random.default_rng(10), 8, 1.0, 2.0
     y = rng.normal(scale=np.sqrt(sigma2 + tau2), size=(20_000, k))
-    factors = np.array([james_stein(row, sigma2, toward).factor for row in y])
+    factors = np.array([james_stein(row, sigma2, toward=toward).factor for row in y])
     spent, error = (2 if toward is not None else 3), factors.std() / np.sqrt(len(y))
     assert abs(factors.mean() - 1 / 3) < 4 * error
     assert abs((factors * k / (k - spent)).mean() - 1 / 3) > 20 * error
@@ -80,7 +80,7 @@ def test_it_is_the_plug_in_posterior_mean_of_the_one_way_model():
 
 def test_each_mean_may_have_its_own_target():
     y, toward = np.array([1.0, -2.0, 3.0, 0.5]), np.array([0.0, 1.0, 2.0, 0.0])
-    found = james_stein(y, 0.1, toward)
+    found = james_stein(y, 0.1, toward=toward)
     B = 2 * 0.1 / np.sum((y - toward) ** 2)
     assert_allclose(found.estimate, y - B * (y - toward), rtol=1e-12)
     assert_allclose(found.positive, found.estimate)
@@ -99,4 +99,4 @@ def test_each_mean_may_have_its_own_target():
 )
 def test_errors(arguments, words):
     with pytest.raises(ParameterError, match=words):
-        james_stein(*arguments)
+        james_stein(*arguments[:2], toward=arguments[2] if len(arguments) > 2 else None)

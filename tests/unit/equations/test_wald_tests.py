@@ -103,7 +103,7 @@ def test_a_null_that_contradicts_a_dependence_is_an_error(cross):
         with pytest.raises(ParameterError, match="of L have rank .*contradicts"):
             equations.wald(gls, L, null=null)
         with pytest.raises(ParameterError, match="of L have rank .*contradicts"):
-            equations.kenward_roger(cross, L, D, SIGMA2, null)
+            equations.kenward_roger(cross, L, D, SIGMA2, null=null)
 
 
 @pytest.mark.parametrize("df", [None, 4])

@@ -106,8 +106,8 @@ def test_a_bent_valley(method, monkeypatch):
     monkeypatch.undo()
     one = search.minimise(cross, method, data.take(rows[:1]))
     assert one.log[-1].deviance == pytest.approx(one.best.value[0], rel=1e-13)
-    assert_allclose(np.abs(one.log[-1].theta), np.abs(one.best.theta[0]), atol=1e-9)
+    assert_allclose(np.abs(one.log[-1].working), np.abs(one.best.theta[0]), atol=1e-9)
     assert_allclose(
-        deviance(cross, one.log[-1].theta[None], cross.theta_coordinates, method, data.take(rows[:1])).value,
+        deviance(cross, one.log[-1].working[None], cross.theta_coordinates, method, data.take(rows[:1])).value,
         one.best.value,
     )

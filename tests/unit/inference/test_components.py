@@ -79,7 +79,7 @@ def test_icc_limits_by_profile(dyestuff):
 def test_icc_limits_by_wald(dyestuff):
     """Logit of the ICC, with the observed information on (tau2, sigma2)."""
     low, high = row(variance_components(dyestuff, 0.8, method="wald"), "(Intercept)", "icc")[["lower", "upper"]]
-    A = np.linalg.inv(equations.information_variance(dyestuff.cross, 1764.05, 2451.25, "REML", kind="observed"))
+    A = np.linalg.inv(equations.information_variance(dyestuff.cross, 1764.05, 2451.25, method="REML", kind="observed"))
     slope = np.array([1 / 1764.05, -1 / 2451.25])
     reach = 1.2815515655446004 * np.sqrt(slope @ A @ slope)
     centre = np.log(1764.05 / 2451.25)

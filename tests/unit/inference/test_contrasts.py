@@ -71,7 +71,7 @@ def test_the_tests_are_those_of_the_module_inference(dental, L):
     at = dental.cross, L, dental.D.to_numpy(), dental.sigma2
     gls = equations.gls(dental.cross, dental.D.to_numpy(), dental.sigma2)
     df = equations.satterthwaite(*at)
-    w, theirs = dental.contrast(L), equations.wald(gls, L, df)
+    w, theirs = dental.contrast(L), equations.wald(gls, L, df=df)
     assert w.df[-1] == pytest.approx(df, rel=1e-10) and w.is_f == (L.ndim == 2)
     assert_allclose([w.statistic, w.p], [theirs.statistic, theirs.p], rtol=1e-6)
     assert_allclose(w.lower, theirs.lower, rtol=1e-6)
@@ -85,7 +85,7 @@ def test_the_tests_are_those_of_the_module_inference(dental, L):
 
 
 def test_a_t_test_by_hand(dental):
-    df = lmmlib.dense.satterthwaite(dental.design, L1, dental.D, dental.sigma2, "observed")
+    df = lmmlib.dense.satterthwaite(dental.design, L1, dental.D, dental.sigma2, kind="observed")
     estimate, se = L1 @ dental.beta, np.sqrt(L1 @ dental.cov_beta @ L1)
     w = dental.contrast(L1, null=0.4, level=0.9)
     assert_allclose([w.estimate[0], w.se[0], w.statistic], [estimate, se, (estimate - 0.4) / se], rtol=1e-10)
@@ -105,7 +105,7 @@ def test_an_f_test_by_hand(dental):
     assert z.df == (np.inf,) and z.p == pytest.approx(2 * norm.sf(abs(z.statistic)), rel=1e-10)
     kr = dental.contrast(L2, df="kenward-roger", null=null)
     assert kr.statistic == pytest.approx(
-        equations.kenward_roger(dental.cross, L2, dental.D, dental.sigma2, null).statistic, rel=1e-8
+        equations.kenward_roger(dental.cross, L2, dental.D, dental.sigma2, null=null).statistic, rel=1e-8
     )
 
 
@@ -231,7 +231,7 @@ def test_singular_fits_have_finite_tests(formula):
         table = fitted.fixed_effects(df=df)
         assert np.isfinite(table.to_numpy()).all()
         assert ("df" in table) == (df != "z") and (df == "z" or table["df"].between(1, 40).all())
-    dense = lmmlib.dense.satterthwaite(fitted.design, [0, 1], fitted.D, fitted.sigma2, "expected")
+    dense = lmmlib.dense.satterthwaite(fitted.design, [0, 1], fitted.D, fitted.sigma2, kind="expected")
     assert fitted.contrast([0, 1]).df[0] == pytest.approx(dense, rel=1e-6)
 
 

@@ -99,7 +99,7 @@ def test_wald_limits_of_variance_parameters(formula, method):
     fitted = sleep(formula, method)
     cross, diagonal = fitted.cross, fitted.design.diagonal
     alpha = np.append(np.diag(fitted.D) if diagonal else fitted.D.to_numpy()[[0, 1, 1], [0, 0, 1]], fitted.sigma2)
-    A = np.linalg.inv(equations.information_variance(cross, fitted.D, fitted.sigma2, method, kind="observed"))
+    A = np.linalg.inv(equations.information_variance(cross, fitted.D, fitted.sigma2, method=method, kind="observed"))
 
     def scales(a):
         logs = [np.log(a[0]) / 2, np.log(a[-2]) / 2, np.log(a[-1]) / 2]

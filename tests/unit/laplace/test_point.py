@@ -49,7 +49,7 @@ def test_the_optimum_and_its_log_come_back_as_psi(ascent):
     back = ascent.back(found)
     assert_allclose(back.best.theta[0], BEST, rtol=1e-9)
     assert_allclose(back.best.hessian[0], 2 * H, rtol=1e-9)
-    start, end = back.log[0].theta, back.log[-1].theta
+    start, end = back.log[0].working, back.log[-1].working
     assert_allclose(start, ORIGIN)
     assert_allclose(end, BEST, rtol=1e-9)
 

@@ -74,7 +74,7 @@ def test_very_unequal_groups():
     data = pd.DataFrame({"y": y, "g": g}).sample(frac=1, random_state=1)
     fitted = lmmlib.fit("y ~ 1 + (1 | g)", data, method="ML")
     assert fitted.converged and not fitted.is_singular
-    score = equations.score_variance(fitted.cross, fitted.D.to_numpy(), fitted.sigma2, "ML")
+    score = equations.score_variance(fitted.cross, fitted.D.to_numpy(), fitted.sigma2, method="ML")
     # Scores are of the size of N; the curvature of this likelihood is near 1 and 1000.
     assert_allclose(score, 0, atol=1e-4)
 
