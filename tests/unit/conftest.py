@@ -8,6 +8,8 @@ import pytest
 
 import lmmlib
 from lmmlib import plots
+from lmmlib.design import coding as design_coding
+from tests.unit.design.pieces import FORMULA, LEVELS
 
 
 @pytest.fixture
@@ -50,6 +52,27 @@ def many():
     b = rng.standard_normal((20, 2)) @ [[2.0, 0.3], [0.0, 1.0]]
     lead = 20 - week + 2 * drug + b[g, 0] + b[g, 1] * week + rng.standard_normal(len(g))
     return pd.DataFrame({"lead": lead, "week": week, "drug": drug, "child": g})
+
+
+@pytest.fixture(scope="module")
+def tlc():
+    """Rows in random order, so that every child is in several chunks."""
+    frame = lmmlib.load("tlc")
+    return frame.iloc[np.random.default_rng(1).permutation(len(frame))].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def coding(tlc):
+    return design_coding.coding(FORMULA, tlc[:50], LEVELS)
+
+
+@pytest.fixture
+def new():
+    """Two rows of one known child, one of another, and one of a child that nobody has seen."""
+    return pd.DataFrame(
+        {"week": [0.0, 7.5, 2.0, 3.0], "drug": ["placebo"] * 2 + ["succimer"] * 2, "child": ["c2", "c2", "c5", "new"]},
+        [3, 3, "a", 0],
+    )
 
 
 @pytest.fixture

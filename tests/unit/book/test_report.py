@@ -1,7 +1,6 @@
 """Printed numbers: rounding, tables, checks, and the comparison with the ledger."""
 
 import math
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -10,27 +9,12 @@ import pytest
 from lmmlib import report
 from lmmlib.book import datasets, ledger
 from lmmlib.errors import ParameterError, ReproductionError
+from tests.unit.common.cells import Cells
 
 LEDGER = datasets.published()
 
 
 # --- tables ---------------------------------------------------------------------------------------
-
-
-class Cells(HTMLParser):
-    """The tags with their attributes, and the texts, of a table."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.texts = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if data.strip():
-            self.texts.append(data)
 
 
 def test_table_shows_a_named_index_and_hides_a_plain_one():

@@ -1,26 +1,9 @@
 """Tables as text and as HTML."""
 
-from html.parser import HTMLParser
-
 from lmmlib import report
+from tests.unit.common.cells import Cells
 
 # --- tables ---------------------------------------------------------------------------------------
-
-
-class Cells(HTMLParser):
-    """The tags with their attributes, and the texts, of a table."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.texts = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if data.strip():
-            self.texts.append(data)
 
 
 def example():

@@ -16,18 +16,6 @@ def fit(frame):
     return lmmlib.fit(FORMULA, frame)
 
 
-@pytest.fixture
-def new():
-    """Two rows of one known child, one of another, and one of a child that nobody has seen."""
-    return pd.DataFrame(
-        {"week": [0.0, 7.5, 2.0, 3.0], "drug": ["placebo", "placebo", "succimer", "succimer"]} | {"child": CHILDREN},
-        index=[3, 3, "a", 0],
-    )
-
-
-CHILDREN = ["c2", "c2", "c5", "new"]
-
-
 LABELS = {
     "integers": lambda c: c.str[1:].astype(int) * 10,
     "numbers": lambda c: c.str[1:].astype(int) + 0.5,

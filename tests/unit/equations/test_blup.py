@@ -12,6 +12,7 @@ from lmmlib import dense
 from lmmlib.equations.blup import conditional_covariance, estimation_error, random_effects
 from lmmlib.errors import DesignError
 from lmmlib.prediction.blups import blups
+from tests.unit.equations.differences import blocks, differenced
 
 # Two exact ways to the same numbers on 24 rows: rounding only.
 EXACT = {"rtol": 1e-10, "atol": 1e-11}
@@ -30,11 +31,6 @@ def at(fit, D, sigma2):
     )
 
 
-def blocks(M, q):
-    """Diagonal blocks (n, q, q) of a matrix of all random effects."""
-    return np.array([M[i : i + q, i : i + q] for i in range(0, len(M), q)])
-
-
 def printed(design, D, sigma2):
     """Everything that the formulas say, with N x N matrices."""
     q, n = len(D), design.n_groups
@@ -49,27 +45,6 @@ def printed(design, D, sigma2):
         "cov_beta_b": np.stack([cov[:, i : i + q] for i in range(0, n * q, q)]),
         "shrinkage": blocks(big @ Z.T @ W @ Z, q),
     }
-
-
-def differenced(design, D, sigma2):
-    """sum W_rs dS_r V dS_s' with central differences of S = D Z'V^-1, (n, q, q)."""
-    q, h = len(D), 1e-5
-    cells = [(a, b) for b in range(q) for a in ([b] if design.diagonal else range(b, q))]
-
-    def S(D, sigma2):
-        big = np.kron(np.eye(design.n_groups), D)
-        return big @ dense.big_Z(design).T @ np.linalg.inv(dense.V(design, D, sigma2))
-
-    slopes = []
-    for a, b in cells:
-        E = np.zeros((q, q))
-        E[a, b] = E[b, a] = h
-        slopes.append((S(D + E, sigma2) - S(D - E, sigma2)) / (2 * h))
-    slopes.append((S(D, sigma2 + h) - S(D, sigma2 - h)) / (2 * h))
-    W = np.linalg.inv(dense.information_variance(design, D, sigma2))
-    V = dense.V(design, D, sigma2)
-    total = sum(W[r, s] * a @ V @ b.T for r, a in enumerate(slopes) for s, b in enumerate(slopes))
-    return blocks(total, q)
 
 
 def random_design(seed, q=2, diagonal=False):

@@ -32,18 +32,6 @@ def fit(frame):
     return lmmlib.fit(FORMULA, frame)
 
 
-@pytest.fixture
-def new():
-    """Two rows of one known child, one of another, and one of a child that nobody has seen."""
-    return pd.DataFrame(
-        {"week": [0.0, 7.5, 2.0, 3.0], "drug": ["placebo", "placebo", "succimer", "succimer"]} | {"child": CHILDREN},
-        index=[3, 3, "a", 0],
-    )
-
-
-CHILDREN = ["c2", "c2", "c5", "new"]
-
-
 def printed(fit, X, Z, group):
     """Mean and variance of the error of x'beta + z'b_i (group -1: of x'beta) with N x N matrices; D may be singular."""
     D, sigma2, n = fit.D.to_numpy(), fit.sigma2, fit.n_groups
@@ -300,7 +288,7 @@ def test_only_the_groups_of_the_new_rows_are_looked_at(frame, new):
     """Once V has weighed the sums, those of all other groups may be lost."""
     fit, known = lmmlib.fit(FORMULA, frame), new.iloc[:3]
     expected = {method: fit.predict(known, interval="prediction", method=method) for method in ("plugin", "corrected")}
-    others = ~np.isin(fit.design.group_names, CHILDREN)
+    others = ~np.isin(fit.design.group_names, new["child"])
     for sums in (fit.cross.work.ZtX, fit.cross.work.Zty, fit.cross.work.ZtZ):
         sums[others] = np.nan
     for method, shown in expected.items():
