@@ -1,7 +1,8 @@
 """The directives ``{ledger}`` and ``{ledger-counts}``: every printed number, ours, and the cell that computes it.
 
 The printed numbers and the reference values come from data/published.csv, ours from the stored outputs of the
-chapters. A row that no cell shows is a warning, and warnings stop the build.
+document's companion (chapters/sources/NNN-*.ipynb), or of another page while the companion does not show them. A row
+that no cell shows is a warning, and warnings stop the build.
 """
 
 import csv
@@ -39,6 +40,17 @@ def shown_by(path, _changed):
     return {shown.id: shown for shown in reversed(found)}
 
 
+def shown(row, pages):
+    """Where a row is shown, (page, reproduction): in the companion of its document before any other page."""
+    there = [page for page, found in pages.items() if row["id"] in found]
+    page = min(there, key=lambda page: not is_companion(page, row["document"]), default=None)
+    return page, page and pages[page][row["id"]]
+
+
+def is_companion(page, document):
+    return Path(page).parent.name == "sources" and Path(page).name.startswith(f"{document}-")
+
+
 def anchor(cell):
     """The name of the place where the output of a cell is, on its chapter's page."""
     return f"cell-{cell}"
@@ -53,20 +65,21 @@ def mark_cells(app, doctree):
 
 
 class LedgerDirective(SphinxDirective):
-    """What the two directives share: the rows, and for each of them what its chapter shows."""
+    """What the two directives share: the rows, and for each of them what a page shows."""
 
     def rows(self):
-        """(row of the ledger, page of its chapter or None, what the chapter shows or None)."""
+        """(row of the ledger, page that shows it or None, what the page shows or None)."""
         self.env.note_dependency(str(PUBLISHED))
-        return [(row, *self.shown(row)) for row in published()]
+        pages = self.pages()
+        return [(row, *shown(row, pages)) for row in published()]
 
-    def shown(self, row):
-        page = next((name for name in self.env.found_docs if Path(name).name.startswith(f"{row['chapter']}-")), None)
-        path = Path(self.env.doc2path(page)) if page else None
-        if path is None or path.suffix != ".ipynb":
-            return page, None
-        self.env.note_dependency(str(path))
-        return page, shown_by(path, path.stat().st_mtime_ns).get(row["id"])
+    def pages(self):
+        """{page: what it shows} of all notebooks, in the order of their names."""
+        paths = {page: Path(self.env.doc2path(page)) for page in sorted(self.env.found_docs)}
+        paths = {page: path for page, path in paths.items() if path.suffix == ".ipynb"}
+        for path in paths.values():
+            self.env.note_dependency(str(path))
+        return {page: shown_by(path, path.stat().st_mtime_ns) for page, path in paths.items()}
 
 
 class Counts(LedgerDirective):
@@ -99,7 +112,8 @@ class Ledger(LedgerDirective):
         rows = self.rows()
         for row, _, shown in rows:
             if shown is None:
-                log.warning("no cell of chapter %s shows %s", row["chapter"], row["id"], location=self.get_location())
+                where = f"the companion of document {row['document']}"
+                log.warning("no cell of %s shows %s", where, row["id"], location=self.get_location())
         return [self.section(name, [r for r in rows if r[0]["document"] == name]) for name in by_name(rows, "document")]
 
     def section(self, document, rows):
@@ -138,8 +152,9 @@ def by_name(rows, column):
 
 def cell_link(docname, page, shown):
     """A link to the cell, made when the pages are written: see resolve_links."""
-    number = Path(page).name[:2].lstrip("0")
-    return CellLink("", f"chapter {number}, cell {shown.cell}", page=page, anchor=anchor(shown.cell), docname=docname)
+    number = Path(page).name.partition("-")[0]
+    name = f"companion {number}" if Path(page).parent.name == "sources" else f"chapter {number.lstrip('0')}"
+    return CellLink("", f"{name}, cell {shown.cell}", page=page, anchor=anchor(shown.cell), docname=docname)
 
 
 class CellLink(nodes.inline):

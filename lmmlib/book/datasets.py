@@ -25,7 +25,7 @@ _SHA256 = {
     "counts_4x2": "b02f94b3a98dfc38f47e321ec1d5c08f05821d3f1da6a5313e4f34c14b20a4ff",
     "counts_50x10": "410a3f08976336d2823152f05d34418a10c4099c3384c5be6d05ed5e11a80654",
     "counts_low": "b58bfdd2607495cae5c178ed39c18053a5a90e42d3b0d9164134d058c56820f8",
-    "published": "1814bbd5e05dc12f8486adfe0e10e9b961ca3f86ad639a8f052c796012a16d45",
+    "published": "98d8a9b0e68a48030941b80208df0adf4c72292a571f15e830331c02bfbc2fe4",
 }
 _SLEEP = [308, 309, 310, 330, 331, 332, 333, 334, 335, 337, 349, 350, 351, 352, 369, 370, 371, 372]
 #: The categorical columns of each data set, with their levels in order.
@@ -94,9 +94,10 @@ def published() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``id``, ``document``, ``place``, ``quantity``, ``printed``, ``reference``, ``kind``,
-        ``note``, ``chapter``; all are text exactly as in ``data/published.csv``, so that ``printed``
-        keeps its digits ("22.9760"), except ``reference``: float, NaN where there is none.
+        Columns ``id``, ``document``, ``place``, ``quantity``, ``printed``, ``reference``, ``stopped``,
+        ``kind``, ``note``; all are text exactly as in ``data/published.csv``, so that ``printed`` keeps
+        its digits ("22.9760"), except ``reference``, the true value, and ``stopped``, where the
+        document's optimiser was when it stopped: float, NaN where there is none.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def published() -> pd.DataFrame:
         If the file is missing or altered.
     """
     frame = pd.read_csv(io.BytesIO(_verified("published")), dtype=str, keep_default_na=False)
-    return frame.assign(reference=pd.to_numeric(frame["reference"]))
+    return frame.assign(**{name: pd.to_numeric(frame[name]) for name in ("reference", "stopped")})
 
 
 def _folder() -> Path:

@@ -37,7 +37,7 @@ class Comparison:
     ``id``, ``place`` and ``quantity`` name it; ``ours`` is the value with two digits more than ``printed``;
     ``digits`` says how many of the printed digits agree ("4 of 4"); ``passed`` and ``verdict``
     are the outcome; ``note`` is the ledger's remark, and for a printed value that stopped short of
-    the optimum it begins with how far it is off.
+    the optimum it begins with how far it is off, and where the optimiser stopped.
     """
 
     id: str
@@ -64,7 +64,9 @@ def compare(id: str, value: float, mcse: float | None = None) -> Comparison:
     ======================  =====================================================================
     exact, source-error     at most half a unit of the last printed digit away from it (a tie counts)
     bound ("<2e-16")        smaller than the bound, and not negative
-    early-stop              within 1e-6, relative, of the ledger's reference (the true optimum)
+    early-stop              within 1e-6, relative, of the ledger's reference (the true optimum); and the
+                            ledger's ``stopped``, where the optimiser was when it stopped, must round to
+                            the printed digits, or they would be unexplained
     monte-carlo             at most 4 `mcse` and half a unit of the last printed digit away
     ======================  =====================================================================
 
@@ -100,14 +102,22 @@ def compare(id: str, value: float, mcse: float | None = None) -> Comparison:
     else:
         theirs, ours, digits = float(printed), _like(printed, value), _agreement(printed, value)
         if kind == "early-stop":
-            optimum = row["reference"]
-            passed = abs(value - optimum) <= _EARLY_STOP_TOLERANCE * abs(optimum)
-            note = f"printed value off by {significant(abs(theirs - optimum), 2)}; {note}"
+            optimum, stopped = row["reference"], row["stopped"]
+            near = abs(value - optimum) <= _EARLY_STOP_TOLERANCE * abs(optimum)
+            passed = near and rounds_to(printed, stopped)
+            off = f"printed value off by {significant(abs(theirs - optimum), 2)}"
+            stop = f"printed by an optimiser that stopped early (it gave {stopped:.7f})"
+            note = "; ".join(text for text in (off, stop, note) if text)
         else:
-            reach = 10.0 ** _last_place(printed) / 2 + _SLACK * abs(theirs)
-            passed = abs(value - theirs) <= reach + (4 * mcse if mcse and kind == "monte-carlo" else 0.0)
+            passed = rounds_to(printed, value, 4 * mcse if mcse and kind == "monte-carlo" else 0.0)
     verdict = KINDS[kind] if passed else FAILED
     return Comparison(row["id"], row["place"], row["quantity"], ours, printed, digits, passed, verdict, note)
+
+
+def rounds_to(printed: str, value: float, error: float = 0.0) -> bool:
+    """Whether `value` is at most half a unit of the last printed digit, and `error`, away from `printed`."""
+    half = 10.0 ** _last_place(printed) / 2 + _SLACK * abs(float(printed))
+    return bool(abs(value - float(printed)) <= half + error)
 
 
 def _last_place(printed: str) -> int:

@@ -46,18 +46,29 @@ def test_every_printed_number_has_a_row(ledger):
     assert sorted(read_rows(ledger)) == sorted(row["id"] for row in published())
 
 
-def test_rows_say_what_the_chapters_computed(ledger):
-    shown = {
-        (path.name[:2], one.id): one
-        for path in sorted((ROOT / "chapters").glob("[0-9]*.ipynb"))
-        for one in reversed(reproductions(nbformat.read(path, as_version=4)))
-    }
+def test_rows_say_what_a_page_computed(ledger):
+    shown = {}
+    for path in sorted((ROOT / "chapters").glob("**/[0-9]*.ipynb")):
+        page = path.relative_to(ROOT / "chapters").with_suffix(".html").as_posix()
+        shown |= {(page, one.id): one for one in reversed(reproductions(nbformat.read(path, as_version=4)))}
     rows = read_rows(ledger)
     for row in published():
-        one, seen = shown[row["chapter"], row["id"]], rows[row["id"]]
+        seen = rows[row["id"]]
+        one = shown[seen["link"].partition("#")[0], row["id"]]
         assert (seen["printed"], seen["ours"], seen["digits"]) == (row["printed"], one.ours, one.digits)
         assert seen["verdict"] == f"{one.verdict.partition(': ')[0]} ({row['kind']})"
         assert seen["verdict"].startswith("agrees")
+
+
+def test_a_row_leads_to_the_companion_of_its_document_before_any_other_page(ledger):
+    shown = {}
+    for path in sorted((ROOT / "chapters" / "sources").glob("*.ipynb")):
+        ids = {one.id for one in reproductions(nbformat.read(path, as_version=4))}
+        shown |= {id: f"sources/{path.stem}.html" for id in ids if id.startswith(path.stem[:3])}
+    rows = read_rows(ledger)
+    for id, page in shown.items():
+        assert rows[id]["link"].partition("#")[0] == page
+        assert rows[id]["shown"] == f"companion {id[:3]}, cell {rows[id]['link'].rpartition('-')[2]}"
 
 
 def test_each_row_leads_to_a_cell_that_prints_it(ledger, built):

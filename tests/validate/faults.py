@@ -67,6 +67,12 @@ CODE = [
         "equations/test_moments.py::test_functions_of_time",
     ),
     code(
+        "an early stop that explains nothing",
+        "passed = near and rounds_to(printed, stopped)",
+        "passed = near",
+        "unit/book/test_ledger.py",
+    ),
+    code(
         "one-sided quantile in a band",
         "p = (1 + checked_level(level)) / 2\n    return np.where",
         "p = checked_level(level)\n    return np.where",
@@ -497,6 +503,18 @@ DATA = [
         "a value changed, its checksum kept",
         data("tlc", one_value, known=False),
         ("tests/unit/book/test_datasets.py",),
+    ),
+    Fault(
+        "data",
+        "a stop in the ledger that is not what was printed",
+        data("published", lambda lines: [line.replace(",2.32735911817632,", ",2.32755911817632,") for line in lines]),
+        ("tests/unit/book/test_ledger.py",),
+    ),
+    Fault(
+        "data",
+        "the optimum in the ledger, a digit off",
+        data("published", lambda lines: [line.replace(",4.50141758241758,", ",4.50141758341758,") for line in lines]),
+        ("tests/oracle/test_ledger_optima.py",),
     ),
 ]
 

@@ -62,6 +62,35 @@ def test_an_early_stop_is_held_against_the_optimum():
     assert not compare(name, 2.32736).passed, "the printed value itself is not the optimum"
 
 
+@pytest.mark.parametrize("row", [r for r in KNOWN if not math.isnan(r["stopped"])], ids=lambda r: r["id"])
+def test_where_the_optimiser_stopped_rounds_to_what_is_printed(row):
+    assert ledger.rounds_to(row["printed"], row["stopped"])
+    unit = 10.0 ** ledger._last_place(row["printed"])
+    assert not ledger.rounds_to(row["printed"], row["stopped"] + 1.1 * unit)
+    assert not ledger.rounds_to(row["printed"], row["stopped"] - 1.1 * unit)
+
+
+def with_stop(monkeypatch, id, stopped):
+    rows = {row["id"]: row for row in LEDGER.to_dict("records")}
+    monkeypatch.setattr(ledger, "_rows", lambda: rows | {id: rows[id] | {"stopped": stopped}})
+
+
+@pytest.mark.parametrize("stopped", [2.32736501, 2.32735499, 2.327035916, math.nan])
+def test_a_stop_that_does_not_round_to_the_printed_digits_explains_nothing(monkeypatch, stopped):
+    """A neighbouring digit, the optimum itself, no value: the optimum alone is not enough."""
+    id, optimum = "001-dental-reml-standard-deviation-intercept", 2.32703591589089
+    assert compare(id, optimum).passed
+    with_stop(monkeypatch, id, stopped)
+    assert not compare(id, optimum).passed
+    with pytest.raises(ReproductionError, match=ledger.FAILED):
+        report.reproduces(id, optimum)
+
+
+def test_a_stop_is_named_in_the_note():
+    note = compare("lead-week-week-id-placebo-only-satterthwaite-df-of-week", 49.0).note
+    assert note.startswith("printed value off by 0.00066; printed by an optimiser that stopped early (it gave 49.00066")
+
+
 def test_a_source_error_says_why(capsys):
     report.reproduces("004-sigma2-hat", 0.4923811875)
     assert "but the printed number is wrong" in capsys.readouterr().out
