@@ -25,7 +25,7 @@ _SHA256 = {
     "counts_4x2": "b02f94b3a98dfc38f47e321ec1d5c08f05821d3f1da6a5313e4f34c14b20a4ff",
     "counts_50x10": "410a3f08976336d2823152f05d34418a10c4099c3384c5be6d05ed5e11a80654",
     "counts_low": "b58bfdd2607495cae5c178ed39c18053a5a90e42d3b0d9164134d058c56820f8",
-    "published": "98d8a9b0e68a48030941b80208df0adf4c72292a571f15e830331c02bfbc2fe4",
+    "published": "7765b9c15d1e61a26878de24b05097ca950aeed07a6bb2404e9989100a04fb80",
 }
 _SLEEP = [308, 309, 310, 330, 331, 332, 333, 334, 335, 337, 349, 350, 351, 352, 369, 370, 371, 372]
 #: The categorical columns of each data set, with their levels in order.
