@@ -3,7 +3,10 @@
 These functions print or render by design; all others of lmmlib return their results in silence.
 """
 
+import html
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -78,11 +81,27 @@ def show(label: str, value, digits: Digits = 3) -> None:
         print("\n".join([f"{label}:", *("  " + "  ".join(t.rjust(width) for t in row) for row in texts)]))
 
 
+@dataclass(frozen=True)
+class Tick:
+    """One line for a check that held: what agrees; the number and the tolerance on demand in a notebook."""
+
+    label: str
+    detail: str
+
+    def __repr__(self) -> str:
+        return f"\N{CHECK MARK} {self.label}: {self.detail}"
+
+    def _repr_html_(self) -> str:
+        label, detail = html.escape(self.label), html.escape(self.detail)
+        mark = '<span role="img" aria-label="checked:">\N{CHECK MARK}</span>'
+        return f'<details class="check"><summary>{mark} {label}</summary>{detail}</details>'
+
+
 def check(label: str, one, other, tol: float = 1e-8, digits: int = 6) -> None:
-    """Assert that two routes lead to the same number (or array of numbers), and print that they do.
+    """Assert that two routes lead to the same number (or array of numbers), and show a tick that says so.
 
     The largest difference must be at most `tol` > 0: absolute where `other` is at most 1 in size,
-    otherwise relative to its largest entry.
+    otherwise relative to its largest entry. The tick is a line of text, or HTML in a notebook.
 
     Raises
     ------
@@ -99,8 +118,13 @@ def check(label: str, one, other, tol: float = 1e-8, digits: int = 6) -> None:
     if difference > tol:
         raise ReproductionError(f"{label}: {one!r} and {other!r} differ by {difference:.3g} > {tol:g}.")
     what = "difference" if scale == 1.0 else "relative difference"
-    amount = f"{fixed(a.item(), digits)} both ways" if a.ndim == 0 else f"all {a.size} numbers agree both ways"
-    print(f"{label}: {amount} ({what} < {tol:g})")
+    amount = fixed(a.item(), digits) if a.ndim == 0 else f"{a.size} number{'s' * (a.size != 1)}"
+    tick = Tick(label, f"{amount} ({what} < {tol:g})")
+    shell = sys.modules.get("IPython")
+    if shell is None or shell.get_ipython() is None:
+        print(tick)
+    else:
+        shell.display.display(tick)
 
 
 def reproduces(id: str, value: float, mcse: float | None = None) -> None:

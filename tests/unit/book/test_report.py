@@ -58,9 +58,25 @@ def test_check_prints_one_line(capsys):
     report.check("score", 1e-12, 0.0, tol=1e-10)
     report.check("V", 5 * np.eye(2), 5 * np.eye(2) + 1e-12, tol=1e-10)
     assert capsys.readouterr().out.splitlines() == [
-        "score: 0.000000 both ways (difference < 1e-10)",
-        "V: all 4 numbers agree both ways (relative difference < 1e-10)",
+        "✓ score: 0.000000 (difference < 1e-10)",
+        "✓ V: 4 numbers (relative difference < 1e-10)",
     ]
+
+
+def test_check_in_a_notebook_is_a_tick_with_the_tolerance_on_demand(monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr("IPython.get_ipython", object)
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    report.check("a < b", 2.5, 2.5, tol=1e-10, digits=1)
+    (tick,) = shown
+    assert capsys.readouterr().out == ""
+    assert repr(tick) == "✓ a < b: 2.5 (relative difference < 1e-10)"
+    before, _, after = tick._repr_html_().partition("</summary>")
+    assert "a &lt; b" in before and "1e-10" not in before
+    assert after.startswith("2.5 (relative difference &lt; 1e-10)")
+    with pytest.raises(ReproductionError, match="label"):
+        report.check("label", 1.0, 2.0)
+    assert len(shown) == 1
 
 
 @pytest.mark.parametrize(
