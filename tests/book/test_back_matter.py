@@ -75,7 +75,7 @@ def test_errata_of_all_documents(errata):
 
 
 def test_an_erratum_without_a_place_is_found():
-    items = ["1. **A.**\n   *Shown:* {eq}`a`.", "2. **B.**\n   *Shown:* chapter 9.", "3. **C.**\n   *Shown:* there."]
+    items = ["1. **A.**\n   *Shown:* {eq}`a`.", "2. **B.**\n   *Shown:* chapter 10.", "3. **C.**\n   *Shown:* there."]
     text = "\n".join(["## One", *items, ""])
     assert without_place(text, {1}) == ["3. **C.**"]
     assert without_place(text, {1, 9}) == ["2. **B.**", "3. **C.**"]

@@ -29,12 +29,12 @@ ELSEWHERE = {
     "ex-04-7": {"3.84": "the 95 % point of chi-square with one df"},
     "ex-05-1": {"1.2": "n/(n-1) for six batches"},
     "ex-05-3": {"16.8": "the intercept, an output of the chapter"},
-    "ex-06-7": {"17.1": "0.95 of 18 intervals"},
-    "ex-07-1": {"0.9": "0.3 times 3", "2.56": "1.6 squared"},
-    "ex-08-7": {"0.6": "5.82 less 5.20, rounded", "1.6": "5.82 less 4.25, rounded"},
-    "ex-09-2": {"2.4": "the root of 6"},
-    "ex-10-1": {"2.2": "exp of the intercept of the exercise", "1.28": "exp of half its variance"},
-    "ex-10-7": {"0.04": "the root of 0.25/150, the largest Monte Carlo error"},
+    "ex-07-7": {"17.1": "0.95 of 18 intervals"},
+    "ex-08-1": {"0.9": "0.3 times 3", "2.56": "1.6 squared"},
+    "ex-09-7": {"0.6": "5.82 less 5.20, rounded", "1.6": "5.82 less 4.25, rounded"},
+    "ex-10-2": {"2.4": "the root of 6"},
+    "ex-11-1": {"2.2": "exp of the intercept of the exercise", "1.28": "exp of half its variance"},
+    "ex-11-7": {"0.04": "the root of 0.25/150, the largest Monte Carlo error"},
 }
 
 
