@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from chapters._tools import pictures
 
 LOCK = pictures.CHAPTERS / "solutions.csv"
-EXERCISE = re.compile(r"^(`{3,})\{exercise\}.*?:label: (\S+)\n(.*?)^\1\s*$", re.S | re.M)
-FENCE = re.compile(r"^`{3,}\{(solution-start|solution-end)\} ?(\S*)$", re.M)
+EXERCISE = re.compile(r"^(:{3,})\{exercise\}.*?:label: (\S+)\n(.*?)^\1\s*$", re.S | re.M)
+FENCE = re.compile(r"^:{3,}\{(solution-start|solution-end)\} ?(\S*)$", re.M)
 
 
 def answers(notebook):

@@ -31,6 +31,7 @@ END = re.compile(r"(?<=[.!?:;])[)\"”]*\s+(?=[A-Z(\[*$`\"“]|\d)")
 NOT_PROSE = (
     re.compile(r"\$\$.*?\$\$(?:\s*\([\w-]+\))?", re.S),  # equations have a lock of their own
     re.compile(r"^(`{3,}|~{3,})(?!\{).*?^\1\s*$", re.S | re.M),  # code of other programs
+    re.compile(r"^:{3,}(?:\{[\w:-]+\})?|^:[\w-]+:.*$", re.M),  # fences and options of directives
     re.compile(r"`[^`\n]*`"),
     re.compile(r"\]\([^)]*\)"),
     re.compile(r"<[^>]*>"),

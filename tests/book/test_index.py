@@ -22,7 +22,7 @@ def targets(page):
 
 def titled(text):
     """Labels of the definitions, theorems and their like that have a title, in the text of a Markdown cell."""
-    return re.findall(r"^`{3,}\{prf:(?!proof)\w+\} \S.*\n:label: ([\w-]+)", text, re.M)
+    return re.findall(r"^:{3,}\{prf:(?!proof)\w+\} \S.*\n:label: ([\w-]+)", text, re.M)
 
 
 @pytest.fixture(scope="module")
@@ -66,5 +66,5 @@ def test_every_chapter_is_met(index, notebooks):
 
 
 def test_a_statement_without_a_title_is_left_out():
-    text = "```{prf:theorem} Wilks\n:label: thm-w\nA.\n```\n```{prf:lemma}\n:label: lem-x\n```\n```{prf:proof} P\n```\n"
+    text = ":::{prf:theorem} Wilks\n:label: thm-w\nA.\n:::\n:::{prf:lemma}\n:label: lem-x\n:::\n:::{prf:proof} P\n:::\n"
     assert titled(text) == ["thm-w"]

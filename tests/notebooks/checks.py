@@ -83,9 +83,24 @@ def images_in_text_are_described(notebook):
         if cell.cell_type == "markdown":
             if re.search(r"!\[\s*\]\(", cell.source):
                 found.append(f"cell {k} has a picture without alternative text")
-            for block in re.findall(r"^`{3,}\{(?:figure|image)\}.*?^`{3,}", cell.source, re.M | re.S):
-                if ":alt:" not in block:
+            for block in re.finditer(r"^(:{3,})\{(?:figure|image)\}.*?^\1\s*$", cell.source, re.M | re.S):
+                if ":alt:" not in block.group():
                     found.append(f"cell {k} has a figure without :alt:")
+    return found
+
+
+def directives_have_colon_fences(notebook):
+    """A directive stands between colons: between backticks its mathematics is source text in plain Jupyter.
+
+    After the options a blank line, for the same reason.
+    """
+    found = []
+    for k, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            if fence := re.search(r"^\s*`{3,}\{(?!code-block)[\w:-]+\}", cell.source, re.M):
+                found.append(f"cell {k} has a directive between backticks: {fence.group().strip()}")
+            if option := re.search(r"^:{3,}\{.*\n(?::[\w-]+:.*\n)+(?!:)(?=\S)", cell.source, re.M):
+                found.append(f"cell {k} has no blank line after the options of {option.group().splitlines()[0]}")
     return found
 
 
@@ -185,6 +200,7 @@ CHECKS = (
     no_errors,
     figures_are_described,
     images_in_text_are_described,
+    directives_have_colon_fences,
     numbers_are_rounded,
     no_addresses,
     nothing_on_stderr,

@@ -38,7 +38,7 @@ def execute():
 @pytest.fixture
 def good():
     """A small chapter that keeps every rule."""
-    exercise = "```{exercise}\n:label: ex-99-1\nAdd.\n```\n\n```{solution} ex-99-1\nAdded.\n```"
+    exercise = ":::{exercise}\n:label: ex-99-1\n\nAdd.\n:::\n\n:::{solution} ex-99-1\nAdded.\n:::"
     number = new_code_cell("print(1.5)", execution_count=1, outputs=[new_output("stream", name="stdout", text="1.5\n")])
     picture = new_output("display_data", data={"image/png": "aGVsbG8=", "text/plain": "<Figure>"})
     figure = new_code_cell(

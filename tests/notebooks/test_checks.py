@@ -52,7 +52,15 @@ def plain_picture(notebook):
 
 
 def picture_without_alt(notebook):
-    notebook.cells[0].source += "\n\n```{figure} a.png\n:name: fig-a\nA caption\n```"
+    notebook.cells[0].source += "\n\n:::{figure} a.png\n:name: fig-a\nA caption\n:::"
+
+
+def backtick_directive(notebook):
+    notebook.cells[1].source += "\n\n```{note}\nA note.\n```"
+
+
+def crowded_directive(notebook):
+    notebook.cells[1].source += "\n\n:::{prf:lemma} L\n:label: lem-l\nIt is so.\n:::"
 
 
 def full_precision(notebook):
@@ -82,7 +90,7 @@ def two_titles(notebook):
 
 
 def no_solution(notebook):
-    notebook.cells[1].source = "```{exercise}\n:label: ex-99-1\nAdd.\n```"
+    notebook.cells[1].source = ":::{exercise}\n:label: ex-99-1\n\nAdd.\n:::"
 
 
 def magic(notebook):
@@ -105,6 +113,8 @@ BROKEN = {
     talking_figure: checks.figures_are_described,
     plain_picture: checks.images_in_text_are_described,
     picture_without_alt: checks.images_in_text_are_described,
+    backtick_directive: checks.directives_have_colon_fences,
+    crowded_directive: checks.directives_have_colon_fences,
     full_precision: checks.numbers_are_rounded,
     address: checks.no_addresses,
     warning: checks.nothing_on_stderr,

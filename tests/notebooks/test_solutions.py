@@ -47,7 +47,7 @@ def solutions(notebook):
             for output in cell.outputs:
                 shown.append(output.get("text", "") or str(output.get("data", {}).get("text/plain", "")))
             continue
-        for part in re.split(r"(`{3,}\{solution-(?:start|end)\}(?: \S+)?)", cell.source):
+        for part in re.split(r"(:{3,}\{solution-(?:start|end)\}(?: \S+)?)", cell.source):
             if "{solution-start}" in part:
                 label, text, shown = part.split()[-1], [], []
             elif "{solution-end}" in part and label:
@@ -116,7 +116,7 @@ def test_all_solutions_are_read(notebooks):
     ],
 )
 def test_a_wrong_number_is_noticed(text, wrong):
-    start, end = "```{solution-start} ex-99-1\n```\n", "\n```{solution-end}\n```"
+    start, end = ":::{solution-start} ex-99-1\n:::\n", "\n:::{solution-end}\n:::"
     output = new_output("stream", name="stdout", text="half of it: 0.712\n")
     cells = [new_markdown_cell(start + text), new_code_cell("print(x)", outputs=[output]), new_markdown_cell(end)]
     assert unsupported(new_notebook(cells=cells)) == ({"ex-99-1": wrong} if wrong else {})
@@ -131,10 +131,10 @@ def test_the_lock_agrees():
 @pytest.mark.parametrize("old, new", [("by 2", "by the root of 2"), ("Divide", "Multiply"), ("0.712", "0.713")])
 def test_a_changed_solution_is_noticed(old, new):
     def book(change):
-        exercise = "```{exercise}\n:label: ex-99-1\nDivide.\n```\n\n```{solution-start} ex-99-1\n```\nIt falls by 2."
+        exercise = ":::{exercise}\n:label: ex-99-1\n\nDivide.\n:::\n\n:::{solution-start} ex-99-1\n:::\nIt falls by 2."
         output = new_output("stream", name="stdout", text=change("half of it: 0.712\n"))
         shown = new_code_cell("print(x)", outputs=[output])
-        end = new_markdown_cell("So it is.\n\n```{solution-end}\n```")
+        end = new_markdown_cell("So it is.\n\n:::{solution-end}\n:::")
         return answers.answers(new_notebook(cells=[new_markdown_cell(change(exercise)), shown, end]))
 
     (one,) = book(lambda text: text)

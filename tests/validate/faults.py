@@ -138,7 +138,7 @@ CODE = [
 # --- mathematics ---
 
 EQUATION = re.compile(r"\$\$(?P<body>(?:(?!\$\$).)+?)\$\$\s*\((?P<label>[\w-]+)\)", re.S)
-THEOREM = re.compile(r"^(?P<fence>`{3,})\{prf:(?!proof)\w+\}(?P<body>.*?)^(?P=fence)\s*$", re.S | re.M)
+THEOREM = re.compile(r"^(?P<fence>:{3,})\{prf:(?!proof)\w+\}(?P<body>.*?)^(?P=fence)\s*$", re.S | re.M)
 
 
 def statement(seed, pattern, old, new, label=""):
@@ -390,7 +390,7 @@ OUTPUTS = [
 
 # --- solutions, and the tables of other programs ---
 
-SOLUTION = re.compile(r"`{3,}\{solution-start\}.*?\n`{3,}(?P<body>.*?)(?=`{3,}\{solution-end\}|\Z)", re.S)
+SOLUTION = re.compile(r":{3,}\{solution-start\}.*?\n:{3,}(?P<body>.*?)(?=:{3,}\{solution-end\}|\Z)", re.S)
 
 
 def next_digit(found):

@@ -1,0 +1,34 @@
+"""A core page is at most forty screens of 1280 x 800 high while its solutions are folded."""
+
+import math
+import re
+
+import pytest
+
+from tests.book.browser import offline_context, settle
+from tests.book.conftest import PAGES
+from tests.notebooks.measures import MOST
+from tests.notebooks.test_measures import LONG
+
+CORE = [page for page in PAGES if re.fullmatch(r"chapters/\d\d-(?!.*-deeper).*\.html", page)]
+HEIGHT = "() => document.querySelector('article').scrollHeight"
+
+
+def screens(browser, built, page):
+    context, _ = offline_context(browser)
+    tab = context.new_page()
+    tab.goto((built / page).as_uri())
+    settle(tab)
+    height = tab.evaluate(HEIGHT)
+    context.close()
+    return math.ceil(height / 800)
+
+
+@pytest.mark.parametrize("page", [page for page in CORE if page[9:-5] not in LONG])
+def test_a_core_page_is_read_in_forty_screens(page, browser, built):
+    assert screens(browser, built, page) <= MOST["screens"]
+
+
+def test_a_longer_page_is_seen(browser, built):
+    index = "chapters/genindex.html"
+    assert screens(browser, built, index) > 1
