@@ -7,6 +7,7 @@
 - ``{book-index}`` is the index (book_index.py).
 - ``lmmlib.equations.gls``, a name of the package itself, leads to the module's function in the reference.
 - A wide table gets a frame that scrolls on its own, so that the page itself never does.
+- A page is read from the disk once for all references to its numbers: half of the time of a build.
 """
 
 import shutil
@@ -17,6 +18,7 @@ import book_index
 import equation_links
 import ledger_page
 from docutils import nodes
+from sphinx.domains.std import StandardDomain
 from sphinx.util.nodes import make_refnode
 
 import lmmlib
@@ -70,7 +72,34 @@ def resolve_package_name(app, env, node, contnode):
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, target)
 
 
+class Reading:
+    """The environment with the pages that it has unpickled; they are looked at and not changed."""
+
+    def __init__(self, env):
+        self.env, self.pages = env, {}
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+    def get_doctree(self, docname):
+        if docname not in self.pages:
+            self.pages[docname] = self.env.get_doctree(docname)
+        return self.pages[docname]
+
+
+class NumberedDomain(StandardDomain):
+    """Sphinx's own domain, which otherwise unpickles a whole page for each ``numref`` to it."""
+
+    reading = None
+
+    def _resolve_numref_xref(self, env, *args):
+        if self.reading is None or self.reading.env is not env:
+            self.reading = Reading(env)
+        return super()._resolve_numref_xref(self.reading, *args)
+
+
 def setup(app):
+    app.add_domain(NumberedDomain, override=True)
     ledger_page.setup(app)
     equation_links.setup(app)
     book_index.setup(app)

@@ -1,4 +1,4 @@
-"""A core page is at most forty screens of 1280 x 800 high while its solutions are folded."""
+"""A core page is at most forty screens of 1280 pixels width and 800 height while its solutions are folded."""
 
 import math
 import re
@@ -14,19 +14,19 @@ CORE = [page for page in PAGES if re.fullmatch(r"chapters/\d\d-(?!.*-deeper).*\.
 HEIGHT = "() => document.querySelector('article').scrollHeight"
 
 
-def screens(browser, built, page):
+def screens(browser, built, name):
     context, _ = offline_context(browser)
     tab = context.new_page()
-    tab.goto((built / page).as_uri())
+    tab.goto((built / name).as_uri())
     settle(tab)
     height = tab.evaluate(HEIGHT)
     context.close()
     return math.ceil(height / 800)
 
 
-@pytest.mark.parametrize("page", [page for page in CORE if page[9:-5] not in LONG])
-def test_a_core_page_is_read_in_forty_screens(page, browser, built):
-    assert screens(browser, built, page) <= MOST["screens"]
+@pytest.mark.parametrize("core", [page for page in CORE if page[9:-5] not in LONG])
+def test_a_core_page_is_read_in_forty_screens(core, browser, built):
+    assert screens(browser, built, core) <= MOST["screens"]
 
 
 def test_a_longer_page_is_seen(browser, built):
