@@ -11,7 +11,7 @@ from tests.book import links
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = ROOT / "chapters"
-ITEM = re.compile(r"^\d+\. .*?(?=^\d+\. |^## |\Z)", re.M | re.S)
+ITEM = re.compile(r"^\d+\. .*?(?=^\d+\. |^#{2,3} |\Z)", re.M | re.S)
 LINK = re.compile(r"\{(?:numref|eq|ref|prf:ref|doc)\}`[^`]+`")
 TERM = re.compile(r"\{term\}`([^`<]*?)(?:\s*<([^`>]*)>)?`")
 
@@ -70,8 +70,14 @@ def test_every_erratum_has_a_place(errata):
     assert unlinked_chapters(errata, written()) == []
 
 
-def test_errata_of_all_documents(errata):
-    assert re.findall(r"^## Document (\d{3})", errata, re.M) == ["000", "001", "002", "003", "004"]
+def test_errata_have_three_parts_and_each_its_documents_in_order(errata):
+    parts = re.split(r"^## (.*)$", errata, flags=re.M)[1:]
+    documents = {
+        title: re.findall(r"^### Document (\d{3})", text, re.M)
+        for title, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+    assert list(documents) == ["Wrong", "True only under conditions", "Our reading of an extracted text"]
+    assert set(map(tuple, documents.values())) == {("000", "001", "002", "003", "004")}
 
 
 def test_an_erratum_without_a_place_is_found():
