@@ -17,11 +17,6 @@ SUM = re.compile(r"((?:[\d.+\-*/() ]|\\cdot)*\d)\s*=\s*-?$")
 ELSEWHERE = {
     "ex-01-4": {"0.4924": "printed by the source document"},
     "ex-03-4": {"0.401": "the slope of the whole trial, an output of the chapter"},
-    "ex-03-5": {
-        "2.75": "the mean week, of 0, 1, 4 and 6",
-        "20.762": "a cell mean of the TLC table, an output of chapter 1",
-        "23.646": "another of these",
-    },
     "ex-04-1": {
         "7.5": "SSB/n by hand from SSB = 30, which the check of this exercise confirms",
         "1.33": "n/(n-1) for four groups",
@@ -29,6 +24,7 @@ ELSEWHERE = {
     "ex-04-7": {"3.84": "the 95 % point of chi-square with one df"},
     "ex-05-1": {"1.2": "n/(n-1) for six batches"},
     "ex-05-3": {"16.8": "the intercept, an output of the chapter"},
+    "ex-06-2": {"2.75": "the mean week, of 0, 1, 4 and 6"},
     "ex-07-7": {"17.1": "0.95 of 18 intervals"},
     "ex-08-1": {"0.9": "0.3 times 3", "2.56": "1.6 squared"},
     "ex-09-7": {"0.6": "5.82 less 5.20, rounded", "1.6": "5.82 less 4.25, rounded"},
