@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.common.arguments import checked_choice
+from lmmlib.design.basis import chunks
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.design import Design
 from lmmlib.equations.blup import random_effects
@@ -36,8 +37,10 @@ def fitted(design: Design, cross: CrossProducts, beta, D, sigma2: float, *, of: 
     mean = mean if design.offset is None else mean + design.offset
     if of == "population":
         return mean
-    for z, b in zip(design.Z.T, random_effects(cross, beta, D, sigma2).T, strict=True):
-        mean += z * b[design.group]
+    effects = random_effects(cross, beta, D, sigma2).T
+    for rows in chunks(len(mean)):
+        for z, b in zip(design.Z[rows].T, effects, strict=True):
+            mean[rows] += z * b[design.group[rows]]
     return mean
 
 
@@ -66,12 +69,14 @@ def residuals(
     (n_obs,) array
     """
     checked_choice("kind", kind, ("response", "scaled"))
-    raw = design.y - fitted(design, cross, beta, D, sigma2, of=of)
+    raw = fitted(design, cross, beta, D, sigma2, of=of)
+    np.subtract(design.y, raw, out=raw)
     if kind == "response":
         return raw
     if of == "population":
         return _whitened(design, raw, D, sigma2)
-    return raw / np.sqrt(sigma2 if design.weights is None else sigma2 * design.residual_variances)
+    raw /= np.sqrt(sigma2 if design.weights is None else sigma2 * design.residual_variances)
+    return raw
 
 
 def _whitened(design: Design, raw, D, sigma2: float) -> np.ndarray:

@@ -97,7 +97,9 @@ def relative_factor(cross: CrossProducts, D, sigma2: float, sums: str = "cross-p
     checked_made("cross", cross, CrossProducts, "cross_products")
     sigma2 = checked_sigma2(sigma2)
     L = cross.basis.Rz @ factor(checked_D(D, len(cross.z_names))) / np.sqrt(sigma2)
-    if np.einsum("ba,gbc,ca->ga", L, cross.patterns[0], L).max(initial=0) > LIMIT:
+    # What is above the limit is looked at: no Z_i c is longer than the trace of Z_i'Z_i says.
+    longest = np.einsum("gaa->g", cross.patterns[0]).max(initial=0) * (L**2).sum()
+    if longest > LIMIT and np.einsum("ba,gbc,ca->ga", L, cross.patterns[0], L).max(initial=0) > LIMIT:
         raise ParameterError(
             f"Z_i D Z_i' is more than {LIMIT:g} times sigma2 = {sigma2:g}, for which {sums} no digits "
             "left; is sigma2 a variance, and are both in squared units of the response?"

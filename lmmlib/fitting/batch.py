@@ -22,7 +22,7 @@ from lmmlib.equations.names import derived, parameter_names
 from lmmlib.equations.weighted import LIMIT
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.fitting.deviance import Deviance
-from lmmlib.fitting.newton import Step
+from lmmlib.fitting.newton import Optimum
 from lmmlib.fitting.search import minimise
 
 # Singular values of L in the working basis, where they are standard deviations of the random part of an observation
@@ -196,8 +196,8 @@ def _put(every: dict[str, Any], rows, some: dict[str, Any]) -> None:
         every[name][rows] = values
 
 
-def solve(cross: CrossProducts, data: Responses, method: str) -> tuple[dict[str, Any], tuple[Step, ...]]:
-    """What :class:`Fits` has of each of some responses that are finite, and the optimiser's steps for the first."""
+def solve(cross: CrossProducts, data: Responses, method: str) -> tuple[dict[str, Any], Optimum[Deviance]]:
+    """What :class:`Fits` has of each of some responses that are finite, and where the optimiser stopped."""
     optimum = minimise(cross, method, data)
     best, p = optimum.best, len(cross.x_names)
     squares, Xty = data.WtW[:, -1, -1], data.WtW[:, :p, p]
@@ -215,7 +215,7 @@ def solve(cross: CrossProducts, data: Responses, method: str) -> tuple[dict[str,
         found["converged"][ok] = optimum.converged[ok]
     found["reason"][:] = optimum.reason
     found["reason"][endless], found["reason"][exact] = NO_SIGMA, NO_VARIATION
-    return found, optimum.log
+    return found, optimum
 
 
 def _largest(cross: CrossProducts, best: Deviance) -> np.ndarray:

@@ -15,6 +15,7 @@ from lmmlib.design.design import Design
 from lmmlib.design.responses import Responses
 from lmmlib.equations.degrees import Curvature, curvature
 from lmmlib.equations.information import Directions, directions
+from lmmlib.equations.weighted import weigh
 from lmmlib.fitting.batch import solve
 from lmmlib.fitting.newton import Step
 
@@ -115,9 +116,9 @@ class Fitted(Maximum):
     @classmethod
     def of(cls, design: Design, cross: CrossProducts, method: str) -> Self:
         """The optimum for the response of the cross-products of a design, which may not have converged."""
-        found, log = solve(cross, Responses.of_cross(cross), method)
+        found, optimum = solve(cross, Responses.of_cross(cross), method)
         z, x = pd.Index(design.z_names), pd.Index(design.x_names)
-        return cls(
+        fit = cls(
             formula=design.formula,
             method=method,
             beta=pd.Series(found["beta"][0], x),
@@ -131,10 +132,18 @@ class Fitted(Maximum):
             is_singular=bool(found["is_singular"][0]),
             converged=bool(found["converged"][0]),
             reason=found["reason"][0],
-            log=log,
+            log=optimum.log,
             design=design,
             cross=cross,
         )
+        R_inverse = optimum.best.R_inverse[0]
+        vars(fit)["Phi"] = optimum.best.sigma2[0] * R_inverse @ R_inverse.T  # as the property would find it
+        return fit
+
+    @cached_property
+    def Phi(self) -> np.ndarray:
+        """Covariance of the fixed effects of the working basis for known D and sigma2, (p, p)."""
+        return np.linalg.inv(weigh(self.cross, self.D.to_numpy(), self.sigma2).XtVX)
 
     @cached_property
     def by_ml(self) -> Self:

@@ -91,7 +91,7 @@ class Blups(Effects):
         """T_i (n_groups, q, p) and Phi T_i' (n_groups, p, q), X in the working basis."""
         cross, w = self.fit.cross, self._weighted
         T = cross.basis.L_back(w.DZtV(cross.work.ZtX))
-        return T, np.einsum("xy,gay->gxa", np.linalg.inv(w.XtVX), T)
+        return T, np.einsum("xy,gay->gxa", self.fit.Phi, T)
 
     @cached_property
     def _estimated(self) -> tuple[np.ndarray, str]:

@@ -34,10 +34,9 @@ def error_variance(fit: Fitted, rows: NewRows, corrected: bool = False) -> np.nd
     to a difference; ``corrected`` adds :func:`estimation_variance` twice, as in :eq:`prasad-rao`.
     """
     _, D, sigma2 = fit.estimates
-    Phi = np.linalg.inv(weigh(fit.cross, D, sigma2).XtVX)
     groups, own = rows.own
     Hz, d = _parts(weigh(fit.cross.take(groups), D, sigma2), own)
-    variance = sigma2 * (Hz**2).sum(axis=1) + np.einsum("nx,xy,ny->n", d, Phi, d)
+    variance = sigma2 * (Hz**2).sum(axis=1) + np.einsum("nx,xy,ny->n", d, fit.Phi, d)
     return variance + 2 * estimation_variance(fit.expected, rows) if corrected else variance
 
 

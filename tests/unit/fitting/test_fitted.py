@@ -1,8 +1,11 @@
 """What a fit is: frozen, with its way to the optimum and its criteria."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 
 import lmmlib
 
@@ -22,6 +25,15 @@ def test_a_fit_is_frozen_and_keeps_its_way():
         fitted.sigma2 = 1.0
     assert fitted.log[-1].deviance == pytest.approx(fitted.criterion, abs=1e-9)
     assert "gradient" in fitted.reason
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + t + (t | g)", "y ~ x + t + (t || g)", "y ~ t + (0 | g)"])
+def test_the_covariance_of_the_search_is_that_at_its_end(formula):
+    fitted = lmmlib.fit(formula, grouped(tau=1.0))
+    again = replace(fitted)
+    assert "Phi" in vars(fitted) and "Phi" not in vars(again)
+    assert_allclose(fitted.Phi, again.Phi, rtol=1e-10, atol=1e-14)
+    assert_allclose(fitted.cross.basis.cov_beta_back(fitted.Phi), fitted.cov_beta, rtol=1e-12)
 
 
 def test_criteria_count_the_parameters():

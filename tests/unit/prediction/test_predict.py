@@ -285,15 +285,18 @@ def test_unknown_options(fit, new, words):
 
 
 def test_only_the_groups_of_the_new_rows_are_looked_at(frame, new):
-    """Once V has weighed the sums, those of all other groups may be lost."""
-    fit, known = lmmlib.fit(FORMULA, frame), new.iloc[:3]
-    expected = {method: fit.predict(known, interval="prediction", method=method) for method in ("plugin", "corrected")}
+    """The sums of all other groups may be lost once there is a fit; for "corrected", once its information is known."""
+    known = new.iloc[:3]
+    fit, asked = lmmlib.fit(FORMULA, frame), lmmlib.fit(FORMULA, frame)
+    expected = {way: asked.predict(known, interval="prediction", method=way) for way in ("plugin", "corrected")}
     others = ~np.isin(fit.design.group_names, new["child"])
-    for sums in (fit.cross.work.ZtX, fit.cross.work.Zty, fit.cross.work.ZtZ):
-        sums[others] = np.nan
-    for method, shown in expected.items():
-        assert fit.predict(known, interval="prediction", method=method).equals(shown) and shown.notna().all(axis=None)
-    assert np.array_equal(np.isnan(fit.fitted()), others[fit.design.group])
+    for one, ways in ((fit, ["plugin"]), (asked, expected)):
+        for sums in (one.cross.work.ZtX, one.cross.work.Zty, one.cross.work.ZtZ):
+            sums[others] = np.nan
+        for way in ways:
+            shown = one.predict(known, interval="prediction", method=way)
+            assert shown.equals(expected[way]) and shown.notna().all(axis=None)
+        assert np.array_equal(np.isnan(one.fitted()), others[one.design.group])
 
 
 def test_units_and_calendar_years(frame):
