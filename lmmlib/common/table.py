@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+
+import pandas as pd
 
 # What LaTeX reads as something else than itself.
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -23,6 +27,25 @@ def latex(text: str) -> str:
     'corr x\\\\_1 \\\\& (Intercept)'
     """
     return "".join(_LATEX.get(c, c) for c in text)
+
+
+@lru_cache
+def _labels(names: tuple[str, ...]) -> pd.Index:
+    return pd.Index(names)
+
+
+def labels(names: tuple[str, ...]) -> pd.Index:
+    """Names as the index of a result, which may have a name of its own.
+
+    They are made once: for a small fit that takes as long as a step of the optimiser.
+    """
+    return _labels(names).view()
+
+
+def written(frame: pd.DataFrame, ways: Iterable[Callable[[float], str]]) -> tuple[tuple[str, ...], ...]:
+    """The rows of a frame of numbers as text: the label, and each of the first columns in its way."""
+    cells = [list(map(way, numbers)) for way, numbers in zip(ways, frame.to_numpy().T, strict=False)]
+    return tuple(zip(frame.index, *cells, strict=True))
 
 
 @dataclass(frozen=True)

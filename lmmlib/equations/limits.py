@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from lmmlib.common.table import labels
 from lmmlib.common.tails import half_width
 
 # Scales on which a parameter has no edge, the way back, and the slope there.
@@ -25,16 +26,14 @@ def normal_limits(estimate: pd.Series, se: pd.Series, level: float, kinds: Itera
 
     With the ``kinds`` of the parameters limits of "sd", "sigma", "corr" and "icc" are made on the scales of ``SCALES``.
     """
-    reach = half_width(level)
-    table = pd.DataFrame(
-        {"estimate": estimate, "se": se, "lower": estimate - reach * se, "upper": estimate + reach * se}
-    )
-    for name, kind in zip(table.index, kinds, strict=False):
-        value, error = table.loc[name, ["estimate", "se"]]
+    values, errors, reach = estimate.to_numpy(float), se.to_numpy(float), half_width(level)
+    limits = np.stack([values - reach * errors, values + reach * errors])
+    for k, (value, error, kind) in enumerate(zip(values, errors, kinds, strict=False)):
         if kind in SCALES and not np.isnan(error):
             scale, back, slope = SCALES[kind]
-            table.loc[name, ["lower", "upper"]] = back(scale(value) + np.array([-1, 1]) * reach * error * slope(value))
-    return table
+            limits[:, k] = back(scale(value) + np.array([-1, 1]) * reach * error * slope(value))
+    columns = labels(("estimate", "se", "lower", "upper"))
+    return pd.DataFrame(np.stack([values, errors, *limits], axis=1), estimate.index, columns)
 
 
 def slopes(kinds: Iterable[tuple], D: np.ndarray, sigma2: float = np.nan) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import standard_deviations
+from lmmlib.common.table import labels
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.design import Design
 from lmmlib.design.responses import Responses
@@ -117,7 +118,7 @@ class Fitted(Maximum):
     def of(cls, design: Design, cross: CrossProducts, method: str) -> Self:
         """The optimum for the response of the cross-products of a design, which may not have converged."""
         found, optimum = solve(cross, Responses.of_cross(cross), method)
-        z, x = pd.Index(design.z_names), pd.Index(design.x_names)
+        z, x = labels(design.z_names), labels(design.x_names)
         fit = cls(
             formula=design.formula,
             method=method,

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lmmlib.common.arguments import checked_choice, checked_count, generator, numbers, shown
 from lmmlib.common.small import semidefinite_cholesky
+from lmmlib.common.table import labels
 from lmmlib.design.design import Design
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.fitting.batch import ZERO
@@ -51,7 +52,7 @@ def estimate(design: Design, family: str, method: str, n_quadrature: int | None,
 
 def _found(design: Design, rows: Rows, peak: Peak, method: str) -> dict[str, Any]:
     """From the working basis to the columns of the formula."""
-    x, z, p, basis = list(design.x_names), list(design.z_names), len(design.x_names), rows.basis
+    x, z, p, basis = labels(design.x_names), labels(design.z_names), len(design.x_names), rows.basis
     beta, L = rows.split(peak.psi)
     U, s, _ = np.linalg.svd(L)
     half = basis.L_back(U * np.where(s > ZERO, s, 0.0))
@@ -60,7 +61,7 @@ def _found(design: Design, rows: Rows, peak: Peak, method: str) -> dict[str, Any
     if not np.isfinite(D).all():
         raise DataError(f"the variances of {', '.join(z)} are too large for a number; change the units of the columns")
     rows.family.check_variances(design, D)
-    factor = semidefinite_cholesky(D[None])[0] if z else D
+    factor = semidefinite_cholesky(D[None])[0] if len(z) else D
     upper = np.diag_indices(len(z)) if design.diagonal else np.triu_indices(len(z))
     cov = (
         np.full((len(peak.psi),) * 2, np.nan)
@@ -80,7 +81,7 @@ def _found(design: Design, rows: Rows, peak: Peak, method: str) -> dict[str, Any
         cov_psi=cov,
         design=design,
         rows=rows,
-        **{name: getattr(peak, name) for name in ("loglik", "converged", "reason", "log", "psi")},
+        **{name: getattr(peak, name) for name in ("loglik", "converged", "reason", "log", "psi", "u")},
     )
 
 

@@ -35,6 +35,7 @@ class FittedGlmm(Maximum):
     psi: np.ndarray = field(repr=False)
     cov_psi: np.ndarray = field(repr=False)
     rows: Rows = field(repr=False)
+    u: np.ndarray | None = field(repr=False)
 
     @property
     def offsets(self) -> np.ndarray:
@@ -49,7 +50,7 @@ class FittedGlmm(Maximum):
     @cached_property
     def inner(self) -> Inner:
         """The groups at the modes of their random effects, in the working basis."""
-        return modes(self.rows, *self.rows.split(self.psi))
+        return modes(self.rows, *self.rows.split(self.psi), self.u)
 
     @cached_property
     def slopes(self) -> Slopes:

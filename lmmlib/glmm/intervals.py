@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import standard_deviations
+from lmmlib.common.table import labels
 from lmmlib.common.tails import two_sided
 from lmmlib.equations.limits import normal_limits, slopes
 from lmmlib.equations.names import chosen, derived, parameter_names
@@ -20,11 +21,11 @@ def fixed_effects(fit: FittedGlmm, level: float = 0.95) -> pd.DataFrame:
 
     Each interval has the coverage ``level`` by itself.
     """
-    table, z = normal_limits(fit.beta, fit.se, level), fit.beta / fit.se
-    table.insert(2, "z", z)
-    table.insert(3, "p", two_sided(z))
-    with np.errstate(over="ignore"):  # of a column in tiny units
-        return table.assign(ratio=np.exp(fit.beta))
+    estimate, se, lower, upper = normal_limits(fit.beta, fit.se, level).to_numpy().T
+    with np.errstate(all="ignore"):  # of a column in tiny units
+        z, ratio = estimate / se, np.exp(estimate)
+    columns = labels(("estimate", "se", "z", "p", "lower", "upper", "ratio"))
+    return pd.DataFrame(np.stack([estimate, se, z, two_sided(z), lower, upper, ratio], axis=1), fit.beta.index, columns)
 
 
 def parameters(fit: FittedGlmm) -> pd.Series:

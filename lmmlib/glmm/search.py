@@ -27,7 +27,10 @@ FAR = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Peak:
-    """The optimum: ``psi`` (P,), ``loglik``, its ``hessian`` (P, P), and why and how the optimiser stopped."""
+    """The optimum: ``psi`` (P,), ``loglik``, its ``hessian`` (P, P), and why and how the optimiser stopped.
+
+    ``u`` (q, n): a guess of the modes there, or None.
+    """
 
     psi: np.ndarray
     loglik: float
@@ -35,6 +38,7 @@ class Peak:
     converged: bool
     reason: str
     log: tuple[Step, ...]
+    u: np.ndarray | None
 
 
 class Objective:
@@ -56,12 +60,13 @@ class Objective:
 
     def slopes(self, psi: np.ndarray) -> Slopes:
         """The groups at their modes, found from the last ones and their slopes, and the slopes there."""
-        s = laplace.slopes(modes(self.rows, *self.rows.split(psi), self._guess(psi)))
+        s = laplace.slopes(modes(self.rows, *self.rows.split(psi), self.guess(psi)))
         if np.isfinite(s.inner.joint).all():
             self.last = psi.copy(), s.inner.u, s.du
         return s
 
-    def _guess(self, psi: np.ndarray) -> np.ndarray | None:
+    def guess(self, psi: np.ndarray) -> np.ndarray | None:
+        """The modes, (q, n), from the last ones and their slopes."""
         if self.last is None:
             return None
         known, u, du = self.last
@@ -161,4 +166,5 @@ def maximise(rows: Rows, method: str = "laplace", n_quadrature: int = 1) -> Peak
         bool(optimum.converged[0]),
         optimum.reason[0],
         optimum.log,
+        objective.guess(best.theta[0]),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.common.summary import Summary
-from lmmlib.common.table import Table
+from lmmlib.common.table import Table, written
 from lmmlib.common.text import brief, fixed, p, short
 from lmmlib.design.dependent import left_out
 from lmmlib.equations.moments import correlation
@@ -40,7 +40,7 @@ def _head(fit: FittedGlmm) -> tuple[str, ...]:
 def _random(fit: FittedGlmm, width: int) -> Table:
     columns: tuple[str, ...] = ("Random effects", "variance", "sd")
     rows: list[tuple[str, ...]] = [
-        (name, brief(v), brief(np.sqrt(v))) for name, v in zip(fit.D.index, np.diag(fit.D), strict=True)
+        (name, brief(v), brief(np.sqrt(v))) for name, v in zip(fit.D.index, np.diag(fit.D.to_numpy()), strict=True)
     ]
     if len(fit.D) > 1 and not fit.design.diagonal:
         columns, r = (*columns, "corr"), correlation(fit.D.to_numpy())
@@ -50,5 +50,5 @@ def _random(fit: FittedGlmm, width: int) -> Table:
 
 def _fixed(fit: FittedGlmm, width: int) -> Table:
     shown = {"estimate": brief, "se": brief, "z": lambda z: short(fixed(z, 3), z), "p": p}
-    rows = [(name, *(shown[c](row[c]) for c in shown)) for name, row in fixed_effects(fit).iterrows()]
-    return Table(("Fixed effects", *shown), tuple(rows), (False, *[True] * 4), widths=(width, 12, 10, 9, 8))
+    rows = written(fixed_effects(fit), shown.values())
+    return Table(("Fixed effects", *shown), rows, (False, *[True] * 4), widths=(width, 12, 10, 9, 8))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.common.summary import Summary
-from lmmlib.common.table import Table
+from lmmlib.common.table import Table, written
 from lmmlib.common.text import brief, fixed, p, short
 from lmmlib.design.dependent import left_out
 from lmmlib.equations.moments import correlation
@@ -93,7 +93,7 @@ def _known(fit: Fitted) -> str:
 
 
 def _random(fit: Fitted, width: int) -> Table:
-    names, variances = [*fit.D.index, "Residual"], [*np.diag(fit.D), fit.sigma2]
+    names, variances = [*fit.D.index, "Residual"], [*np.diag(fit.D.to_numpy()), fit.sigma2]
     correlated = len(fit.D) > 1 and not fit.design.diagonal
     r = correlation(fit.D.to_numpy()) if correlated else np.empty((0, 0))
     rows: list[tuple[str, ...]] = [
@@ -114,9 +114,9 @@ def _fixed(fit: Fitted, width: int) -> Table:
     except DesignError:  # there are no df; fit.fixed_effects() says why
         frame = fixed_effects(fit, df="z").rename(columns={"z": "t"}).assign(df=np.nan, p=np.nan)
     shown = {name: how for name, how in COLUMNS.items() if name in frame}
-    rows = [(name, *(show(row[c]) for c, (show, _) in shown.items())) for name, row in frame.iterrows()]
+    rows = written(frame, [show for show, _ in shown.values()])
     widths = (width, *(w for _, w in shown.values()))
-    return Table(("Fixed effects", *shown), tuple(rows), (False, *[True] * len(shown)), widths=widths)
+    return Table(("Fixed effects", *shown), rows, (False, *[True] * len(shown)), widths=widths)
 
 
 def _correlations(fit: Fitted, width: int) -> Table:

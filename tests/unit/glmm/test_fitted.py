@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib.glmm.fit import fit_glmm_design
+from lmmlib.glmm.rows import modes
 from tests.unit.glmm.designs import design, with_offset
 
 
@@ -19,6 +20,14 @@ def fit():
 def test_criteria(fit):
     assert fit.n_parameters == 5
     assert_allclose([fit.aic - fit.criterion, fit.bic - fit.criterion], [10, 5 * np.log(fit.n_obs)])
+
+
+@pytest.mark.parametrize("q", [1, 2])
+def test_modes_of_the_search_are_those_from_the_start(q):
+    fit = fit_glmm_design(design(q=q))
+    plain = modes(fit.rows, *fit.rows.split(fit.psi))
+    assert fit.u is not None and np.abs(fit.u - plain.u).max() < 1e-3  # near: that is what they are kept for
+    assert_allclose(fit.inner.u, plain.u, rtol=1e-11, atol=1e-13)
 
 
 def test_frozen(fit):
