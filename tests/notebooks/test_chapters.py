@@ -53,13 +53,13 @@ def test_metadata_is_normalised(chapter, execute):
 def in_contents(text):
     """The names of the pages that a table of contents lists."""
     contents = yaml.safe_load(text)
-    files = [contents["root"], *(page["file"] for part in contents["parts"] for page in part["chapters"])]
-    return [name.removeprefix("chapters/") for name in files]
+    pages = [page for part in contents["parts"] for one in part["chapters"] for page in (one, *one.get("sections", []))]
+    return [name.removeprefix("chapters/") for name in [contents["root"], *(page["file"] for page in pages)]]
 
 
 def missing_or_extra(text, folder):
     """Pages that are in the folder or in the contents, but not in both."""
-    files = [*folder.iterdir(), *folder.glob("sources/*")]
+    files = [*folder.iterdir(), *folder.glob("sources/*"), *folder.glob("reference/*")]
     there = {path.relative_to(folder).with_suffix("").as_posix() for path in files if path.suffix in (".ipynb", ".md")}
     return there ^ set(in_contents(text))
 
@@ -71,6 +71,7 @@ def test_contents_list_every_page():
 def test_contents_miss_a_page(tmp_path):
     text = (ROOT / "_toc.yml").read_text(encoding="utf-8")
     (tmp_path / "sources").mkdir()
+    (tmp_path / "reference").mkdir()
     for name in in_contents(text):
         (tmp_path / f"{name}.md").touch()
     assert missing_or_extra(text, tmp_path) == set()
