@@ -15,6 +15,7 @@ DECIMAL = re.compile(r"(?<![\w.\\])\d+\.\d+(?!\d|\.\d)")
 SUM = re.compile(r"((?:[\d.+\-*/() ]|\\cdot)*\d)\s*=\s*-?$")
 # What is neither computed nor arithmetic, and why.
 ELSEWHERE = {
+    "ex-01-4": {"0.4924": "the published value, an output of the chapter"},
     "ex-03-4": {"0.401": "the slope of the whole trial, an output of the chapter"},
     "ex-04-1": {
         "7.5": "SSB/n by hand from SSB = 30, which the check of this exercise confirms",
