@@ -84,8 +84,8 @@ def test_an_erratum_without_a_place_is_found():
     items = ["1. **A.**\n   *Shown:* {eq}`a`.", "2. **B.**\n   *Shown:* chapter 10.", "3. **C.**\n   *Shown:* there."]
     text = "\n".join(["## One", *items, ""])
     assert without_place(text, {1}) == ["3. **C.**"]
-    assert without_place(text, {1, 9}) == ["2. **B.**", "3. **C.**"]
-    assert unlinked_chapters(text, {1}) == [] and len(unlinked_chapters(text, {9})) == 1
+    assert without_place(text, {1, 10}) == ["2. **B.**", "3. **C.**"]
+    assert unlinked_chapters(text, {1}) == [] and len(unlinked_chapters(text, {10})) == 1
 
 
 def test_the_glossary_is_a_list_of_terms(glossary):
