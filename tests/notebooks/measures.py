@@ -55,7 +55,8 @@ def parts(notebook):
 
 def prose(notebook):
     """The words of a page without its exercises and solutions; captions count."""
-    captions = [cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "") for cell in notebook.cells]
+    figures = (cell.metadata.get("mystnb", {}) for cell, folded, _ in parts(notebook) if not folded)
+    captions = [figure.get("figure", {}).get("caption", "") for figure in figures]
     return sum(words(text) for _, _, text in parts(notebook)) + sum(map(words, captions))
 
 
