@@ -266,11 +266,11 @@ class Draws(Shown):
         beta, D, sigma2 = self.beta[:, ::thin], self.D[:, ::thin], self.sigma2[:, ::thin]
         return draws_of_b(self.cross, beta, D, sigma2, rng, groups, max_memory)
 
-    def random_effects(self, level: float = 0.95) -> pd.DataFrame:
+    def random_effects(self, level: float | None = 0.95) -> pd.DataFrame:
         """Posterior mean, sd and quantiles of the effects of every group, a row for each group and term.
 
         Means and standard deviations average the conditional ones (:func:`lmmlib.bayes.random_effects.moments_of_b`),
-        the limits are quantiles of :meth:`b`.
+        the limits are quantiles of :meth:`b`: with ``level=None`` there are none, and nothing is drawn.
 
         Returns
         -------
@@ -278,11 +278,12 @@ class Draws(Shown):
             ``group``, ``term``, ``estimate``, ``se``, ``lower``, ``upper``.
         """
         of, names = (self.cross, self.beta, self.D, self.sigma2), self.cross.group_names
-        moments = moments_of_b(*of)
-        limits = limits_of_b(*of, np.random.default_rng(self.run.effects_seed), checked_level(level))
+        columns = dict(zip(("estimate", "se"), moments_of_b(*of), strict=True))
+        if level is not None:
+            limits = limits_of_b(*of, np.random.default_rng(self.run.effects_seed), checked_level(level))
+            columns |= zip(("lower", "upper"), limits, strict=True)
         index = pd.MultiIndex.from_product([names, self.cross.z_names], names=["group", "term"])
-        columns = zip(("estimate", "se", "lower", "upper"), (*moments, *limits), strict=True)
-        return pd.DataFrame({name: values.ravel() for name, values in columns}, index).reset_index()
+        return pd.DataFrame({name: values.ravel() for name, values in columns.items()}, index).reset_index()
 
     def predict(
         self,

@@ -149,5 +149,5 @@ def _conditionals(
         sd = np.sqrt(sigma2[block])
         H = np.take(half(patterns[:, :, None], F[..., block], sigma2[block]), index, axis=-1)
         u = Zty[:, None] - np.einsum("axg,xz->azg", ZtX, beta[:, block])
-        mean = np.einsum("bazg,bczg,czg->azg", H, H, u, optimize=True)
+        mean = np.einsum("bazg,bzg->azg", H, np.einsum("bczg,czg->bzg", H, u))
         yield block, mean, H * sd[:, None]

@@ -52,6 +52,12 @@ def test_limits_are_quantiles_of_the_draws(drawn, monkeypatch):
         drawn.random_effects(1.5)
 
 
+def test_without_limits_nothing_is_drawn(drawn, monkeypatch):
+    whole = drawn.random_effects()
+    monkeypatch.setattr(random_effects, "draws_of_b", None)
+    assert drawn.random_effects(level=None).equals(whole[["group", "term", "estimate", "se"]])
+
+
 def test_moments_do_not_depend_on_the_blocks(drawn, monkeypatch):
     whole = drawn.random_effects()[["estimate", "se"]]
     monkeypatch.setattr(random_effects, "BLOCK", 200)
