@@ -13,7 +13,6 @@ import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from scipy.special import ndtri
 
 from lmmlib.book.figure_text import show_as_text
 from lmmlib.common.text import fixed
@@ -154,34 +153,6 @@ def intervals(
     ax.plot(estimate, rows, linestyle="", marker=marker, color=COLOURS[colour], label=label)
     if labels is not None:
         ax.set_yticks(-np.arange(len(estimate)), labels)
-    return ax
-
-
-def residuals_by_group(ax: Axes, residuals, group, colour: str = "blue") -> Axes:
-    """Residuals of each group on a vertical line, groups ordered by their mean residual (the short bar).
-
-    Independent errors scatter around zero in every group; a drift of the bars shows what the
-    groups have in common.
-    """
-    frame = pd.DataFrame({"r": np.asarray(residuals, dtype=float), "g": np.asarray(group)})
-    means = frame.groupby("g")["r"].mean().sort_values(kind="stable")
-    place = frame["g"].map(pd.Series(np.arange(len(means)), index=means.index))
-    ax.axhline(0.0, color=COLOURS["black"], linewidth=0.8, linestyle="--")
-    ax.plot(place, frame["r"], linestyle="", marker=".", markersize=4, color=COLOURS[colour], alpha=0.6)
-    middle = np.arange(len(means))
-    ax.hlines(means, middle - 0.5, middle + 0.5, color=COLOURS["vermillion"], linewidth=2.0)
-    ax.set(xlabel="group, ordered by its mean residual", ylabel="residual", xticks=[])
-    return ax
-
-
-def normal_quantiles(ax: Axes, values, colour: str = "blue", marker: str = "o") -> Axes:
-    """Sorted `values` against normal quantiles at (i - 1/2)/n, with the line mean + sd * quantile."""
-    values = np.sort(np.asarray(values, dtype=float))
-    q = ndtri((np.arange(1, len(values) + 1) - 0.5) / len(values))
-    line = values.mean() + values.std() * q
-    ax.plot(q, line, color=COLOURS["black"], linewidth=1.0, linestyle="--")
-    ax.plot(q, values, linestyle="", marker=marker, markersize=3.5, color=COLOURS[colour])
-    ax.set(xlabel="standard normal quantile", ylabel="ordered value")
     return ax
 
 

@@ -13,9 +13,9 @@ from lmmlib.bayes.diagnostics import as_table, described, diagnostics
 from lmmlib.cloning import estimability
 from lmmlib.common.arguments import checked_count, require_known, several
 from lmmlib.common.summary import Shown, Summary
-from lmmlib.common.tails import half_width
 from lmmlib.design.dependent import require_kept
 from lmmlib.design.design import Design
+from lmmlib.equations.limits import normal_limits
 from lmmlib.errors import ParameterError
 from lmmlib.prediction.empirical_bayes import Posterior
 
@@ -160,9 +160,7 @@ class Cloned(Shown):
         """
         if parameters is not None:
             return self._named(parameters).confint(level)
-        estimate, se = self.parameters(), self.se
-        reach = half_width(level) * se
-        return pd.DataFrame({"estimate": estimate, "se": se, "lower": estimate - reach, "upper": estimate + reach})
+        return normal_limits(self.parameters(), self.se, level)
 
     def _named(self, names: str | Sequence[str]) -> Cloned:
         """The same draws, about these; what it is about already keeps its meaning."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from numbers import Integral
 
 import numpy as np
@@ -117,9 +117,14 @@ def require_known(what: str, name, known, error: type[LmmError] = ParameterError
     """Raise unless the name is among those that are known, with these and the one that may be meant."""
     names = list(map(str, known))
     if not isinstance(name, str) or name not in names:
-        near = difflib.get_close_matches(shown(name).lower().strip("'"), names, n=1)
-        hint = f"; perhaps you want {near[0]!r}" if near else ""
+        hint = perhaps(shown(name).lower().strip("'"), names)
         raise error(f"there is no {what} {shown(name)}; there are {', '.join(names)}{hint}")
+
+
+def perhaps(name: str, known: Iterable[str]) -> str:
+    """The end of a message that names the one that may be meant, empty if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; perhaps you want {near[0]!r}" if near else ""
 
 
 def several(name: str, given) -> list:

@@ -176,7 +176,7 @@ class CrossProducts:
         D = self.basis.D_work(D) if working and not self.diagonal else D
         return np.array([D[a, b] for a, b in vech(len(D), self.diagonal)])
 
-    def once(self, name: str, at: tuple, make: Callable[[], Any]) -> Any:
+    def once(self, name: str, at: tuple | bytes, make: Callable[[], Any]) -> Any:
         """What ``make()`` returns, kept under the name until it is asked for ``at`` other parameters."""
         if name not in self._kept or self._kept[name][0] != at:
             self._kept[name] = at, make()

@@ -6,7 +6,6 @@ The random terms ``( ... | g)`` are taken apart in :mod:`lmmlib.design.syntax`; 
 
 from __future__ import annotations
 
-import difflib
 import re
 from functools import lru_cache
 from typing import Any
@@ -17,7 +16,7 @@ from formulaic import Formula, ModelSpec
 from formulaic.errors import FormulaicError
 from formulaic.parser.algos.tokenize import tokenize
 
-from lmmlib.common.arguments import checked_choice, checked_made
+from lmmlib.common.arguments import checked_choice, checked_made, perhaps
 from lmmlib.design.dependent import without_dependent, without_dropped
 from lmmlib.design.design import Design, check_names
 from lmmlib.design.evaluation import Side, matrix, names_in, plain
@@ -269,9 +268,8 @@ def require_columns(names: list[str], data: pd.DataFrame, formula: str) -> None:
     for name in names:
         if name not in data.columns:
             known = [str(c) for c in data.columns]
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; perhaps you want {near[0]!r}" if near else ""
-            raise DataError(f"{formula!r} uses {name!r}, which is not a column of the data ({', '.join(known)}){hint}")
+            there = f"({', '.join(known)}){perhaps(name, known)}"
+            raise DataError(f"{formula!r} uses {name!r}, which is not a column of the data {there}")
 
 
 # A name that stands alone, the category of a factor, a name in an expression: of formulaic's name of a column.

@@ -34,12 +34,16 @@ class Responses:
     @classmethod
     def of_cross(cls, cross: CrossProducts) -> Responses:
         """The one response of the cross-products."""
-        w = cross.work
-        return cls(
-            np.concatenate([w.ZtX.transpose(1, 2, 0), w.Zty.T[:, None]], axis=1)[:, :, None],
-            _bordered(w.XtX, w.Xty[None], np.array([w.yty])),
-            (cross.basis.Rx @ cross.basis.beta0)[None],
-        )
+
+        def make() -> Responses:
+            w = cross.work
+            return cls(
+                np.concatenate([w.ZtX.transpose(1, 2, 0), w.Zty.T[:, None]], axis=1)[:, :, None],
+                _bordered(w.XtX, w.Xty[None], np.array([w.yty])),
+                (cross.basis.Rx @ cross.basis.beta0)[None],
+            )
+
+        return cross.once("responses", (), make)
 
     @classmethod
     def of_columns(cls, cross: CrossProducts, design: Design, Y: np.ndarray) -> Responses:

@@ -16,7 +16,7 @@ from lmmlib.common.small import vech
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.responses import Responses
 from lmmlib.equations.pieces import along, pieces
-from lmmlib.equations.weighted import relative_factor, weigh
+from lmmlib.equations.weighted import factors, relative_factor, weigh
 from lmmlib.errors import DesignError
 
 # Of sigma2: the third power of V^-1 is summed, and overflows or vanishes in other units.
@@ -74,7 +74,7 @@ def directions(cross: CrossProducts, D, sigma2: float, beta=None, working: bool 
 
 def _directions(cross: CrossProducts, L, D, sigma2: float, working: bool, beta=None) -> Directions:
     data, p, sigma = Responses.of_cross(cross), len(cross.x_names), np.sqrt(sigma2)
-    s = pieces(cross, data, L[None], beta)
+    s = pieces(cross, data, L[None], beta, factors(cross, L))
     # In units in which sigma2 is 1: V is V0, and the residual r / sigma. With M_i = Z_i'V_i^-1 W_i the sums by
     # Z E_r Z', E_r = dD/d alpha_r, are those of M_i'E_r M_i over the groups; by V they are W'V^-1 W.
     # In the working basis, where V less its parts does not cancel; by entries of the formula's D with the chain rule.

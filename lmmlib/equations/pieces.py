@@ -86,7 +86,9 @@ class Pieces:
 
 
 @np.errstate(divide="ignore", invalid="ignore")  # an L without bounds: NaN
-def pieces(cross: CrossProducts, data: Responses, L: np.ndarray, beta: np.ndarray | None = None) -> Pieces:
+def pieces(
+    cross: CrossProducts, data: Responses, L: np.ndarray, beta: np.ndarray | None = None, factors: tuple | None = None
+) -> Pieces:
     r"""Weighted sums from the cross-products, in two passes over the groups: beta first, then what needs it.
 
     .. math:: W'V_0^{-1}W = W'W - \sum_i (H_iZ_i'W_i)'H_iZ_i'W_i, \qquad
@@ -101,6 +103,8 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray, beta: np.ndarra
         In the working basis; may be singular.
     beta : (B, p) array, optional
         Where the residuals are taken; by default the GLS estimate.
+    factors : tuple, optional
+        :func:`woodbury_factor` of all patterns, if it is known and there is one L.
 
     Returns
     -------
@@ -109,7 +113,7 @@ def pieces(cross: CrossProducts, data: Responses, L: np.ndarray, beta: np.ndarra
     p, many = len(cross.x_names), max(len(L), len(data))
     patterns, index = cross.patterns
     ZtZ = patterns.transpose(1, 2, 0)[:, :, None]
-    H, chol = woodbury_factor(ZtZ, L.transpose(1, 2, 0)[..., None])
+    H, chol = (M[:, :, None] for M in factors) if factors else woodbury_factor(ZtZ, L.transpose(1, 2, 0)[..., None])
     ZtH = product("ab,cb->ac", ZtZ, H)
     A = ZtZ - product("ab,cb->ac", ZtH, ZtH)
     count = np.bincount(index, minlength=len(patterns)).astype(float)

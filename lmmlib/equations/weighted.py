@@ -107,6 +107,12 @@ def relative_factor(cross: CrossProducts, D, sigma2: float, sums: str = "cross-p
     return L
 
 
+def factors(cross: CrossProducts, L: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`lmmlib.equations.pieces.woodbury_factor` of all patterns at L, (q, q, n_patterns) both."""
+    ZtZ = cross.patterns[0].transpose(1, 2, 0)
+    return cross.once("factors", L.tobytes(), lambda: woodbury_factor(ZtZ, L[..., None]))
+
+
 def weigh(cross: CrossProducts, D, sigma2) -> Weighted:
     r"""Sums weighted by the inverse covariance.
 
@@ -129,10 +135,10 @@ def weigh(cross: CrossProducts, D, sigma2) -> Weighted:
     Weighted
     """
     checked_made("cross", cross, CrossProducts, "cross_products")
-    D, sigma2, (ZtZ, index) = numbers(D, "D"), checked_sigma2(sigma2), cross.patterns
+    D, sigma2, index = numbers(D, "D"), checked_sigma2(sigma2), cross.patterns[1]
 
     def make() -> Weighted:
-        H, C = woodbury_factor(ZtZ.transpose(1, 2, 0), relative_factor(cross, D, sigma2)[..., None])
+        H, C = factors(cross, relative_factor(cross, D, sigma2))
         of_V = cross.n_obs * np.log(sigma2) + logdet(C)[index].sum() - cross.log_weights
         return Weighted(cross, sigma2, H.transpose(2, 0, 1), float(of_V))
 

@@ -112,25 +112,6 @@ def test_intervals_run_from_top_to_bottom(ax):
     assert [t.get_text() for t in ax.get_yticklabels()] == ["first", "second"]
 
 
-def test_residuals_are_ordered_by_the_mean_of_their_group(ax):
-    plots.residuals_by_group(ax, [3.0, -1.0, 5.0, -3.0], ["a", "b", "a", "b"])
-    points = ax.lines[-1].get_xydata()
-    np.testing.assert_array_equal(points, [[1, 3], [0, -1], [1, 5], [0, -3]])
-    bars = ax.collections[0].get_segments()
-    assert [bar[0][1] for bar in bars] == [-2, 4]
-
-
-def test_normal_quantiles_of_a_normal_sample_lie_on_the_line(ax):
-    from scipy.stats import norm
-
-    values = 3 + 2 * norm.ppf((np.arange(1, 500) - 0.5) / 499)
-    plots.normal_quantiles(ax, values[::-1])
-    line, points = ax.lines
-    np.testing.assert_allclose(points.get_ydata(), values)
-    np.testing.assert_allclose(points.get_xdata(), (values - 3) / 2, atol=1e-12)
-    np.testing.assert_allclose(line.get_ydata(), values, atol=0.05)
-
-
 def predictions():
     return pd.DataFrame(
         {
