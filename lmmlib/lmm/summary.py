@@ -114,7 +114,7 @@ def _fixed(fit: Fitted, width: int) -> Table:
     except DesignError:  # there are no df; fit.fixed_effects() says why
         frame = fixed_effects(fit, df="z").rename(columns={"z": "t"}).assign(df=np.nan, p=np.nan)
     shown = {name: how for name, how in COLUMNS.items() if name in frame}
-    rows = written(frame, [show for show, _ in shown.values()])
+    rows = written(frame[list(shown)], [show for show, _ in shown.values()])
     widths = (width, *(w for _, w in shown.values()))
     return Table(("Fixed effects", *shown), rows, (False, *[True] * len(shown)), widths=widths)
 
