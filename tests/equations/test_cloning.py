@@ -180,3 +180,23 @@ def test_cloning_edge(rng):
         sd = np.sqrt(w @ (tau**2 - mean) ** 2)
         gaps.append([abs(2 * h * K * mean - 1), abs(h * K * sd / np.sqrt(0.5) - 1)])
     assert (np.diff(gaps, axis=0) < 0).all() and np.max(gaps[-1]) < 0.03
+
+
+def test_likelihood_ratio(m):
+    """`prop-likelihood-ratio`, `likelihood-ratio-draws`: the mean over b given y, by quadrature, group by group."""
+    at, weight = np.polynomial.hermite_e.hermegauss(20)
+    nodes = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
+    weights = np.outer(weight, weight).ravel() / (2 * np.pi)
+    other = replace(m, beta=m.beta + 0.1, D=1.3 * m.D, sigma2=1.2 * m.sigma2)
+    total = 0.0
+    for i in range(m.n):
+        X, Z, y, _ = m.of(i)
+        C = np.linalg.inv(Z.T @ Z / m.sigma2 + np.linalg.inv(m.D))
+        b = C @ Z.T @ (y - X @ m.beta) / m.sigma2 + nodes @ np.linalg.cholesky(C).T  # given y and the first value
+
+        def log_joint(model, v, X=X, Z=Z, y=y):
+            of_y = log_normal(y, X @ model.beta + Z @ v, model.sigma2 * np.eye(len(y)))
+            return of_y + log_normal(v, np.zeros(2), model.D)
+
+        total += np.log(weights @ np.exp([log_joint(other, v) - log_joint(m, v) for v in b]))
+    assert_allclose(total, other.loglik(other.beta, other.V) - m.loglik(m.beta, m.V), rtol=1e-6)

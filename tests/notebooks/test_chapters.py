@@ -18,7 +18,8 @@ IGNORED = {
     "07-blups": {"cell-114"},
     "08-empirical-bayes": {"cell-108"},
     "09-gibbs": {"pymc-quantiles", "cell-130"},
-    "10-data-cloning": {"cell-098", "cell-127", "cell-134"},
+    "10-data-cloning": {"cell-098", "cell-127"},
+    "10-data-cloning-deeper": {"cell-134"},
     "11-counts": {"cell-135"},
     "big-data": {"cell-042", "cell-045"},
 }

@@ -16,7 +16,6 @@ LONG = {
     "07-blups",
     "08-empirical-bayes",
     "09-gibbs",
-    "10-data-cloning",
     "11-counts",
 }
 

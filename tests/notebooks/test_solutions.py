@@ -28,7 +28,6 @@ ELSEWHERE = {
     "ex-07-7": {"17.1": "0.95 of 18 intervals"},
     "ex-08-1": {"0.9": "0.3 times 3", "2.56": "1.6 squared"},
     "ex-09-7": {"0.6": "5.82 less 5.20, rounded", "1.6": "5.82 less 4.25, rounded"},
-    "ex-10-2": {"2.4": "the root of 6"},
     "ex-11-1": {"2.2": "exp of the intercept of the exercise", "1.28": "exp of half its variance"},
     "ex-11-7": {"0.04": "the root of 0.25/150, the largest Monte Carlo error"},
 }

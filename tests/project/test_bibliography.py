@@ -11,6 +11,7 @@ NO_ADDRESS = {
     "davies-goldsmith-1972": "a book of before DOIs",
     "henderson-1950": "an abstract among others of a meeting, without an identifier of its own",
     "laird-louis-1987": "its DOI could not be verified",
+    "robert-1993": "no DOI of it could be found",
     "tlc-2000": "its DOI could not be verified",
     "lmem001notes": "lecture notes whose author and place could not be established",
     "thorson2016lab": "lecture notes without a public address of their author",
