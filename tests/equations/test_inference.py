@@ -94,6 +94,18 @@ def test_fai_cornelius(m, L):
     assert_allclose(nu, equations.satterthwaite(m.cross, M, *m.args, kind="expected"), rtol=1e-6)
 
 
+def test_df_bounds(rng):
+    """`lem-df-bounds`: between the smaller and the sum, which proportional parts reach."""
+    B, W = rng.uniform(0.1, 3, size=(2, 1000))
+    each = rng.uniform(1, 200, size=(2, 1000))
+
+    def pooled(B, W):
+        return (B + W) ** 2 / (B**2 / each[0] + W**2 / each[1])
+
+    assert (each.min(axis=0) <= pooled(B, W)).all() and (pooled(B, W) <= each.sum(axis=0)).all()
+    assert_allclose(pooled(B, B * each[1] / each[0]), each.sum(axis=0))
+
+
 def test_satterthwaite_mean_squares(rng):
     """`satterthwaite-mean-squares`: 2 f^2 / Var(f) in the trial's design, 100 children with 4 visits in two arms."""
     n, rows = 100, 4
