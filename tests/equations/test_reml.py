@@ -249,3 +249,37 @@ def test_printed_formula(m, rng):
     assert_allclose(printed(m.D), together)
     values = [printed(m.D + k * np.eye(2)) for k in (0, 1, 2, 4, 8)]
     assert (np.diff(values) > 0).all()
+
+
+def test_free_covariance(rng):
+    """`unstructured-reml`: where it returns V, the restricted likelihood of free matrices is highest."""
+    n, m, p = 9, 3, 4
+    X, y, arm = rng.normal(size=(2 * n, m, p)), rng.normal(size=(2 * n, m)), np.repeat([0, 1], n)
+    stacked = X.reshape(-1, p)
+
+    def full(V):
+        return block_diag(*[V[a] for a in arm])
+
+    def right_hand_side(V):
+        Phi = np.linalg.inv(stacked.T @ np.linalg.solve(full(V), stacked))
+        r = y - X @ (Phi @ stacked.T @ np.linalg.solve(full(V), y.ravel()))
+        each = [np.outer(r_i, r_i) + X_i @ Phi @ X_i.T for r_i, X_i in zip(r, X, strict=True)]
+        return np.array([np.mean([each[i] for i in np.flatnonzero(arm == a)], axis=0) for a in (0, 1)])
+
+    T = null_space(stacked.T)
+
+    def ell(V):
+        return log_normal(T.T @ y.ravel(), np.zeros(T.shape[1]), T.T @ full(V) @ T)
+
+    V = np.array([np.eye(m), np.eye(m)])
+    heights = [ell(V)]
+    for _ in range(400):
+        V = right_hand_side(V)
+        heights.append(ell(V))
+    assert_allclose(right_hand_side(V), V, rtol=1e-10, atol=1e-10)
+    assert (np.diff(heights) > -1e-9).all()
+    for _ in range(20):
+        step = rng.normal(size=(2, m, m)) / 100
+        assert ell(V + step + step.transpose(0, 2, 1)) < ell(V)
+    # On the way there the step is the score: n_a V_a less the sum is not zero where the likelihood still rises.
+    assert heights[1] - heights[0] > 1e-3

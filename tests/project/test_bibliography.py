@@ -12,6 +12,7 @@ NO_ADDRESS = {
     "henderson-1950": "an abstract among others of a meeting, without an identifier of its own",
     "laird-louis-1987": "its DOI could not be verified",
     "robert-1993": "no DOI of it could be found",
+    "liang-zeger-2000": "it has no DOI, and an address could not be verified",
     "tlc-2000": "its DOI could not be verified",
     "lmem001notes": "lecture notes whose author and place could not be established",
     "thorson2016lab": "lecture notes without a public address of their author",
