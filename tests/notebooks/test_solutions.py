@@ -23,7 +23,6 @@ ELSEWHERE = {
     },
     "ex-04-7": {"3.84": "the 95 % point of chi-square with one df"},
     "ex-05-1": {"1.2": "n/(n-1) for six batches"},
-    "ex-05-3": {"16.8": "the intercept, an output of the chapter"},
     "ex-06-2": {"2.75": "the mean week, of 0, 1, 4 and 6"},
     "ex-07-7": {"17.1": "0.95 of 18 intervals"},
     "ex-08-1": {"0.9": "0.3 times 3", "2.56": "1.6 squared"},
