@@ -54,6 +54,8 @@ def test_metadata_is_normalised(chapter, execute):
 def in_contents(text):
     """The names of the pages that a table of contents lists."""
     contents = yaml.safe_load(text)
+    pages = [page for part in contents["parts"] for one in part["chapters"] for page in (one, *one.get("sections", []))]
+    return [name.removeprefix("chapters/") for name in [contents["root"], *(page["file"] for page in pages)]]
 
 
 def missing_or_extra(text, folder):
