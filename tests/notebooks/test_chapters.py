@@ -13,7 +13,7 @@ EXERCISES = 5  # in a core page
 
 # The cells whose output nbval does not compare, all of them: times, versions, and what PyMC or numerical noise prints.
 IGNORED = {
-    "04-maximum-likelihood": {"statsmodels-version"},
+    "04-maximum-likelihood-deeper": {"statsmodels-version"},
     "05-reml-deeper": {"cell-103"},
     "07-blups": {"cell-114"},
     "08-empirical-bayes": {"cell-108"},
