@@ -20,7 +20,7 @@ IGNORED = {
     "09-gibbs": {"pymc-quantiles", "cell-130"},
     "10-data-cloning": {"cell-098", "cell-127"},
     "10-data-cloning-deeper": {"cell-134"},
-    "11-counts": {"cell-135"},
+    "11-counts-deeper": {"cell-135"},
     "big-data": {"cell-042", "cell-045"},
 }
 

@@ -14,7 +14,6 @@ LONG = {
     "07-blups",
     "08-empirical-bayes",
     "09-gibbs",
-    "11-counts",
 }
 
 
