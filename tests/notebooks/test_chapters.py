@@ -16,7 +16,6 @@ IGNORED = {
     "04-maximum-likelihood-deeper": {"statsmodels-version"},
     "05-reml-deeper": {"cell-103"},
     "07-blups": {"cell-114"},
-    "08-empirical-bayes": {"cell-108"},
     "09-gibbs": {"pymc-quantiles", "cell-130"},
     "10-data-cloning": {"cell-098", "cell-127"},
     "10-data-cloning-deeper": {"cell-134"},
