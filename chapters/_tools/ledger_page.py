@@ -41,9 +41,8 @@ def shown_by(path, _changed):
 
 
 def shown(row, pages):
-    """Where a row is shown, (page, reproduction): in the companion of its document before any other page."""
-    there = [page for page, found in pages.items() if row["id"] in found]
-    page = min(there, key=lambda page: not is_companion(page, row["document"]), default=None)
+    """Where a row is shown, (page, reproduction): in the companion of its document."""
+    page = next((page for page in pages if is_companion(page, row["document"]) and row["id"] in pages[page]), None)
     return page, page and pages[page][row["id"]]
 
 
