@@ -16,7 +16,7 @@ IGNORED = {
     "04-maximum-likelihood-deeper": {"statsmodels-version"},
     "05-reml-deeper": {"cell-103"},
     "07-blups": {"cell-114"},
-    "09-gibbs": {"pymc-quantiles", "cell-130"},
+    "09-gibbs-deeper": {"pymc-quantiles"},
     "10-data-cloning": {"cell-098", "cell-127"},
     "10-data-cloning-deeper": {"cell-134"},
     "11-counts-deeper": {"cell-135"},
