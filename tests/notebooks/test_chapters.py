@@ -17,8 +17,8 @@ IGNORED = {
     "05-reml-deeper": {"cell-103"},
     "07-blups": {"cell-114"},
     "09-gibbs-deeper": {"pymc-quantiles"},
-    "10-data-cloning": {"cell-098", "cell-127"},
-    "10-data-cloning-deeper": {"cell-134"},
+    "10-data-cloning": {"cell-127"},
+    "10-data-cloning-deeper": {"cell-098", "cell-134"},
     "11-counts-deeper": {"cell-135"},
     "big-data": {"cell-042", "cell-045"},
 }
