@@ -15,7 +15,7 @@ EXERCISES = 5  # in a core page
 IGNORED = {
     "04-maximum-likelihood-deeper": {"statsmodels-version"},
     "05-reml-deeper": {"cell-103"},
-    "07-blups": {"cell-114"},
+    "07-blups-deeper": {"cell-114"},
     "09-gibbs-deeper": {"pymc-quantiles"},
     "10-data-cloning": {"cell-127"},
     "10-data-cloning-deeper": {"cell-098", "cell-134"},
