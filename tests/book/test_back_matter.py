@@ -103,9 +103,9 @@ def test_a_chapter_links_a_term_once(notebooks):
     assert twice == []
 
 
-def test_every_chapter_links_terms(notebooks):
+def test_every_core_page_links_terms(notebooks):
     for name in notebooks:
-        assert sum(name in names for names in used(notebooks).values()) >= 10, name
+        assert name.endswith("-deeper") or sum(name in names for names in used(notebooks).values()) >= 10, name
 
 
 def test_terms_lead_to_the_glossary_and_back(built):

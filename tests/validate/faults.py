@@ -302,7 +302,11 @@ DRAWN = [
         SPAGHETTI,
         SPAGHETTI.replace("== name", "!= name"),
     ),
-    ("the arms' colours swapped", "colour=plots.LEVELS[name].colour)", None),
+    (
+        "the arms' colours swapped",
+        'label="mean of the arm",\n                    colour=plots.LEVELS[name].colour)',
+        None,
+    ),
     ("a line is missing", 'ax.plot(np.arange(100), child_means, "-", color="black"', None),
     ("a level line in another place", "for height in (-limit, limit):", "for height in (-limit, 0.5 * limit):"),
 ]
