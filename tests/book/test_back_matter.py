@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 from tests.book import links
+from tests.notebooks.measures import prose
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = ROOT / "chapters"
@@ -105,7 +106,8 @@ def test_a_chapter_links_a_term_once(notebooks):
 
 def test_every_core_page_links_terms(notebooks):
     for name in notebooks:
-        assert name.endswith("-deeper") or sum(name in names for names in used(notebooks).values()) >= 10, name
+        linked = sum(name in names for names in used(notebooks).values())
+        assert name.endswith("-deeper") or linked >= 10 or linked >= prose(notebooks[name]) / 400, name
 
 
 def test_terms_lead_to_the_glossary_and_back(built):

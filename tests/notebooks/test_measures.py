@@ -9,16 +9,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tests.notebooks import measures
 from tests.notebooks.test_chapters import PATHS
 
-# Pages that are still too long, each removed when it is mended: an entry that passes is an error.
-LONG = set()
-
 
 def pages(pattern):
-    return [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.xfail(strict=True)] if path.stem in LONG else [])
-        for path in PATHS
-        if re.fullmatch(pattern, path.stem)
-    ]
+    return [pytest.param(path, id=path.stem) for path in PATHS if re.fullmatch(pattern, path.stem)]
 
 
 @pytest.mark.parametrize("path", pages(r"\d\d-(?!.*-deeper).*"))
