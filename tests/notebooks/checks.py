@@ -104,6 +104,20 @@ def directives_have_colon_fences(notebook):
     return found
 
 
+def formulas_stand_apart(notebook):
+    """A displayed formula opens after a blank line: in the middle of a paragraph it may be lost."""
+    found = []
+    for k, cell in enumerate(notebook.cells):
+        opened, before = False, ""
+        for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
+            if line.strip().startswith("$$"):
+                if not opened and before.strip():
+                    found.append(f"cell {k} has a formula with no blank line before it, after {before.strip()[-40:]!r}")
+                opened = not opened if line.count("$$") == 1 else opened
+            before = line
+    return found
+
+
 def numbers_are_rounded(notebook):
     """No output has nine decimals or more: such digits differ from one processor to the next."""
     return [
@@ -201,6 +215,7 @@ CHECKS = (
     figures_are_described,
     images_in_text_are_described,
     directives_have_colon_fences,
+    formulas_stand_apart,
     numbers_are_rounded,
     no_addresses,
     nothing_on_stderr,

@@ -63,6 +63,10 @@ def crowded_directive(notebook):
     notebook.cells[1].source += "\n\n:::{prf:lemma} L\n:label: lem-l\nIt is so.\n:::"
 
 
+def crowded_formula(notebook):
+    notebook.cells[1].source += "\n\nIt is\n$$\nx = y\n$$\n"
+
+
 def full_precision(notebook):
     notebook.cells[2].outputs = printed("29.632698412698\n")
 
@@ -115,6 +119,7 @@ BROKEN = {
     picture_without_alt: checks.images_in_text_are_described,
     backtick_directive: checks.directives_have_colon_fences,
     crowded_directive: checks.directives_have_colon_fences,
+    crowded_formula: checks.formulas_stand_apart,
     full_precision: checks.numbers_are_rounded,
     address: checks.no_addresses,
     warning: checks.nothing_on_stderr,
