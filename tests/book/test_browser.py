@@ -48,7 +48,8 @@ def test_chapters_have_formulas_and_figures(observed, built):
     assert len(chapters) >= 3
     for chapter in chapters:
         assert observed(chapter).formulas > 50, chapter
-        assert len(observed(chapter).images) >= 3, chapter
+        # two, not more: the shortest core page (small samples, 22 screens) needs no third; figures.csv locks each
+        assert len(observed(chapter).images) >= 2, chapter
 
 
 def test_dark_mode_follows_the_system(browser, built):
