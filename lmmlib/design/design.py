@@ -20,8 +20,6 @@ from lmmlib.errors import DataError, DesignError
 
 # Of a column of Z beside a diagonal D, whose directions are not scaled.
 LARGEST_Z = 1e70
-# Names of groups that are looked for one by one.
-FEW = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,15 +151,9 @@ class Design:
         return order[start[i] : start[i + 1]]
 
     @cached_property
-    def _places(self) -> dict:
+    def places(self) -> dict:
+        """The number of each group by its name."""
         return dict(zip(self.group_names, range(self.n_groups), strict=True))
-
-    def places(self, labels: list) -> list[int]:
-        """Where the groups of these names stand, -1 for a name that there is not."""
-        if len(labels) > FEW or "_places" in self.__dict__:
-            return [self._places.get(label, -1) for label in labels]
-        # Of few it is faster to look for each than to order all.
-        return [self.group_names.index(label) if label in self.group_names else -1 for label in labels]
 
     def group_rows(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``(y_i, X_i, Z_i)`` of group ``i``."""

@@ -43,12 +43,12 @@ def _positions(design: Design, labels: pd.Series, strict: bool) -> np.ndarray:
         codes, unique = pd.factorize(labels)
     except TypeError as error:
         raise DataError(f"group labels in {labels.name!r} must be numbers, texts or the like: {error}") from None
-    unique = list(unique)
-    found = np.array([*design.places(unique), -1])  # a missing label has the code -1
+    place, unique = design.places, list(unique)
+    found = np.array([place.get(label, -1) for label in unique] + [-1])  # a missing label has the code -1
     if strict and (codes < 0).any():
         raise DataError(f"the group is missing in row {int(np.argmin(codes))} of {labels.name!r} (rows count from 0)")
-    unknown = [label for label, place in zip(unique, found, strict=False) if place < 0] if strict else []
-    alike = {_plain(name): name for name in design.group_names} if unknown else {}
+    unknown = [label for label in unique if label not in place] if strict else []
+    alike = {_plain(name): name for name in place} if unknown else {}
     for label in unknown:
         known = alike.get(_plain(label))
         if type(known) not in {type(None), type(label)}:

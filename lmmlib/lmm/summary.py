@@ -67,22 +67,9 @@ def _head(fit: Fitted) -> list[str]:
         scaled = residuals(fit.design, fit.cross, *fit.estimates, kind="scaled")
     except NoRowsError:  # a fit from sums
         return lines
-    low, high = scaled.min(), scaled.max()
-    quartiles = " ".join(fixed(r, 4) for r in _quartiles(scaled))
+    low, *middle, high = np.quantile(scaled, [0, 0.25, 0.5, 0.75, 1])
+    quartiles = " ".join(fixed(r, 4) for r in middle)
     return [*lines, f"scaled residuals: min {fixed(low, 4)}, quartiles {quartiles}, max {fixed(high, 4)}"]
-
-
-def _quartiles(values: np.ndarray) -> list[float]:
-    """Those of ``np.quantile``, which partitions at all places at once: far slower than at one after the other.
-
-    The order of the values is lost.
-    """
-    found, k, last = [], 0, len(values) - 1
-    for share in (0.25, 0.5, 0.75):
-        before, k = k, int(share * last)
-        values[before:].partition(k - before)
-        found.append(values[k] + (values[min(k + 1, last) :].min() - values[k]) * (share * last - k))
-    return found
 
 
 def _known(fit: Fitted) -> str:

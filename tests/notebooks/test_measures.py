@@ -20,8 +20,8 @@ def test_a_core_page_is_short(path):
     assert measures.too_long(notebook) + measures.too_wide(notebook) == []
 
 
-@pytest.mark.parametrize("path", pages(r"\d\d-.*-deeper|\d\d\d-.*"))
-def test_no_line_of_a_deeper_page_or_companion_is_too_wide(path):
+@pytest.mark.parametrize("path", pages(r"(?!\d\d-)(.*)|\d\d-.*-deeper"))
+def test_no_line_of_another_page_is_too_wide(path):
     assert measures.too_wide(nbformat.read(path, as_version=4)) == []
 
 
@@ -62,3 +62,9 @@ def test_a_box_may_speak_of_the_sources():
 def test_a_wide_line_is_found():
     assert measures.too_wide(page(new_code_cell("x = 1  # " + "a" * 79))) == []
     assert len(measures.too_wide(page(new_code_cell("x = 1  # " + "a" * 80)))) == 1
+
+
+def test_a_wide_line_that_is_not_on_the_page_does_not_count():
+    unseen = new_code_cell("x = 1  # " + "a" * 80, metadata={"tags": ["remove-input"]})
+    folded = new_code_cell("x = 1  # " + "a" * 80, metadata={"tags": ["hide-input"]})
+    assert len(measures.too_wide(page(unseen, folded))) == 1

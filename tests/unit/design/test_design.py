@@ -47,15 +47,6 @@ def test_group_labels_of_any_type(labels):
     assert d.n_groups == len(set(group))
 
 
-@pytest.mark.parametrize("names", [list("abcdefgh"), [3, 1.5, "x", True, 7, 8, 9]], ids=["texts", "mixed"])
-def test_places_of_few_groups_are_those_of_many(names):
-    d = Design.from_arrays(np.arange(len(names)), np.ones((len(names), 1)), np.ones((len(names), 1)), names)
-    asked = [*d.group_names[::-1], "none", 99]
-    few = [d.places([name])[0] for name in asked]
-    assert "_places" not in vars(d)
-    assert few == d.places(asked) == [*reversed(range(len(names))), -1, -1]
-
-
 def test_rows_of_a_group_keep_the_order_of_the_data():
     order = np.array([11, 0, 5, 3, 8, 1, 2, 10, 4, 9, 7, 6])
     d = Design.from_arrays(Y[order], X[order], X[order], GROUP[order])

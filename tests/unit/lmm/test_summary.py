@@ -10,7 +10,6 @@ import lmmlib
 from lmmlib.equations.moments import correlation
 from lmmlib.errors import DesignError
 from lmmlib.fitting import newton
-from lmmlib.lmm.summary import _quartiles
 
 NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[-+]\d+)?|NaN|inf)"
 
@@ -228,11 +227,3 @@ def test_results_are_shown_as_html_too(of):
     assert html.startswith('<div class="lmm-summary">') and str(shown.summary()) == text
     first = text.splitlines()[0].replace("<", "&lt;")
     assert first in html
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 8, 101, 4097])
-def test_quartiles_are_those_of_numpy(n):
-    rng = np.random.default_rng(n)
-    for values in (rng.standard_normal(n), rng.integers(0, 4, n).astype(float), np.arange(n, 0.0, -1)):
-        quartiles = np.quantile(values, [0.25, 0.5, 0.75])
-        np.testing.assert_allclose(_quartiles(values), quartiles, rtol=1e-14, atol=1e-15)
