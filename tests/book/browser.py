@@ -49,6 +49,22 @@ STICKING_OUT = """() => {
         e.checkVisibility() && e.getBoundingClientRect().right > window.innerWidth + 1 && !reachable(e));
     return wide.concat(seen.map(e => e.tagName.toLowerCase() + ': ' + e.textContent.trim().slice(0, 60)));
 }"""
+# Formulas in a line that are wider than it, and marks that stand at the start of a line, parted from their formula.
+UNFOLD = "() => document.querySelectorAll('.bd-article details').forEach(e => { e.open = true; })"
+TOO_WIDE = """() => [...document.querySelectorAll('.bd-article mjx-container:not([display])')].filter(e => {
+    const line = e.parentElement.closest('p, li, dd, td, th, figcaption, caption, div');
+    const drawn = e.querySelector('svg');
+    return drawn && drawn.getBoundingClientRect().right > line.getBoundingClientRect().right + 1;
+}).map(e => e.closest('p, li, dd, td, th, div').textContent.slice(0, 80))"""
+PARTED = """() => [...document.querySelectorAll('.bd-article mjx-container:not([display])')].filter(e => {
+    let next = e.nextSibling || e.parentElement.nextSibling;
+    if (!next || next.nodeType !== Node.TEXT_NODE || !/^[.,;:!?)]/.test(next.textContent)) return false;
+    const mark = document.createRange();
+    mark.setStart(next, 0);
+    mark.setEnd(next, 1);
+    const at = mark.getBoundingClientRect(), formula = e.getBoundingClientRect();
+    return at.width > 0 && formula.width > 0 && at.left < formula.right - 2;
+}).map(e => e.closest('p, li, dd, td, th, div').textContent.slice(0, 80))"""
 COLOURS = """() => {
     const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number); return 0.2126*r + 0.7152*g + 0.0722*b; };
     const style = getComputedStyle(document.body);
@@ -67,6 +83,8 @@ class Observation:
     formulas: int = 0
     prose: str = ""
     images: list = field(default_factory=list)
+    too_wide: list = field(default_factory=list)
+    parted: list = field(default_factory=list)
     sticking_out: list = field(default_factory=list)
 
 
@@ -119,6 +137,10 @@ def observe(browser, path):
     seen.formulas = page.locator("mjx-container").count()
     seen.prose = page.evaluate(PROSE)
     seen.images = page.evaluate(IMAGES)
+    page.evaluate(UNFOLD)
+    page.wait_for_timeout(50)
+    seen.too_wide = page.evaluate(TOO_WIDE)
+    seen.parted = page.evaluate(PARTED)
     page.set_viewport_size(PHONE)
     page.wait_for_timeout(150)
     seen.sticking_out = page.evaluate(STICKING_OUT)

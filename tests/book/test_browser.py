@@ -38,6 +38,14 @@ def test_every_image_is_described_and_loads(page, observed):
     assert [image["src"] for image in images if not image["alt"]] == []
 
 
+def test_a_formula_in_a_line_is_no_wider_than_that(page, observed):
+    assert observed(page).too_wide == []
+
+
+def test_a_full_stop_stays_with_its_formula(page, observed):
+    assert observed(page).parted == []
+
+
 def test_fits_a_phone(page, observed):
     assert observed(page).sticking_out == []
 
@@ -106,6 +114,7 @@ BROKEN = """<!doctype html><html><body><main class="bd-article">
 <span class="math">\\(x\\)</span>
 <img src="missing.png"><script src="https://example.org/x.js"></script>
 <script>console.error("broken")</script>
+<p style="width: 50px"><mjx-container><svg width="90" height="9"></svg></mjx-container>, and so on</p>
 <table style="width: 900px"><tr><td>wide</td></tr></table>
 </main></body></html>"""
 
@@ -119,6 +128,7 @@ def test_a_broken_page_is_found(browser, tmp_path):
     assert any("missing.png" in error for error in seen.errors)
     assert len(seen.untypeset) == 1
     assert seen.images == [{"src": "missing.png", "alt": "", "loaded": False}]
+    assert seen.too_wide == seen.parted == [", and so on"]
     assert seen.sticking_out[0] == "the page itself" and any(s.startswith("table") for s in seen.sticking_out)
     assert [kind for kind, pattern in RAW.items() if re.search(pattern, seen.prose, re.M)] == [
         "display formula",
