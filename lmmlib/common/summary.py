@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -39,12 +40,12 @@ class Summary:
         return "\n\n".join([*map(latex, self.head), *tables, *map(latex, self.notes)])
 
 
-class Shown:
+class Shown(ABC):
     """A result that shows its summary, as text and in a notebook as HTML. It is made once; showing never raises."""
 
+    @abstractmethod
     def summary(self) -> Summary:
         """The result in lines and tables."""
-        raise NotImplementedError
 
     @cached_property
     def _shown(self) -> Summary:
