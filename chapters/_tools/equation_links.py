@@ -89,14 +89,33 @@ def inside_documentation(node):
     return False
 
 
-def line(app, docname, named):
-    paragraph = nodes.paragraph("", "In code: ", classes=["in-code"])
+def nearest(function):
+    """First what says the formula most directly, the room of equations; last the twins with full matrices."""
+    room, module = function[0].split(".")[1:3]
+    return module == "dense", room != "equations"
+
+
+def links(app, docname, named):
+    """The names, each a link, with commas between."""
     for k, (name, page, anchor) in enumerate(named):
         link = nodes.reference("", "", internal=True, classes=["reference"])
         link["refuri"] = f"{app.builder.get_relative_uri(docname, page)}#{anchor}"
         link += nodes.literal(text=name)
-        paragraph += [nodes.Text(", ")] * (k > 0) + [link]
-    return paragraph
+        yield from [nodes.Text(", ")] * (k > 0)
+        yield link
+
+
+def line(app, docname, named):
+    """Two names are shown, the others on demand."""
+    named = sorted(named, key=nearest)
+    shown, folded = (named[:2], named[2:]) if len(named) > 3 else (named, [])
+    division = nodes.line(classes=["in-code"])
+    division += [nodes.Text("In code: "), *links(app, docname, shown)]
+    if folded:
+        before = f" <details><summary>and {len(folded)} more</summary>: "
+        division += [nodes.raw("", before, format="html"), *links(app, docname, folded)]
+        division += nodes.raw("", "</details>", format="html")
+    return division
 
 
 def setup(app):

@@ -27,13 +27,13 @@ class Equations(HTMLParser):
         if (values.get("id") or "").startswith("equation-"):
             self.equation = values["id"].removeprefix("equation-")
             self.lines.setdefault(self.equation, [])
-        elif tag == "p":
+        elif tag == "div":
             self.inside = "in-code" in (values.get("class") or "").split()
         elif tag == "a" and self.inside:
             self.lines[self.equation].append(values["href"])
 
     def handle_endtag(self, tag):
-        self.inside = self.inside and tag != "p"
+        self.inside = self.inside and tag != "div"
 
 
 def named_in(source, module):
@@ -100,7 +100,7 @@ def test_an_equation_without_its_line_is_found():
     pairs = named_in(source, "lmmlib.m")
     assert pairs == [("lmmlib.m", "one"), ("lmmlib.m.f", "two")]
     page = (
-        '<div id="equation-one"></div><p class="in-code"><a href="r.html#module-lmmlib.m">m</a></p>'
+        '<div id="equation-one"></div><div class="in-code"><a href="r.html#module-lmmlib.m">m</a></div>'
         '<div id="equation-two"></div><p>No line: <a href="r.html#lmmlib.m.f">f</a></p>'
     )
     assert one_way(pairs, Equations(page).lines) == [("lmmlib.m.f", "two")]
