@@ -20,6 +20,10 @@ _SHA256 = {
     "dyestuff": "4fa4c10f8db617562965d43014e2bb15df244f2cc0a1f83f47b3cd4ac40c17a1",
     "planting": "371e9bce07845e48324a669b1ed7a6bc17d6ca467f8d7876a4b18289d2166bfe",
     "seizures": "0485f2c52ede891993a528f00f1624b8c4176a37d303bb515e25af6be3e79a61",
+    "ratpup": "b612cd46a8d341386adaafed6c2b5af0a017cbe1da8469932caa363209df0b58",
+    "schools": "328aeb388da2bfef0ad0b2f7dc14dd77e784d13e4488d8d2bb4d3a0b7439328a",
+    "chicks": "c42a760c506d9b44d61424c9d2ac8bba1e4839497d3c19a9e059b843ff539db7",
+    "ticks": "25cc36aafb0389ae356f1e8e3bb33f233418ee64f853c7bbac54750694cf4413",
     "neyman_scott": "853ad7f74ce40486f8cf513f4470c0d6f9202c32507392a9515ce76b66c51053",
     "neyman_scott_1": "fafc3eea21e0ee582055a0a045afea713473162759b0aab36ba4b5fff9e0c4af",
     "counts_4x2": "b02f94b3a98dfc38f47e321ec1d5c08f05821d3f1da6a5313e4f34c14b20a4ff",
@@ -28,7 +32,7 @@ _SHA256 = {
     "published": "7765b9c15d1e61a26878de24b05097ca950aeed07a6bb2404e9989100a04fb80",
 }
 _SLEEP = [308, 309, 310, 330, 331, 332, 333, 334, 335, 337, 349, 350, 351, 352, 369, 370, 371, 372]
-#: The categorical columns of each data set, with their levels in order.
+#: The categorical columns of each data set, with their levels in order; [] for numbers of which there are gaps.
 _LEVELS: dict[str, dict[str, list]] = {
     "tlc": {"id": list(range(1, 101)), "treatment": ["placebo", "succimer"]},
     "dental": {
@@ -39,6 +43,10 @@ _LEVELS: dict[str, dict[str, list]] = {
     "dyestuff": {"Batch": list("ABCDEF")},
     "planting": {"block": list(range(1, 11)), "source": ["observed", "reconstructed"]},
     "seizures": {"patient": list(range(1, 60)), "treatment": ["placebo", "progabide"]},
+    "ratpup": {"litter": list(range(1, 28)), "treatment": ["control", "low", "high"], "sex": ["male", "female"]},
+    "schools": {"school": [], "sector": ["public", "catholic"], "sex": ["male", "female"], "minority": ["no", "yes"]},
+    "chicks": {"chick": list(range(1, 51)), "diet": list(range(1, 5))},
+    "ticks": {"chick": list(range(1, 404)), "brood": [], "location": list(range(1, 64)), "year": [1995, 1996, 1997]},
     "neyman_scott": {"group": list(range(1, 101))},
     "neyman_scott_1": {"group": list(range(1, 101))},
     "counts_4x2": {"site": list(range(1, 5))},
@@ -59,8 +67,8 @@ def load(name: str) -> pd.DataFrame:
     ----------
     name : str
         Measured: ``"tlc"``, ``"dental"``, ``"sleep"``, ``"dyestuff"``, ``"planting"``,
-        ``"seizures"``. Simulated: ``"neyman_scott"``, ``"neyman_scott_1"``,
-        ``"counts_4x2"``, ``"counts_50x10"``, ``"counts_low"``.
+        ``"seizures"``, ``"ratpup"``, ``"schools"``, ``"chicks"``, ``"ticks"``.
+        Simulated: ``"neyman_scott"``, ``"neyman_scott_1"``, ``"counts_4x2"``, ``"counts_50x10"``, ``"counts_low"``.
 
     Returns
     -------
@@ -84,6 +92,8 @@ def load(name: str) -> pd.DataFrame:
     frame = pd.read_csv(io.BytesIO(_verified(name)))
     for column in frame.columns:
         levels = _LEVELS[name].get(column)
+        if levels == []:
+            levels = sorted(frame[column].unique())
         frame[column] = frame[column].astype(float if levels is None else pd.CategoricalDtype(levels))
     return frame
 

@@ -118,12 +118,53 @@ def test_seizures():
     check("seizures", "mean age", means("seizures", "age", "treatment"), [29.0, 27.7], 1)
 
 
+def test_ratpup():
+    """West, Welch and Galecki (2015), chapter 3: pups of each dose and sex, their means and standard deviations."""
+    cells = datasets.load("ratpup").groupby(["treatment", "sex"], observed=True)["weight"]
+    check("ratpup", "pups", cells.count(), [77, 54, 61, 65, 33, 32], 0)
+    check("ratpup", "mean weight", cells.mean(), [6.47, 6.12, 6.03, 5.84, 5.92, 5.85], 2)
+    check("ratpup", "sd of weight", cells.std(), [0.75, 0.69, 0.38, 0.45, 0.69, 0.60], 2)
+    litters = datasets.load("ratpup").groupby("litter", observed=True)
+    assert (litters["size"].first() == litters.size()).all(), "data/ratpup.csv: the size of a litter is its pups"
+    assert litters["treatment"].first().value_counts().tolist() == [10, 10, 7], "data/ratpup.csv: litters of a dose"
+
+
+def test_schools():
+    """Raudenbush and Bryk (2002), chapter 4: table 4.1, and the null model of table 4.2 by REML."""
+    frame = datasets.load("schools")
+    check("schools", "means of math and ses", frame[["math", "ses"]].mean(), [12.75, 0.00], 2)
+    check("schools", "sds of math and ses", frame[["math", "ses"]].std(), [6.88, 0.78], 2)
+    sector = frame.groupby("school", observed=True)["sector"]
+    assert (sector.nunique() == 1).all(), "data/schools.csv: a school is in two sectors"
+    assert sector.first().value_counts().to_dict() == {"public": 90, "catholic": 70}, "data/schools.csv: sectors"
+    null = lmmlib.fit("math ~ 1 + (1 | school)", frame)
+    found = [null.beta.iloc[0], null.se.iloc[0], null.D.iloc[0, 0], null.sigma2]
+    check("schools", "null model", found, [12.64, 0.24, 8.61, 39.15], 2)
+
+
+def test_chicks():
+    """R's own description: 50 chicks, 20 on the first diet and 10 on each other, 12 weights, five chicks with fewer."""
+    chick = datasets.load("chicks").groupby("chick", observed=True)
+    assert chick["diet"].first().value_counts().sort_index().tolist() == [20, 10, 10, 10], "data/chicks.csv: diets"
+    assert (chick.size() < 12).sum() == 5 and chick.size().max() == 12, "data/chicks.csv: days of a chick"
+    check("chicks", "mean weight of all", datasets.load("chicks")["weight"].mean(), 121.8183, 4)
+
+
+def test_ticks():
+    """Elston and others (2001): 403 chicks of 118 broods at 63 locations; most ticks in 1996, fewest in 1997."""
+    frame = datasets.load("ticks")
+    assert [frame[c].nunique() for c in ("chick", "brood", "location")] == [403, 118, 63], "data/ticks.csv"
+    assert means("ticks", "ticks", "year").rank().tolist() == [2, 3, 1], "data/ticks.csv: years"
+    assert (frame.groupby("brood", observed=True)["location"].nunique() == 1).all(), "data/ticks.csv: a brood moved"
+
+
 def test_planting():
     frame = datasets.load("planting")
     assert set(frame.groupby(["block", "density"], observed=True).size()) == {2}, "data/planting.csv: two of a density"
     assert (frame["source"] == "observed").equals(frame["block"] == 1), "data/planting.csv: block 1 was observed"
 
 
+UNBALANCED = {"ratpup", "schools", "chicks", "ticks"}
 COPIES = {
     "neyman_scott": ("cloning/y_n100_m2.csv", {"i": "group", "alpha_true": "alpha"}),
     "neyman_scott_1": ("cloning/y_n100_m1.csv", {"i": "group", "alpha_true": "alpha"}),
@@ -142,7 +183,7 @@ def test_simulated_sets_are_those_that_other_programs_had(name):
 
 
 def test_every_set_is_here():
-    assert set(ARMS) | set(COPIES) == set(datasets.names())
+    assert set(ARMS) | UNBALANCED | set(COPIES) == set(datasets.names())
 
 
 # --- units ---
@@ -162,6 +203,14 @@ UNITS = {
     ("seizures", "period"): ("1", 0, 4),
     ("seizures", "weeks"): ("weeks", 2, 8),
     ("seizures", "seizures"): ("count", 0, 200),
+    ("ratpup", "size"): ("pups", 1, 20),
+    ("ratpup", "weight"): ("grams", 3, 9),
+    ("schools", "ses"): ("1", -4, 3),
+    ("schools", "math"): ("points", -3, 25),
+    ("chicks", "day"): ("days", 0, 21),
+    ("chicks", "weight"): ("grams", 30, 400),
+    ("ticks", "height"): ("metres", 400, 540),
+    ("ticks", "ticks"): ("ticks", 0, 100),
     ("neyman_scott", "j"): ("1", 1, 2),
     ("neyman_scott", "y"): ("1", -1, 6),
     ("neyman_scott", "alpha"): ("1", -2.5, 2.5),
