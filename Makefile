@@ -57,7 +57,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 code: $(READY)
-	$(BIN)/pytest tests/unit tests/project tests/statistical tests/oracle tests/property tests/equations tests/notebooks tests/validate -n 2
+	$(BIN)/pytest tests/unit tests/project tests/statistical tests/oracle tests/property tests/equations tests/problems tests/notebooks tests/validate -n 2
 
 notebooks: $(READY)
 	$(BIN)/pytest --nbval --nbval-current-env chapters -n 2 --dist loadscope

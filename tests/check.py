@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 40  # for the tests; style and types take about ten
 ALWAYS = ("tests/project/test_rooms.py", "tests/project/test_raises.py")  # of any change in lmmlib
 CORE = ("tests/equations/test_moments.py", "tests/equations/test_gls.py", "tests/equations/test_reml.py")  # no change
-FOLDERS = ("unit", "project", "equations", "property", "oracle", "notebooks")
+FOLDERS = ("unit", "project", "equations", "property", "oracle", "problems", "notebooks")
 
 
 def git(*arguments):

@@ -3,6 +3,7 @@
 Dictionary, design, source and terms of use: ``data/README.md``, the data page of the book.
 """
 
+import csv
 import hashlib
 import io
 from pathlib import Path
@@ -53,6 +54,8 @@ _LEVELS: dict[str, dict[str, list]] = {
     "counts_50x10": {"site": list(range(1, 51))},
     "counts_low": {"site": list(range(1, 51))},
 }
+
+_RESTORE = "Restore it with `git checkout -- data/{}.csv` in a clone, or by installing lmmlib again."
 
 
 def names() -> list[str]:
@@ -118,6 +121,12 @@ def published() -> pd.DataFrame:
     return frame.assign(**{name: pd.to_numeric(frame[name]) for name in ("reference", "stopped")})
 
 
+def answers() -> dict[str, dict[str, str]]:
+    """The digests of the answers to the problems: {problem: {"decimals", "salt", "digest"}}."""
+    lines = csv.DictReader(_content("answers").decode().splitlines())
+    return {line.pop("problem"): line for line in lines}
+
+
 def _folder() -> Path:
     """The data folder: inside the package when installed, next to it in a clone."""
     package = Path(__file__).parents[1]
@@ -125,16 +134,24 @@ def _folder() -> Path:
     return inside if inside.is_dir() else package.parent / "data"
 
 
-def _verified(name: str) -> bytes:
-    path = _folder() / f"{name}.csv"
-    restore = f"Restore it with `git checkout -- data/{name}.csv` in a clone, or by installing lmmlib again."
-    if not path.is_file():
-        raise DatasetError(f"The data file {path} is missing. {restore}")
+def path(name: str) -> Path:
+    """Where a data file is."""
+    return _folder() / f"{name}.csv"
+
+
+def _content(name: str) -> bytes:
+    if not path(name).is_file():
+        raise DatasetError(f"The data file {path(name)} is missing. {_RESTORE.format(name)}")
     # Git on Windows may check text out with CRLF: the same data, so the checksum is taken on LF.
-    content = path.read_bytes().replace(b"\r\n", b"\n")
+    return path(name).read_bytes().replace(b"\r\n", b"\n")
+
+
+def _verified(name: str) -> bytes:
+    content = _content(name)
     found, expected = hashlib.sha256(content).hexdigest(), _SHA256[name]
     if found != expected:
         raise DatasetError(
-            f"The data file {path} has been altered: its SHA-256 is {found}, expected {expected}. {restore}"
+            f"The data file {path(name)} has been altered: its SHA-256 is {found}, expected {expected}. "
+            + _RESTORE.format(name)
         )
     return content

@@ -3,7 +3,9 @@
 These functions print or render by design; all others of lmmlib return their results in silence.
 """
 
+import hashlib
 import html
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,12 +14,13 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 
-from lmmlib.book import ledger
+from lmmlib.book import datasets, ledger
+from lmmlib.common.arguments import require_known
 from lmmlib.common.table import Table
 from lmmlib.common.text import fixed, p, significant
 from lmmlib.errors import ParameterError, ReproductionError
 
-__all__ = ["Table", "check", "fixed", "p", "reproduces", "reproduction_table", "show", "significant", "table"]
+__all__ = ["Table", "answer", "check", "fixed", "p", "reproduces", "reproduction_table", "show", "significant", "table"]
 
 _EXPLAINED = (ledger.KINDS["early-stop"], ledger.KINDS["source-error"])
 Digits = int | Callable[[float], str]
@@ -125,6 +128,38 @@ def check(label: str, one, other, tol: float = 1e-8, digits: int = 6) -> None:
         print(tick)
     else:
         shell.display.display(tick)
+
+
+def answer(problem: str, value: float) -> None:
+    """Print whether `value` answers a problem of the book, to the decimals that the problem asks for.
+
+    The file ``data/answers.csv`` holds no answer, only a salted digest of each, so that nobody reads one by accident.
+
+    Examples
+    --------
+    >>> from lmmlib import report
+    >>> report.answer("pr-00-1", 0.26)
+    pr-00-1: not the answer, to 2 decimals
+    >>> report.answer("pr-00-1", 0.2501)
+    pr-00-1: right, to 2 decimals
+
+    Raises
+    ------
+    ParameterError
+        If there is no such problem, or `value` is not a finite number.
+    """
+    lines = datasets.answers()
+    require_known("problem", problem, lines)
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ParameterError(f"value must be a finite number; got {value!r}.")
+    line = lines[problem]
+    right = digest(problem, fixed(float(value), int(line["decimals"])), line["salt"]) == line["digest"]
+    print(f"{problem}: {'right' if right else 'not the answer'}, to {line['decimals']} decimals")
+
+
+def digest(problem: str, text: str, salt: str) -> str:
+    """The salted digest of an answer as text; made slowly, so that trying all numbers takes longer than solving."""
+    return hashlib.pbkdf2_hmac("sha256", f"{problem}={text}".encode(), salt.encode(), 200_000).hex()
 
 
 def reproduces(id: str, value: float, mcse: float | None = None) -> None:

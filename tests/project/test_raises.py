@@ -19,7 +19,6 @@ from tests.modules import SOURCE
 OTHERS = {
     ("common.arguments", "numbers", "TypeError"): "caught in the same function, which raises ParameterError",
     ("common.arguments", "require_known", "error"): "a ParameterError, or another of ours that the caller names",
-    ("common.summary", "Shown.summary", "NotImplementedError"): "each result has its own",
     ("design.coding", "chunk_sums", "type(error)"): "an LmmError again, with the name of the chunk before its text",
     ("laplace.graph", "compile_joint", "ImportError"): "PyTensor is not installed; says what to install",
     ("design.evaluation", "matrix", "_in_our_words(error, formula)"): "makes a FormulaError or a DataError",
