@@ -9,8 +9,6 @@ from tests.book.browser import offline_context, settle
 from tests.book.conftest import PAGES
 from tests.notebooks.measures import MOST
 
-# Pages of fewer than 6,000 words that are still too high; an entry that passes is an error, so that it goes.
-HIGH = {"09-gibbs"}
 CORE = [page for page in PAGES if re.fullmatch(r"chapters/\d\d-(?!.*-deeper).*\.html", page)]
 HEIGHT = "() => document.querySelector('article').scrollHeight"
 
@@ -25,9 +23,7 @@ def screens(browser, built, name):
     return math.ceil(height / 800)
 
 
-@pytest.mark.parametrize(
-    "core", [pytest.param(page, marks=[pytest.mark.xfail(strict=True)] if page[9:-5] in HIGH else []) for page in CORE]
-)
+@pytest.mark.parametrize("core", CORE)
 def test_a_core_page_is_read_in_forty_screens(core, browser, built):
     assert screens(browser, built, core) <= MOST["screens"]
 
