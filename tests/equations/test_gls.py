@@ -229,7 +229,8 @@ def test_balanced(balanced, rng):
     m = balanced
     assert_allclose(gls_minus_ols(m.X, m.V), 0, atol=1e-10)
     n, rows, tau2 = m.n, 4, rng.uniform(0.5, 2)
-    between, within = np.repeat(rng.normal(size=n), rows), np.tile(rng.normal(size=rows), n)
+    between, values = np.repeat(rng.normal(size=n), rows), np.tile(rng.normal(size=rows), (n, 1))
+    within = rng.permuted(values, axis=1).ravel()  # the same mean in each group, the order is free
     V = tau2 * np.kron(np.eye(n), np.ones((rows, rows))) + m.sigma2 * np.eye(n * rows)
     ones = np.ones(n * rows)
     assert_allclose(gls_minus_ols(np.column_stack([ones, between, within]), V), 0, atol=1e-10)
