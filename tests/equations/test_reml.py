@@ -184,7 +184,7 @@ def test_balanced_reml(rng):
 
 
 def mean_squares(rng):
-    """Part 2, on both sides of MSB = MSW."""
+    """Part 2: what the mean squares expect, and the estimates on both sides of MSB = MSW."""
     n, rows = 10, 4
     N, group = n * rows, np.repeat(np.arange(n), rows)
     X = np.column_stack([np.ones(N), np.repeat(rng.normal(size=n), rows), np.tile(rng.normal(size=rows), n)])
@@ -192,6 +192,10 @@ def mean_squares(rng):
     M = np.eye(N) - X @ np.linalg.pinv(X)
     p_B, p_W = (np.linalg.matrix_rank(A @ X, tol=1e-8) for A in (J, np.eye(N) - J))
     assert (p_B, p_W) == (2, 1)
+    sigma2, tau2 = rng.uniform(0.5, 2, 2)
+    MVM = M @ (sigma2 * np.eye(N) + tau2 * rows * J) @ M
+    within_mean = (np.trace(MVM) - np.trace(J @ MVM)) / (n * (rows - 1) - p_W)
+    assert_allclose([np.trace(J @ MVM) / (n - p_B), within_mean], [sigma2 + rows * tau2, sigma2])
     y = 2 * rng.normal(size=n)[group] + rng.normal(size=N)
     between, within = J @ M @ y, M @ y - J @ M @ y
     ratio = (between @ between / (n - p_B)) / (within @ within / (n * (rows - 1) - p_W))
