@@ -277,7 +277,7 @@ def test_prediction(rng):
 
 
 def test_blup_spread(rng):
-    """`prop-blup-spread`, `blup-spread`: Var(btilde_i) = D - Var(b_i | y) = W_i D <= D; shape; balanced designs."""
+    """`prop-blup-spread`, `blup-spread`, `prop-blup-shape`: Var(btilde_i) = W_i D <= D; shape; balanced designs."""
     m = Model.draw(rng, [3, 5, 4, 3])
     for _, Z, _, V in m.groups:
         S = m.D @ Z.T @ np.linalg.inv(V)
