@@ -128,9 +128,9 @@ def test_propriety(rng):
     m = Model.draw(rng, [3, 4, 2, 5], p=2, q=1)
     x = np.linspace(-5, 7, 60)  # log sigma2
 
-    def of_tau2(tau2):
-        """beta and sigma2 ~ IG(1, 1) integrated out."""
-        log_f = [equations.restricted_loglik(m.cross, [[tau2]], np.exp(v)) + log_ig(np.exp(v), 1, 1) + v for v in x]
+    def of_tau2(tau2, log_prior=lambda sigma2: log_ig(sigma2, 1, 1)):
+        """beta and sigma2 integrated out."""
+        log_f = [equations.restricted_loglik(m.cross, [[tau2]], np.exp(v)) + log_prior(np.exp(v)) + v for v in x]
         return np.exp(log_f).sum() * (x[1] - x[0])
 
     rss, df = np.sum((m.y - m.X @ np.linalg.lstsq(m.X, m.y, rcond=None)[0]) ** 2), m.N - m.p
@@ -140,6 +140,11 @@ def test_propriety(rng):
     assert np.isfinite(values).all() and values.max() < 1e3 * values[0]
     assert (np.diff(values[10:]) < 0).sum() > 5  # falls towards infinity
     assert_allclose(values[:4], values[0], rtol=1e-6)  # a positive limit at zero
+    # With p(sigma2) = 1/sigma2 the limit at zero is positive too.
+    closed = gammaln(df / 2) - df / 2 * np.log(rss / 2) - df / 2 * np.log(2 * np.pi)
+    closed -= 0.5 * np.linalg.slogdet(m.X.T @ m.X)[1]
+    at_zero = [of_tau2(tau2, lambda sigma2: -np.log(sigma2)) for tau2 in (0.0, 1e-12, 1e-10, 1e-8)]
+    assert_allclose(np.log(at_zero), closed, rtol=1e-6)
     # The integral of 1/tau^2 from eps to 1 grows with log(1/eps), by the same amount for each power of ten.
     with pytest.raises(lmmlib.errors.ParameterError, match="improper"):
         data = pd.DataFrame({"y": m.y, "g": m.group})
