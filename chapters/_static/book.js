@@ -1,5 +1,4 @@
-// An inline formula that is wider than its line gets a line of its own, which scrolls (phones);
-// one that is folded away has no width before it is opened.
+// An inline formula that is wider than its line gets a line of its own, which scrolls (phones).
 function frameWideFormulas() {
   for (const formula of document.querySelectorAll("mjx-container:not([display])")) {
     formula.classList.remove("wide");
@@ -12,5 +11,4 @@ window.addEventListener("load", () => {
   if (!window.MathJax || !MathJax.startup || !MathJax.startup.promise) return;
   MathJax.startup.promise.then(frameWideFormulas);
   window.addEventListener("resize", frameWideFormulas);
-  document.addEventListener("toggle", frameWideFormulas, true);
 });

@@ -158,7 +158,7 @@ def answer(problem: str, value: float) -> None:
 
 
 def digest(problem: str, text: str, salt: str) -> str:
-    """The salted digest of an answer as text; made slowly, so that trying all numbers takes longer than solving."""
+    """The salted digest of an answer as text; a tenth of a second each, so that trying a thousand takes minutes."""
     return hashlib.pbkdf2_hmac("sha256", f"{problem}={text}".encode(), salt.encode(), 200_000).hex()
 
 

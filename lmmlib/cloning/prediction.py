@@ -89,7 +89,8 @@ def posterior_of_b(
     .. math:: p(b_i \mid y) \approx \frac1S\sum_s p(b_i \mid y, \theta_s), \qquad
         \theta_s \sim N(\hat\theta, I(\hat\theta)^{-1})
 
-    Equation :eq:`clone-prediction` of the book. Nothing flows back: the data had their say on theta in the estimates.
+    Equation :eq:`clone-prediction` of the book, with theta on a scale without bounds (logarithms, and the Cholesky
+    factor of D), as in :func:`normal_law`. Nothing flows back: the data had their say on theta in the estimates.
 
     Parameters
     ----------

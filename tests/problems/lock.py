@@ -1,4 +1,4 @@
-"""Write ``data/answers.csv``: a line for each problem, its salt kept while its answer is the same."""
+"""Write ``data/answers.csv``: a line for each problem, which keeps its salt."""
 
 import csv
 import io
