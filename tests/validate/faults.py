@@ -271,7 +271,7 @@ def words(figure, part, old, new):
 
 CAPTION, ALT = ("figure", "caption"), ("image", "alt")
 WORDS = [
-    ("a caption says which is solid", "fig-pooling", CAPTION, "Dashed: complete", "Solid: complete"),
+    ("a caption says which is dashed", "fig-remedy", CAPTION, "(dashed, circles)", "(solid, circles)"),
     ("left and right in a caption", "fig-remedy", CAPTION, "Left: the residual", "Right: the residual"),
     ("an alternative text counts panels", "fig-spaghetti", ALT, "Two panels", "Three panels"),
     ("a curve that falls is said to rise", "fig-effective-size", ALT, "curves fall", "curves rise"),
