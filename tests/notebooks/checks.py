@@ -13,6 +13,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "chapters" / "_tool
 from reproductions import ignored, reproductions, tags, texts
 
 MAX_LINES = 25
+PREDICT = re.compile(
+    r"^(?P<fence>:{3,})\{admonition\} Predict: (?P<title>.*)\n"
+    r"(?P<options>(?::.*\n)*)(?P<answer>(?s:.*?))^(?P=fence)\s*$",
+    re.M,
+)
 LONG_FRACTION = re.compile(r"\d\.\d{9,}")
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{4,}")
 
@@ -183,6 +188,23 @@ def exercises_have_solutions(notebook, at_least=0):
     return found
 
 
+def predictions_can_be_made(notebook):
+    """A question to predict fits a line, its answer is folded, and an output follows that shows who was right."""
+    found = []
+    for k, cell in enumerate(notebook.cells):
+        for box in PREDICT.finditer(cell.source if cell.cell_type == "markdown" else ""):
+            title, options, answer = box["title"], box["options"].split(), box["answer"].strip()
+            if len(title) > 95 or not title.endswith("?"):
+                found.append(f"cell {k} asks for a prediction in no line that ends with a question mark: {title}")
+            if options != [":class:", "predict", "dropdown"]:
+                found.append(f"cell {k} does not fold the answer: {title}")
+            if len(answer) < 15:
+                found.append(f"cell {k} does not answer: {title}")
+            if not any(after.get("outputs") for after in notebook.cells[k + 1 : k + 4]):
+                found.append(f"cell {k} is followed by no output: {title}")
+    return found
+
+
 def reproduced(notebook):
     """The ledger's ids that the executed output of this notebook shows with a passing verdict."""
     return {shown.id for shown in reproductions(notebook) if shown.passed}
@@ -222,6 +244,7 @@ CHECKS = (
     cells_are_short,
     starts_with_a_title,
     exercises_have_solutions,
+    predictions_can_be_made,
     source_parses,
     one_name_per_thing,
 )

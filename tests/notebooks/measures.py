@@ -9,6 +9,7 @@ import re
 
 SOLUTION = re.compile(r"^:{3,}\{solution-(start|end)\}", re.M)
 BOX = re.compile(r"^(:{3,})\{admonition\} From the sources\b.*?^\1\s*$", re.M | re.S)
+PREDICT = re.compile(r"^(:{3,})\{admonition\} Predict: .*?^\1\s*$", re.M | re.S)
 SOURCES = re.compile(
     r"\bdocuments? 00\d|\bsource documents?\b|\b(?:lecture|the) notes\b|\bthe documents?(?:'s)?\b", re.I
 )
@@ -34,13 +35,13 @@ def words(text):
 
 
 def parts(notebook):
-    """(cell, whether it stands in a folded solution, its Markdown outside exercises and solutions)."""
+    """(cell, whether it stands in a folded solution, its Markdown outside exercises, solutions and predictions)."""
     folded = exercises = False
     for cell in notebook.cells:
         if cell.cell_type == "code":
             yield cell, folded, ""
             continue
-        text, at, outside = cell.source, 0, []
+        text, at, outside = PREDICT.sub("", cell.source), 0, []
         for mark in SOLUTION.finditer(text):
             outside += [] if folded else [text[at : mark.start()]]
             folded, at = mark[1] == "start", mark.end()

@@ -105,7 +105,31 @@ def same_id(notebook):
     notebook.cells[2]["id"] = notebook.cells[1]["id"]
 
 
+def prediction(title="Predict: does it rise?", options=":class: predict dropdown\n", answer="It falls, as it must."):
+    return f":::{{admonition}} {title}\n{options}\n{answer}\n:::"
+
+
+def unanswered_prediction(notebook):
+    notebook.cells[1].source += "\n\n" + prediction(answer="")
+
+
+def open_prediction(notebook):
+    notebook.cells[1].source += "\n\n" + prediction(options=":class: predict\n")
+
+
+def long_prediction(notebook):
+    notebook.cells[1].source += "\n\n" + prediction("Predict: " + "does it rise " * 8 + "?")
+
+
+def late_prediction(notebook):
+    notebook.cells.append(new_markdown_cell(prediction(), id="late"))
+
+
 BROKEN = {
+    unanswered_prediction: checks.predictions_can_be_made,
+    open_prediction: checks.predictions_can_be_made,
+    long_prediction: checks.predictions_can_be_made,
+    late_prediction: checks.predictions_can_be_made,
     unexecuted: checks.executed_in_order,
     out_of_order: checks.executed_in_order,
     failing: checks.no_errors,
@@ -156,6 +180,11 @@ def test_an_error_that_is_meant_passes(good):
 def test_too_few_exercises(good):
     assert checks.exercises_have_solutions(good, 1) == []
     assert checks.exercises_have_solutions(good, 2) == ["1 exercises, fewer than 2"]
+
+
+def test_a_prediction_may_be_asked_before_the_output(good):
+    good.cells[1].source += "\n\n" + prediction()
+    assert checks.predictions_can_be_made(good) == []
 
 
 def test_foreign_metadata_is_removed(good, execute):

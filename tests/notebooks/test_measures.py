@@ -37,6 +37,12 @@ def test_words_of_exercises_and_solutions_do_not_count():
     assert measures.visible_code(page(*closed)) == 1
 
 
+def test_words_of_predictions_do_not_count():
+    assert (
+        measures.prose(page("One two.\n\n:::{admonition} Predict: more?\n:class: predict dropdown\n\nYes.\n:::")) == 2
+    )
+
+
 @pytest.mark.parametrize(
     "cell, complaint",
     [
