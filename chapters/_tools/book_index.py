@@ -1,8 +1,9 @@
 """The directive ``{book-index} <list>``: what the book treats, and the places where it is met.
 
 ``subjects`` are the terms of the glossary where chapters link them, and what ``{index}`` marks; ``statements`` are
-definitions and theorems by their titles; ``people`` are the authors whom a chapter cites; ``data`` are the data sets
-that a chapter loads; ``functions`` are those of lmmlib. Nothing is typed in twice: the index follows the chapters.
+definitions and theorems by their titles; ``people`` are the authors whom a page cites; ``data`` are the data sets
+that a page loads; ``functions`` are those of lmmlib. Nothing is typed in twice: the index follows the pages. A chapter
+stands in it with its number, another page with its name; other words for a term lead to the term.
 """
 
 import re
@@ -16,7 +17,9 @@ from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
 LOADED = re.compile(r"\bload\(\"(\w+)\"\)")
+GLOSSARY = "chapters/glossary"
 DATA = {
+    "chicks": "chicks on four diets",
     "counts_4x2": "counts at four sites, simulated",
     "counts_50x10": "counts at fifty sites, simulated",
     "counts_low": "low counts at fifty sites, simulated",
@@ -25,8 +28,11 @@ DATA = {
     "neyman_scott": "Neyman and Scott's groups of two, simulated",
     "neyman_scott_1": "Neyman and Scott's groups of one, simulated",
     "planting": "planting density",
+    "ratpup": "rat pups",
+    "schools": "schools of 1982 (High School and Beyond)",
     "seizures": "seizures of epileptics",
     "sleep": "sleep deprivation",
+    "ticks": "ticks on grouse chicks",
     "tlc": "lead trial (TLC)",
 }
 
@@ -56,6 +62,7 @@ def collect(app, doctree):
     """Note what this page adds to the index, and give each place an anchor."""
     env = app.env
     found = {"subjects": marked(doctree), "statements": statements(doctree), "people": [], "data": []}
+    found["synonyms"] = synonyms(doctree) if env.docname == GLOSSARY else []
     for role in list(doctree.findall(addnodes.pending_xref)):
         kind, domain = role.get("reftype"), role.get("refdomain")
         if (domain, kind) == ("std", "term"):
@@ -68,6 +75,13 @@ def collect(app, doctree):
             names = LOADED.findall(cell.children[0].astext())
             found["data"] += [(name, cell_anchor(cell)) for name in names]
     marks(env)[env.docname] = found
+
+
+def synonyms(doctree):
+    """The rows of the table of other words, (word, term): "ICC" for the intraclass correlation."""
+    rows = [row.children for row in doctree.findall(nodes.row)]
+    links = [(word.astext(), next(term.findall(addnodes.pending_xref), None)) for word, term in rows]
+    return [(word, link["reftarget"]) for word, link in links if link]
 
 
 def statements(doctree):
@@ -131,14 +145,25 @@ def written_again(app, env):
 
 def chapter(page):
     """The number of a chapter as text; the empty string for another page."""
-    number = re.match(r"0?(\d+)-", Path(page).name)
+    number = re.fullmatch(r"chapters/0?(\d+)-[^/]+", page)
     return number[1] if number else ""
 
 
+def label(page):
+    """What stands for a page in the index: "3", "coming from", "sources 004", "reference laplace"."""
+    words = re.sub(r"(sources/\d+)-.*", r"\1", page.removeprefix("chapters/"))
+    return chapter(page) or re.sub(r"[-/]", " ", words)
+
+
+def order(page):
+    """A key to sort pages by: chapters in their order, then the other pages."""
+    return not chapter(page), page
+
+
 def places(env, kind):
-    """{what: {chapter's page: first anchor}}, chapters in order."""
+    """{what: {page: first anchor}}, chapters in order; the glossary is no place where its own words are met."""
     found = defaultdict(dict)
-    for page in sorted(filter(chapter, marks(env))):
+    for page in sorted(set(marks(env)) - {GLOSSARY}, key=order):
         for what, anchor in marks(env)[page][kind]:
             found[what].setdefault(page, anchor)
     return found
@@ -160,16 +185,16 @@ class Linker:
         uri = f"{self.app.builder.get_relative_uri(self.docname, page)}#{anchor}"
         return nodes.reference("", text, internal=True, refuri=uri)
 
-    def chapters(self, where):
-        """The number of each chapter, leading to the place in it."""
-        return [self(chapter(page), page, anchor) for page, anchor in where.items()]
+    def pages(self, where):
+        """What stands for each page, leading to the place on it."""
+        return [self(label(page), page, anchor) for page, anchor in where.items()]
 
 
-def line(text, links):
+def line(text, links, between=", "):
     """(key to sort by, paragraph): an entry and its links, separated by commas."""
     paragraph = nodes.paragraph("", text, classes=["entry"])
     for link in links:
-        paragraph += [nodes.Text(", "), link]
+        paragraph += [nodes.Text(between), link]
     return sort_key(text), paragraph
 
 
@@ -183,16 +208,18 @@ def subject_lines(app, link):
     glossary = {term.lower(): (term, *place) for term, place in terms(app.env)}
     lines = []
     for what, where in places(app.env, "subjects").items():
-        links = link.chapters(where)
+        links = link.pages(where)
         if what.lower() in glossary:
             what, page, anchor = glossary[what.lower()]
             links.insert(0, link("glossary", page, anchor))
         lines.append(line(what, links))
+    for word, term in marks(app.env).get(GLOSSARY, {}).get("synonyms", []):
+        lines.append(line(word, [link(*glossary[term.lower()])], between=": see "))
     return lines
 
 
 def statement_lines(app, link):
-    return [line(what, link.chapters(where)) for what, where in places(app.env, "statements").items()]
+    return [line(what, link.pages(where)) for what, where in places(app.env, "statements").items()]
 
 
 def terms(env):
@@ -209,7 +236,10 @@ def people_lines(app, link):
         for person in bibliography[key].persons.get("author", []) if key in bibliography else []:
             for page, anchor in where.items():
                 found[person_name(person)].setdefault(page, anchor)
-    return [line(name, link.chapters(dict(sorted(where.items())))) for name, where in merged(found).items()]
+    everybody = merged(found)
+    for person, where in everybody.items():
+        everybody[person] = {page: where[page] for page in sorted(where, key=order)}
+    return [line(person, link.pages(where)) for person, where in everybody.items()]
 
 
 def merged(found):
@@ -229,7 +259,7 @@ def person_name(person):
 
 
 def data_lines(app, link):
-    return [line(DATA.get(name, name), link.chapters(where)) for name, where in places(app.env, "data").items()]
+    return [line(DATA.get(name, name), link.pages(where)) for name, where in places(app.env, "data").items()]
 
 
 def function_lines(app, link):
