@@ -94,7 +94,8 @@ def two_stage_estimates(design: Design) -> VarianceEstimates:
     r"""Moment estimates from a least-squares fit per group, when X = Z and all groups share it.
 
     .. math:: \hat\sigma^2 = \frac{\sum_i \mathrm{RSS}_i}{N - nq}, \qquad
-        \hat D = \frac{1}{n-1}\sum_i(\hat b_i - \bar b)(\hat b_i - \bar b)' - \hat\sigma^2(Z'Z)^{-1}
+        \hat D = \frac{1}{n-1}\sum_i(\hat\beta_i^{\,\text{ls}} - \bar\beta)
+        (\hat\beta_i^{\,\text{ls}} - \bar\beta)' - \hat\sigma^2(Z'Z)^{-1}
 
     Equation :eq:`two-stage-estimates` of the book. Equal to REML when the result is positive definite.
 

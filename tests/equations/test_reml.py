@@ -212,6 +212,47 @@ def mean_squares(rng):
         assert (MSB >= MSW) == (wanted >= 1)
 
 
+def test_between_column(rng):
+    """`prop-between-column`, `between-column-fall`: REML's tau2 falls by (F - 1) MSB_1 / m(nu + 1), sigma2 stays.
+
+    F is that of ordinary least squares on the group means; ML's tau2 falls by S/nm.
+    """
+    n, rows = 12, 4
+    group = np.repeat(np.arange(n), rows)
+    means = 3 * rng.normal(size=n)
+    y = means[group] + rng.normal(size=n * rows)
+    within = np.tile(rng.normal(size=rows), n)
+    small = np.column_stack([np.ones(n), rng.normal(size=n)])
+    ybar = y.reshape(n, rows).mean(axis=1)
+    left = ybar - small @ np.linalg.lstsq(small, ybar, rcond=None)[0]
+    noise = rng.normal(size=n)
+    idle = noise - left * (left @ noise) / (left @ left)  # explains next to nothing: F < 1
+    signs = set()
+    telling = left / np.linalg.norm(left) + idle / np.linalg.norm(idle)  # explains a half
+    for more in (telling, idle, noise):
+        large = np.column_stack([small, more])
+        rss = [rows * np.linalg.lstsq(A, ybar, rcond=None)[1].item() for A in (small, large)]
+        S, nu = rss[0] - rss[1], n - 3
+        MSB_1 = rss[1] / nu
+        F = S / MSB_1
+        models = [
+            Model(np.column_stack([A[group], within]), np.ones((n * rows, 1)), y, group, None, np.eye(1), 1.0)
+            for A in (small, large)
+        ]
+        (before, sigma2_before), (after, sigma2_after) = (fitted(m) for m in models)
+        assert min(before[0, 0], after[0, 0]) > 0.1
+        assert_allclose(sigma2_after, sigma2_before, rtol=1e-6)
+        fall = before[0, 0] - after[0, 0]
+        assert_allclose(fall, (F - 1) * MSB_1 / (rows * (nu + 1)), rtol=1e-4, atol=1e-6)
+        assert_allclose(fall, (S - MSB_1) / (rows * (nu + 1)), rtol=1e-4, atol=1e-6)
+        assert_allclose(fall, (rss[0] / (nu + 1) - MSB_1) / rows, rtol=1e-4, atol=1e-6)
+        assert (fall > 0) == (F > 1)
+        signs.add(fall > 0)
+        (before, _), (after, _) = (fitted(m, "ML") for m in models)
+        assert_allclose(before[0, 0] - after[0, 0], S / (n * rows), rtol=1e-4, atol=1e-6)
+    assert signs == {True, False}
+
+
 def test_profiled_criterion(m, rng):
     """`profiled-reml-criterion`: -2 l_R at sigma2 = r^2/(N - p), less than at any other; and lmmlib."""
     L = np.array([[rng.uniform(0.5, 1.5), 0], [rng.normal(), rng.uniform(0.5, 1.5)]])
