@@ -83,6 +83,7 @@ bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (abo
 
 study: $(READY)  ## Run the simulation studies again (about ten minutes), rewrites their tables
 	@$(BIN)/python -m studies.coverage
+	@$(BIN)/python -m studies.small_samples
 
 lock:  ## Resolve the dependencies again: rewrites requirements.lock and environment.yml
 	@$(PYTHON) -m chapters._tools.environment --lock

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.integrate import quad
 from scipy.linalg import block_diag
-from scipy.stats import chi2, t
+from scipy.stats import chi2, nct, norm, t
 
 from lmmlib import equations
 from tests.equations.models import Model, derivative
@@ -104,6 +105,34 @@ def test_df_bounds(rng):
 
     assert (each.min(axis=0) <= pooled(B, W)).all() and (pooled(B, W) <= each.sum(axis=0)).all()
     assert_allclose(pooled(B, B * each[1] / each[0]), each.sum(axis=0))
+
+
+def test_power(rng):
+    """`lem-power`, `power`: the noncentral t, and the probability as an integral over the chi-square of fhat.
+
+    With f of a balanced trial: the variance of the difference of the arms, by Phi, and what MSB expects.
+    """
+    theta, nu, level = rng.uniform(0.5, 3), int(rng.integers(3, 30)), 0.05
+    n, rows = nu + 2 + nu % 2, 4
+    nu = n - 2
+    tau2, sigma2 = rng.uniform(0.5, 2, size=2)
+    f = 4 / n * (tau2 + sigma2 / rows)
+    X = np.column_stack([np.ones(n * rows), np.repeat(np.arange(n) % 2, rows)])
+    V = np.kron(np.eye(n), sigma2 * np.eye(rows) + tau2)
+    assert_allclose(np.linalg.inv(X.T @ np.linalg.solve(V, X))[1, 1], f)
+    J = np.kron(np.eye(n), np.ones((rows, rows)) / rows)
+    between = J - X @ np.linalg.pinv(X)
+    assert_allclose(np.trace(between), nu)
+    assert_allclose(4 * np.trace(between @ V) / nu / (n * rows), f)
+    reach, law = t.ppf(1 - level / 2, nu), nct(nu, theta / np.sqrt(f))
+    printed = 1 - law.cdf(reach) + law.cdf(-reach)
+
+    def rejects(c):  # given that nu fhat / f is c
+        half = reach * np.sqrt(c / nu)
+        return norm.sf(half - theta / np.sqrt(f)) + norm.cdf(-half - theta / np.sqrt(f))
+
+    integral = quad(lambda c: rejects(c) * chi2.pdf(c, nu), 0, chi2.isf(1e-13, nu), epsabs=1e-12, limit=200)[0]
+    assert_allclose(printed, integral, rtol=1e-6)
 
 
 def test_satterthwaite_mean_squares(rng):
