@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -16,6 +18,8 @@ from lmmlib.equations.wald_tests import Wald
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference import anova_table, components, contrasts, intervals, profile
+from lmmlib.inference import influence as influences
+from lmmlib.lmm import residual_plots
 from lmmlib.lmm.summary import summary
 from lmmlib.prediction import blups, predict
 from lmmlib.prediction.blups import Blups
@@ -33,8 +37,16 @@ class Fit(Shown, Fitted):
         return residuals.fitted(self.design, self.cross, *self.estimates, of=of)
 
     def residuals(self, *, of: str = "group", kind: str = "response") -> np.ndarray:
-        """:func:`lmmlib.equations.residuals.residuals`: response less fitted value, ``"response"`` or ``"scaled"``."""
+        """:func:`lmmlib.equations.residuals.residuals`: response less fitted value, as it is or divided."""
         return residuals.residuals(self.design, self.cross, *self.estimates, of=of, kind=kind)
+
+    def plot_residuals(self, *, size: int = 199, rng: np.random.Generator | int) -> Any:
+        """:func:`lmmlib.lmm.residual_plots.plot_residuals`: both kinds, a Q-Q plot, Cook's distances; a figure."""
+        return residual_plots.plot_residuals(self, size=size, rng=rng)
+
+    def influence(self, *, refit: bool = False) -> pd.DataFrame:
+        """:func:`lmmlib.inference.influence.influence`: what leaving out each group does to the estimates."""
+        return influences.influence(self, refit=refit)
 
     def blups(self) -> Blups:
         """:func:`lmmlib.prediction.blups.blups`: predictions of the random effects, with three errors."""

@@ -8,6 +8,7 @@ from scipy.linalg import block_diag, null_space
 import lmmlib
 from lmmlib.equations.blup import conditional_covariance, random_effects
 from lmmlib.equations.mixed_model_equations import henderson
+from lmmlib.equations.residuals import standard_errors
 from tests.equations.models import Model, blup_matrix, effects, error_covariance, least_eigenvalue, log_normal
 
 
@@ -318,3 +319,71 @@ def test_one_more(m, rng):
     k = C @ z / (z @ C @ z + m.sigma2)
     assert_allclose(b + k * (y[5] - x @ m.beta - z @ b), given(slice(0, 6))[0])
     assert_allclose(C - np.outer(k, z @ C), given(slice(0, 6))[1])
+
+
+def test_residual_covariances(m):
+    """`prop-residual-covariances`, `residual-covariances`: the residuals as linear maps of y, and lmmlib's."""
+    G, beta, predicted = np.kron(np.eye(m.n), m.D), m.betahat, random_effects(m.cross, m.betahat, *m.args)
+    hat = m.X @ m.Phi @ m.X.T @ m.W
+    of_r = np.eye(m.N) - hat
+    of_e = of_r - m.Zbig @ G @ m.Zbig.T @ m.W @ of_r
+    e = m.y - m.X @ beta - m.Zbig @ predicted.ravel()
+    assert_allclose(of_e @ m.y, e, atol=1e-9)
+    assert_allclose(e, m.sigma2 * m.W @ (m.y - m.X @ beta), atol=1e-9)
+    marginal = m.V - m.X @ m.Phi @ m.X.T
+    conditional = m.sigma2**2 * (m.W - m.W @ m.X @ m.Phi @ m.X.T @ m.W)
+    assert_allclose(of_r @ m.V @ of_r.T, marginal, atol=1e-9)
+    assert_allclose(of_e @ m.V @ of_e.T, conditional, atol=1e-9)
+    for of, covariance in (("population", marginal), ("group", conditional)):
+        assert_allclose(standard_errors(m.design, m.cross, *m.args, of=of) ** 2, np.diag(covariance))
+
+
+def test_leave_group_out(rng):
+    """`prop-leave-group-out`, `leave-group-out`, `cook-group`: GLS of the other groups; and lmmlib's table."""
+    drawn = Model.draw(rng, [4, 3, 5, 4, 6, 3], p=2)
+    data = pd.DataFrame({"y": drawn.y, "x": drawn.X[:, 1], "g": drawn.group})
+    fitted = lmmlib.fit("y ~ x + (x | g)", data)
+    m = Model(drawn.X, drawn.X, drawn.y, drawn.group, drawn.beta, fitted.D.to_numpy(), fitted.sigma2)
+    found = fitted.influence()
+    for i in range(m.n):
+        X, _, y, V = m.of(i)
+        W, keep = np.linalg.inv(V), m.group != i
+        bread = np.linalg.inv(np.linalg.inv(m.Phi) - X.T @ W @ X)
+        printed = m.betahat - bread @ X.T @ W @ (y - X @ m.betahat)
+        V_left = m.V[np.ix_(keep, keep)]
+        left = np.linalg.solve(V_left, np.column_stack([m.X, m.y])[keep])
+        alone = np.linalg.solve(m.X[keep].T @ left[:, :-1], m.X[keep].T @ left[:, -1])
+        move = printed - m.betahat
+        assert_allclose(printed, alone)
+        ours = found.iloc[i].astype(float)
+        assert_allclose(ours[["(Intercept)", "x"]], move, rtol=1e-6, atol=1e-9)
+        assert_allclose(ours["cook"], move @ np.linalg.solve(m.Phi, move) / m.p, rtol=1e-6)
+        assert_allclose(ours["leverage"], np.trace(m.Phi @ X.T @ W @ X), rtol=1e-6)
+
+
+def test_inference_space(rng):
+    """`prop-inference-space`, `inference-space`: the error as a linear map, in unbalanced groups with Z_i = X_i A."""
+    base = Model.draw(rng, [4, 3, 5, 6, 3], p=3)
+    A = rng.normal(size=(3, 2))
+    m = Model(base.X, base.X @ A, base.y, base.group, base.beta, base.D, base.sigma2)
+    x, mean = rng.normal(size=3), np.tile(np.eye(2), m.n) / m.n
+    z = A.T @ x
+    assert_allclose(random_effects(m.cross, m.betahat, *m.args).sum(axis=0), 0, atol=1e-9)
+    for kept in (0 * z, z, z * [1, 0], z * [0, 1], rng.normal(size=2)):
+        target = (kept @ mean)[None]
+        best = blup_matrix(m, x[None], target)
+        gap = z - kept
+        printed = x @ m.Phi @ x - z @ m.D @ z / m.n + gap @ m.D @ gap / m.n
+        assert_allclose(best @ m.y, x @ m.betahat)
+        assert_allclose(printed, error_covariance(m, best, target)[0, 0])
+
+
+def test_fieller(rng):
+    """`fieller`: a ratio is in the set exactly if the t test of a - rho b does not reject."""
+    beta, Phi, t = np.array([2.0, 1.0]), np.array([[0.09, 0.02], [0.02, 0.04]]), 2.1
+    c, d = np.array([1.0, 0.3]), np.array([-0.2, 1.0])
+    a, b, v_a, v_b, v_ab = c @ beta, d @ beta, c @ Phi @ c, d @ Phi @ d, c @ Phi @ d
+    for rho in rng.uniform(-2, 8, 200):
+        inside = (a - rho * b) ** 2 <= t**2 * (v_a - 2 * rho * v_ab + rho**2 * v_b)
+        L = c - rho * d
+        assert inside == (abs(L @ beta) / np.sqrt(L @ Phi @ L) <= t)

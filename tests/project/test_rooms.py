@@ -29,7 +29,7 @@ ROOMS = {
     "": ["book"],  # lmmlib itself, the face
 }
 # The only packages that a function imports, when somebody needs them: they are large, or not installed.
-LATE = {"arviz", "dask", "nutpie", "pymc", "pytensor", "tqdm"}
+LATE = {"arviz", "dask", "matplotlib", "nutpie", "pymc", "pytensor", "tqdm"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 

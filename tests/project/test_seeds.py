@@ -3,6 +3,7 @@
 import inspect
 from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,8 +13,12 @@ from lmmlib.bayes import sample
 from lmmlib.cloning import prediction
 from lmmlib.glmm import dispersion, estimate
 from lmmlib.inference import bootstrap, boundary, components, intervals
+from lmmlib.lmm import residual_plots
 from lmmlib.prediction import empirical_bayes, predict
 from tests import modules
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
 
 RANDOM = {"rng", "seed", "random_state"}
 # Steps that the functions below put together: they take the generator, never a seed.
@@ -122,6 +127,11 @@ KINDS = {
     ],
     "cloning.gaussian.GaussianClones.posterior_of_b": lambda s, cloned: cloned.posterior_of_b(6, rng(s)).b,
     "lmm.fit.Fit.predict": lambda s, fit: fit.predict(NEW, **WALD, rng=rng(s))["se"],
+    "lmm.fit.Fit.plot_residuals": lambda s, fit: drawn_envelope(fit.plot_residuals(size=6, rng=rng(s))),
+    "lmm.residual_plots.plot_residuals": lambda s, fit: drawn_envelope(
+        residual_plots.plot_residuals(fit, size=6, rng=rng(s))
+    ),
+    "lmm.residual_plots.envelope": lambda s, fit: residual_plots.envelope(fit, 6, rng(s)),
     "lmm.fit.Fit.simulate": lambda s, fit: fit.simulate(rng=rng(s)),
     "lmm.fit.Fit.variance_components": lambda s, fit: fit.variance_components(**WALD, rng=rng(s))["upper"],
     "bayes.sample.sample": lambda s, dyestuff: both(sample.sample(FORMULA, dyestuff, rng=s, **BRIEF)),
@@ -145,6 +155,13 @@ KINDS = {
         rng(s), n_groups=4, n_i=2, mu=1.0, sigma2=1.0, tau2=1.0
     )["y"],
 }
+
+
+def drawn_envelope(figure):
+    """The corners of the envelope in a figure of residuals."""
+    vertices = figure.axes[2].collections[0].get_paths()[0].vertices
+    plt.close(figure)
+    return vertices
 
 
 def by_pymc(seed):

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import lmmlib
 from lmmlib.common.summary import Summary
 from tests import modules
 
 PAGE = (Path(__file__).parents[2] / "chapters" / "reference" / "vocabulary.md").read_text(encoding="utf-8")
-KINDS = {"frame": pd.DataFrame, "series": pd.Series, "array": np.ndarray, "summary": Summary}
+KINDS = {"frame": pd.DataFrame, "series": pd.Series, "array": np.ndarray, "summary": Summary, "figure": Figure}
 # One thing has one name, in every function that takes it.
 OTHER_NAMES = {"coverage": "level", "seed": "rng", "random_state": "rng", "newdata": "new"}
 # What a method may take by position though the table does not say so: which of its data are meant.

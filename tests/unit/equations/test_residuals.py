@@ -125,3 +125,19 @@ def test_quantiles_of_scaled_residuals_as_printed(model):
         assert ledger.compare(f"{model}-scaled-residual-{name}", ours).passed
         # Another scale, such as the whitened residuals', is seen.
         assert not ledger.compare(f"{model}-scaled-residual-{name}", 1.01 * ours).passed
+
+
+def test_standardised_residuals(fitted):
+    """Each over the root of its own variance, from N by N matrices: V - X Phi X' and sigma^4 P."""
+    V, mean, conditional = by_dense(fitted)
+    d, P = fitted.design, dense.projection(fitted.design, fitted.D.to_numpy(), fitted.sigma2)
+    of = {"population": (d.y - mean, V @ P @ V), "group": (d.y - conditional, fitted.sigma2**2 * P)}
+    for name, (raw, covariance) in of.items():
+        found = fitted.residuals(of=name, kind="standardised")
+        assert_allclose(found, raw / np.sqrt(np.diag(covariance)), rtol=1e-6, atol=1e-9)
+
+
+def test_a_row_that_has_a_coefficient_of_its_own_has_no_residual(frame):
+    only = frame.assign(one=(np.arange(len(frame)) == 2).astype(float))
+    fit = lmmlib.fit("lead ~ week + one + (1 | child)", only)
+    assert list(np.flatnonzero(np.isnan(fit.residuals(kind="standardised")))) == [2]
