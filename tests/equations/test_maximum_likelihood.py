@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import quad
 from scipy.linalg import null_space
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import chi2, f, norm
 
 import lmmlib
@@ -350,3 +350,118 @@ def test_ml_bias(one_way):
     assert_allclose(of_sigma2, sigma2)
     assert_allclose(of_tau2 - tau2, -(sigma2 + m * tau2) / (n * m))
     assert_allclose(of_tau2 - tau2, -(tau2 + sigma2 / m) / n)
+
+
+def spectral(m):
+    """mu and v = U'Q'y of every coordinate, without lmmlib."""
+    Z, Q = np.eye(m.n)[m.group], null_space(m.X.T)
+    mu, U = np.linalg.eigh(Q.T @ Z @ Z.T @ Q)
+    return np.where(mu > 1e-9, mu, 0.0), U.T @ Q.T @ m.y
+
+
+def test_exact_ratio(rng):
+    """`exact-ratio`, `thm-exact-ratio`: F(0) tests the groups, F falls, and its law at the true ratio is F."""
+    m = Model.draw(rng, [3, 5, 4, 2, 6], q=1)
+    mu, v = spectral(m)
+    k, nu = np.sum(mu > 0), np.sum(mu == 0)
+    assert nu == m.N - m.p - k
+
+    def ratio(lam, v):
+        return (v[mu > 0] ** 2 / (1 + lam * mu[mu > 0, None])).sum(axis=0) / k / ((v[mu == 0] ** 2).sum(axis=0) / nu)
+
+    groups = np.column_stack([m.X, np.eye(m.n)[m.group]])
+    rss = [np.sum((m.y - A @ np.linalg.lstsq(A, m.y, rcond=None)[0]) ** 2) for A in (m.X, groups)]
+    column = v[:, None]
+    assert_allclose(ratio(0.0, column), (rss[0] - rss[1]) / k / (rss[1] / nu))
+    assert np.all(np.diff([ratio(lam, column)[0] for lam in (0, 0.1, 1, 10, 1e6)]) < 0)
+    assert ratio(1e9, column) < 1e-6
+    # Its law: responses of the model itself, with ratio 2 and error variance 1.5.
+    lam, size = 2.0, 20_000
+    Z, Q = np.eye(m.n)[m.group], null_space(m.X.T)
+    U = np.linalg.eigh(Q.T @ Z @ Z.T @ Q)[1]
+    Y = np.sqrt(1.5) * (np.sqrt(lam) * Z @ rng.normal(size=(m.n, size)) + rng.normal(size=(m.N, size)))
+    tail = f.sf(ratio(lam, U.T @ Q.T @ Y), k, nu)
+    for p in (0.025, 0.5, 0.975):
+        assert abs(np.mean(tail < p) - p) < 4 * np.sqrt(p * (1 - p) / size)
+
+
+def test_generalised_limit(rng):
+    """`generalised-limit`: G is the distribution function of the root t of a random equation, drawn here."""
+    m = Model.draw(rng, [3, 5, 4, 2, 6], q=1)
+    mu, v = spectral(m)
+    v2, sse, k, nu = v[mu > 0] ** 2, np.sum(v[mu == 0] ** 2), np.sum(mu > 0), np.sum(mu == 0)
+
+    def printed(t):
+        def part(w):
+            return chi2.sf(np.sum(v2 / (sse / w + t * mu[mu > 0])), k) * chi2.pdf(w, nu)
+
+        return quad(part, 0, 150, limit=200)[0]
+
+    values = [printed(t) for t in (0, 0.5, 1, 3, 30)]
+    assert np.all(np.diff(values) > 0)
+    size = 40_000
+    sigma2, u = sse / rng.chisquare(nu, size), rng.chisquare(k, size)
+    low, high = np.zeros(size), np.full(size, 1e6)
+    for _ in range(70):  # bisection for the t at which the sum of squares is u; below zero it counts as zero
+        middle = (low + high) / 2
+        above = np.sum(v2 / (sigma2[:, None] + middle[:, None] * mu[mu > 0]), axis=1) > u
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    for t, value in zip((0.5, 1, 3), values[1:], strict=False):
+        assert abs(np.mean(high <= t) - value) < 4 * np.sqrt(value * (1 - value) / size)
+
+
+def test_left_out_slope(rng):
+    """`left-out-slope`, `prop-left-out-slope`: both variances as traces of matrices, and the claim of a fit."""
+    m = Model.same(rng, n=6, m=5)
+    n, size, one = 6, 5, m.of(0)[0]
+    x = one[:, 1] - one[:, 1].mean()
+    S = x @ x
+    kappa = m.D[1, 1] * S / m.sigma2
+    R = (1 + kappa) / (1 + kappa * (n - 1) / (n * (size - 1) - 1))
+    # s2 is y'Ay/df, A the residual projection of groups and one slope; its expectation is tr(AV)/df.
+    columns = np.column_stack([np.eye(n)[m.group], np.tile(x, n)])
+    A = np.eye(m.N) - columns @ np.linalg.pinv(columns)
+    df = n * (size - 1) - 1
+    claimed = np.trace(A @ m.V) / df / (n * S)
+    assert_allclose(np.trace(A), df)
+    assert_allclose(m.Phi[1, 1], (m.D[1, 1] + m.sigma2 / S) / n)
+    assert_allclose(m.Phi[1, 1] / claimed, R)
+    # What a fit without the slope claims, at a response with variance between groups.
+    y = m.y + 20 * np.arange(n)[m.group]
+    design = lmmlib.Design.from_arrays(y, m.X, np.ones((m.N, 1)), np.array([f"g{i}" for i in m.group]))
+    assert_allclose(lmmlib.fit_design(design).se.iloc[1] ** 2, y @ A @ y / df / (n * S), rtol=1e-6)
+    for k in (0.1, 1.0, 1e9):  # from 1 to its limit; for m = 2 it is 1
+        assert 1 < (1 + k) / (1 + k * (n - 1) / df) < df / (n - 1) + 1e-6
+    assert_allclose((1 + kappa) / (1 + kappa * (n - 1) / (n * (2 - 1) - 1)), 1)
+
+
+def test_profile_shadow(rng):
+    """`profile-trace`, `thm-profile-shadow`: shadow and traces of a deviance that is no parabola, minimised here."""
+    root = rng.normal(size=(3, 3)) + 2 * np.eye(3)
+
+    def d(x):
+        u = root @ x
+        return u @ u + 0.1 * np.sum(u**4)
+
+    def least(held):
+        free = [k for k in range(3) if k not in held]
+
+        def at(z):
+            x = np.zeros(3)
+            x[list(held)], x[free] = list(held.values()), z
+            return d(x)
+
+        found = minimize(at, np.zeros(len(free)), method="BFGS", options={"gtol": 1e-10})
+        return found.fun, dict(zip(free, found.x, strict=True))
+
+    inverse = np.linalg.inv(root.T @ root)  # the Hessian of d at its minimum, zero, is 2 root'root
+    h = 1e-4
+    slope = (least({0: h})[1][1] - least({0: -h})[1][1]) / (2 * h)
+    assert_allclose(slope, inverse[1, 0] / inverse[0, 0], rtol=1e-4, atol=1e-6)
+    end, c = 0.8, least({0: 0.8})[0]  # the shadow of {d_01 <= c} ends at 0.8, where the trace is
+    trace = least({0: end})[1][1]
+    assert_allclose(least({0: end, 1: trace})[0], c, rtol=1e-8)
+    for other in (trace - 0.1, trace + 0.1):
+        assert least({0: end, 1: other})[0] > c
+        assert least({0: 1.02 * end, 1: other})[0] > c
+    assert least({0: 0.98 * end})[0] < c < least({0: 1.02 * end})[0]
