@@ -17,7 +17,7 @@ from lmmlib.equations import drawing, residuals
 from lmmlib.equations.wald_tests import Wald
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.inference import anova_table, components, contrasts, intervals, profile
+from lmmlib.inference import anova_table, components, contrasts, intervals, marginal_means, profile
 from lmmlib.inference import influence as influences
 from lmmlib.lmm import residual_plots
 from lmmlib.lmm.summary import summary
@@ -75,6 +75,10 @@ class Fit(Shown, Fitted):
     def fixed_effects(self, level: float = 0.95, *, df=None) -> pd.DataFrame:
         """:func:`lmmlib.inference.contrasts.fixed_effects`: estimates, se, df and t or z, p, intervals."""
         return contrasts.fixed_effects(self, level, df=df)
+
+    def marginal_means(self, factors, *, at=None, over=None, df=None, level: float = 0.95) -> pd.DataFrame:
+        """:func:`lmmlib.inference.marginal_means.marginal_means`: means of the levels of factors, others held equal."""
+        return marginal_means.marginal_means(self, factors, at=at, over=over, df=df, level=level)
 
     def anova(self, type: int = 3, *, df=None) -> pd.DataFrame:
         """:func:`lmmlib.inference.anova_table.anova`: F tests of the terms of the fixed effects, of type 1, 2 or 3."""

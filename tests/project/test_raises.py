@@ -47,6 +47,7 @@ NEVER_SHOWN = {
     },
     ("design.frames", "checked_rows", "missing"): {
         "Draws.predict": "passes missing=None, and the text says dropna()",
+        "Fit.marginal_means": "passes missing=None, and the text says dropna()",
         "Fit.predict": "passes missing=None, and the text says dropna()",
         "GlmmFit.predict": "passes missing=None, and the text says dropna()",
     },

@@ -88,7 +88,7 @@ def made(many):
     brief = {"draws": 20, "chains": 4, "rng": 1, "progress": False}
     clones = {"draws": 40, "chains": 10, "rng": 1, "progress": False}
     make = {
-        "Fit": lambda: lmmlib.fit("lead ~ week + (week | child)", many),
+        "Fit": lambda: lmmlib.fit("lead ~ week + C(drug) + (week | child)", many),
         "GlmmFit": lambda: lmmlib.fit_glmm("count ~ 1 + (1 | site)", counts),
         "Draws": lambda: lmmlib.sample("lead ~ week + (week | child)", many, warmup=10, **brief),
         "Cloned": lambda: lmmlib.clone("lead ~ week + (1 | child)", many, (1, 400), warmup=100, **clones),
@@ -116,7 +116,7 @@ def test_a_result_is_asked_as_the_table_says(result, verb, made):
 def test_a_result_answers_as_the_table_says(result, verb, made):
     asked, frame = made(result)
     promised, gives, _ = VERBS[verb]
-    values = {"new": frame.head(3), "rng": 1}
+    values = {"new": frame.head(3), "rng": 1, "factors": "drug"}
     if "y" in promised.parameters:
         values["y"] = asked.design.y
     needed = [p.name for p in inspect.signature(getattr(asked, verb)).parameters.values() if p.default is p.empty]
