@@ -200,3 +200,51 @@ def test_likelihood_ratio(m):
 
         total += np.log(weights @ np.exp([log_joint(other, v) - log_joint(m, v) for v in b]))
     assert_allclose(total, other.loglik(other.beta, other.V) - m.loglik(m.beta, m.V), rtol=1e-6)
+
+
+def test_cloned_flat(rng):
+    """`thm-cloned-flat`, `cloned-mixture`, `cloned-on-set`, `likelihood-set`: points, three of them maxima."""
+    size = 40
+    loglik, prior, f = rng.normal(size=size), rng.dirichlet(np.ones(size)), rng.normal(size=size)
+    loglik[:3] = loglik.max() + 0.1
+    short = loglik.max() - loglik
+    order = np.argsort(short)
+    starts = np.r_[short[order], np.inf]
+    limit = f[:3] @ prior[:3] / prior[:3].sum()
+    for K in (1, 3, 1000):
+        posterior = np.exp(-K * short) * prior
+        direct = f @ posterior / posterior.sum()
+        # E{f | A_t} P(A_t) and P(A_t) are steps in t; the integral of K exp(-Kt) over each step is a difference.
+        steps = -np.diff(np.exp(-K * starts))
+        total, mass = np.cumsum((f * prior)[order]), np.cumsum(prior[order])
+        assert_allclose(direct, total @ steps / (mass @ steps), rtol=1e-10)
+    assert_allclose(direct, limit, rtol=1e-10)
+
+
+def test_what_is_left_of_the_prior(rng):
+    """`prop-cloned-flat`, `prior-on-set`: (a) what the prior says given psi; (b) p over the root of the curvature."""
+    psi_hat, r = rng.uniform(0.5, 1.5), rng.uniform(0.3, 0.7)
+    x, z = np.meshgrid(np.linspace(-4, 4, 1601), np.linspace(-6, 6, 601), indexing="ij")
+    log_prior = -(x**2 - 2 * r * x * z + z**2) / (2 * (1 - r**2))
+    gaps = []
+    for K in (20, 200, 2000):
+        w = np.exp(log_prior - K * (x - psi_hat) ** 2 / 2)
+        mean = np.sum(w * z) / w.sum()
+        gaps.append([abs(mean - r * psi_hat), abs(np.sum(w * (z - mean) ** 2) / w.sum() - (1 - r**2))])
+    assert (np.diff(gaps, axis=0) < 0).all() and np.max(gaps[-1]) < 1e-3
+
+    a, b, tilt = rng.uniform(1, 2), rng.uniform(0.5, 0.9), rng.normal(size=2)
+    s = (np.arange(4000) + 0.5) * np.pi / 2000
+    on = np.stack([a * np.cos(s), b * np.sin(s)])
+    length = np.hypot(a * np.sin(s), b * np.cos(s))
+    gradient = np.hypot(2 * on[0] / a**2, 2 * on[1] / b**2)  # H is its square, for loglik -(g - 1)^2 / 2
+    weights = {"right": length / gradient, "without H": length}
+    limits = {name: np.average(on[0] ** 2, weights=v * np.exp(tilt @ on)) for name, v in weights.items()}
+    grid = np.linspace(-2.6, 2.6, 2601)
+    x, z = np.meshgrid(grid, grid, indexing="ij")
+    gaps = []
+    for K in (100, 1000, 10_000):
+        w = np.exp(tilt[0] * x + tilt[1] * z - K * (x**2 / a**2 + z**2 / b**2 - 1) ** 2 / 2)
+        gaps.append(abs(np.sum(w * x**2) / w.sum() - limits["right"]))
+    assert gaps[0] > gaps[1] > gaps[2] and gaps[2] < 1e-3
+    assert abs(limits["without H"] - limits["right"]) > 0.01
