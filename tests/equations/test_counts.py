@@ -381,3 +381,128 @@ def test_count_conditional(rng):
     normal = fit_glmm_design(dataclasses.replace(design, offset=o), method="aghq", n_quadrature=9)
     for slope, variance in ((none[0][0], none[1][0, 0]), (each[0][0], each[1][0, 0])):
         assert_allclose([normal.beta.iloc[1], normal.cov_beta.to_numpy()[1, 1]], [slope, variance], rtol=1e-4)
+
+
+def binet(w, v):
+    """The printed error, by a sum over a fine grid of X."""
+    x = np.linspace(-80, 14, 40_001)
+    s = np.sqrt(v) * x
+    g = np.expm1(s) - s - s**2 / 2
+    return logsumexp(-w / v * g - x**2 / 2) + np.log(x[1] - x[0]) - 0.5 * np.log(2 * np.pi)
+
+
+def test_laplace_poisson(rng):
+    """`thm-laplace-poisson`, `laplace-poisson-exact`, `laplace-poisson-bounds`: the true error, bounds, first term."""
+    for tau in (0.2, 0.7, 2.0):
+        group, psi = random_group(rng, 1), np.array([0.5, 0.3, tau])
+        S = group.S(group.mode(psi), psi)[0, 0]
+        w, v = (S - 1) / S, tau**2 / S
+        assert_allclose(group.mu(group.mode(psi), psi).sum(), w / v)
+        error = group.grid(psi, 2001) - group.laplace(psi)
+        assert_allclose(binet(w, v), error, rtol=1e-6, atol=1e-10)
+    for w in (0.05, 0.3, 0.6, 0.95, 1.0):
+        for v in (0.02, 0.1, 1.0, 8.0):
+            lower = -w / v * (np.expm1(v / 2) - v / 2)
+            assert lower < binet(w, v) < w * v / 12
+        small = [binet(w, v) - w * v * (5 * w - 3) / 24 for v in (0.02, 0.01)]
+        assert abs(small[0]) < 0.05 * 0.02**2
+        assert abs(small[1]) < 0.3 * abs(small[0]) + 1e-9
+    # At w = 1 the error is that of Stirling's formula.
+    a = 1 / 0.3
+    assert_allclose(binet(1, 0.3), gammaln(a) - (a - 0.5) * np.log(a) + a - 0.5 * np.log(2 * np.pi), rtol=1e-7)
+
+
+def dense_normal(Y, W, X, Z, beta, tau):
+    """Log-likelihood of the working model with full matrices."""
+    V = np.diag(1 / W) + tau**2 * Z @ Z.T
+    rest = Y - X @ beta
+    return -0.5 * np.linalg.slogdet(V)[1] - 0.5 * rest @ np.linalg.solve(V, rest)
+
+
+@pytest.mark.parametrize("family", ["poisson", "binary"])
+def test_pql(rng, family):
+    """`thm-pql`, `pql-working`, `pql-variance`: Henderson's equations iterated stop where the three parts say."""
+    n, m = 14, 6
+    g, x = np.repeat(np.arange(n), m), rng.normal(size=n * m)
+    X, Z = np.column_stack([np.ones(n * m), x]), np.eye(n)[g]
+    eta = 0.3 + 0.4 * x + 0.9 * rng.normal(size=n)[g]
+    if family == "poisson":
+        mean, top, y = np.exp, np.exp, rng.poisson(np.exp(eta)).astype(float)
+    else:
+
+        def mean(e):
+            return 1 / (1 + np.exp(-e))
+
+        def top(e):
+            return np.log1p(np.exp(e))
+
+        y = (rng.random(n * m) < mean(eta)).astype(float)
+    eta, tau2 = np.zeros(n * m), 0.5
+    for _ in range(3000):
+        W = derivative(lambda s, e=eta: mean(e + s[0]), np.zeros(1)).ravel()
+        Y = eta + (y - mean(eta)) / W
+        M = np.block(
+            [[X.T @ (W[:, None] * X), X.T @ (W[:, None] * Z)], [Z.T @ (W[:, None] * X), Z.T @ (W[:, None] * Z)]]
+        )
+        M[2:, 2:] += np.eye(n) / tau2
+        solved = np.linalg.solve(M, np.concatenate([X.T @ (W * Y), Z.T @ (W * Y)]))
+        beta, b = solved[:2], solved[2:]
+        S = 1 + tau2 * Z.T @ W
+        new = np.mean(b**2 + tau2 / S)
+        eta, change, tau2 = X @ beta + Z @ b, abs(new - tau2), new
+        if change < 1e-13:
+            break
+    tau = np.sqrt(tau2)
+
+    def joint(v):
+        e = X @ v[:2] + tau * Z @ v[2:]
+        return y @ e - top(e).sum() - 0.5 * v[2:] @ v[2:]
+
+    at = np.concatenate([beta, b / tau])
+    assert np.abs(derivative(joint, at)).max() < 1e-5  # (a)
+    working = derivative(lambda s: dense_normal(Y, W, X, Z, s[:2], s[2]), np.array([*beta, tau]))
+    assert np.abs(working).max() < 1e-5  # the working model is at its maximum, and (b) was its step
+
+    def frozen(s):
+        e = X @ s[:2] + s[2] * Z @ (b / tau)
+        return y @ e - top(e).sum() - 0.5 * np.log(1 + s[2] ** 2 * Z.T @ W).sum()
+
+    assert np.abs(derivative(frozen, np.array([*beta, tau]))).max() < 1e-5  # (c)
+
+
+def test_quantile_residual(rng):
+    """`thm-quantile-residual`, `quantile-residual`: uniform and independent by the exact law of two counts."""
+    b, p = np.array([-0.5, 0.4, 1.1]), np.array([0.2, 0.5, 0.3])
+    y = np.arange(60)
+    given = poisson.pmf(y[:, None], np.exp(0.3 + b))
+    first = given @ p
+    low = np.concatenate([[0], np.cumsum(first)])
+    # P(U_1 <= s, U_2 <= t), summed over the two counts, is s t.
+    for s, t in rng.uniform(0.1, 0.9, size=(5, 2)):
+        total = 0.0
+        for y1 in y:
+            part = np.clip((s - low[y1]) / first[y1], 0, 1) * first[y1]
+            second = given @ (p * given[y1] / first[y1])
+            steps = np.concatenate([[0], np.cumsum(second)])
+            inside = np.clip((t - steps[:-1]) / np.maximum(second, 1e-300), 0, 1) * second
+            total += part * inside.sum()
+        assert_allclose(total, s * t, rtol=1e-9)
+
+
+def test_zero_inflated(rng):
+    """`zero-inflated`: probabilities of a mixture of zeros and Poisson counts, by its moments."""
+    pi, mu = rng.uniform(0.1, 0.5), rng.uniform(0.5, 3)
+    y = np.arange(1, 80)
+    p = (1 - pi) * np.exp(-mu) * np.exp(y * np.log(mu) - gammaln(y + 1))
+    assert_allclose(pi + (1 - pi) * np.exp(-mu) + p.sum(), 1)
+    assert_allclose(p @ y, (1 - pi) * mu)
+    assert_allclose(p @ y**2, (1 - pi) * (mu + mu**2))
+
+
+def test_count_left_out(rng):
+    """`count-left-out`: an effect of its own for each row, integrated out."""
+    m, s2 = rng.uniform(1, 6), rng.uniform(0.05, 0.5)
+    nodes, w = gauss_hermite(60)
+    mu = m * np.exp(np.sqrt(s2) * nodes[:, 0] - s2 / 2)
+    assert_allclose(w @ mu, m)
+    assert_allclose(m + m**2 * (np.exp(s2) - 1), w @ mu + w @ (mu - m) ** 2, rtol=1e-8)

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "chapters" / "_tool
 from reproductions import ignored, reproductions, tags, texts
 
 MAX_LINES = 25
+TABLES = ("report.table", "report.reproduction_table")
 PREDICT = re.compile(
     r"^(?P<fence>:{3,})\{admonition\} Predict: (?P<title>.*)\n"
     r"(?P<options>(?::.*\n)*)(?P<answer>(?s:.*?))^(?P=fence)\s*$",
@@ -222,6 +223,20 @@ def source_parses(notebook):
     return found
 
 
+def tables_are_shown(notebook):
+    """A notebook displays the value of a cell's last line: a table that is made before it is seen by nobody."""
+    found = []
+    for k, cell in code_cells(notebook):
+        try:
+            lines = ast.parse(cell.source).body[:-1]
+        except SyntaxError:  # source_parses says so
+            continue
+        calls = [line.value for line in lines if isinstance(line, ast.Expr) and isinstance(line.value, ast.Call)]
+        lost = [ast.unparse(call.func) for call in calls]
+        found += [f"cell {k} shows no {name}, which is not its last line" for name in lost if name in TABLES]
+    return found
+
+
 def one_name_per_thing(notebook):
     """Every cell id and every figure's name is used once."""
     ids = [cell.get("id") for cell in notebook.cells]
@@ -246,5 +261,6 @@ CHECKS = (
     exercises_have_solutions,
     predictions_can_be_made,
     source_parses,
+    tables_are_shown,
     one_name_per_thing,
 )

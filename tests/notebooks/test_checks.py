@@ -101,6 +101,10 @@ def magic(notebook):
     notebook.cells[2].source = "%matplotlib inline"
 
 
+def lost_table(notebook):
+    notebook.cells[2].source = "report.table(rows)\nreport.show('n', 3)"
+
+
 def same_id(notebook):
     notebook.cells[2]["id"] = notebook.cells[1]["id"]
 
@@ -152,6 +156,7 @@ BROKEN = {
     two_titles: checks.starts_with_a_title,
     no_solution: checks.exercises_have_solutions,
     magic: checks.source_parses,
+    lost_table: checks.tables_are_shown,
     same_id: checks.one_name_per_thing,
 }
 
