@@ -16,7 +16,7 @@ IGNORED = {
     "04-maximum-likelihood-deeper": {"statsmodels-version"},
     "05-reml-deeper": {"cell-103"},
     "07-blups-deeper": {"cell-114"},
-    "09-gibbs-deeper": {"pymc-quantiles"},
+    "09-gibbs-deeper": {"pymc-quantiles", "pymc-divergences"},
     "10-data-cloning": {"cell-127"},
     "10-data-cloning-deeper": {"cell-098", "cell-134"},
     "11-counts-deeper": {"cell-135"},
