@@ -109,6 +109,7 @@ COUNTED = re.compile(rf"\b(\d+|{'|'.join(NUMBERS)}) ((?:(?:dashed|solid) )?(?:{T
 NOT_DRAWN = {
     "fig-blups-errors": "groups are a position on the axis",
     "fig-coverage": "children are a position on the axis",
+    "fig-coverage-gaps": "children are a position on the axis",
     "fig-eb-factor-two": "groups are a position on the axis",
     "fig-ml-bias": "groups are a position on the axis",
     "fig-reml-bias": "children are a position on the axis",
