@@ -102,7 +102,7 @@ def defined_and_used(notebooks, pattern):
 
 
 def test_labels_are_unique(notebooks):
-    equations = defined_and_used(notebooks.values(), r"\$\$\s*\(([\w-]+)\)")
+    equations = defined_and_used(notebooks.values(), r"\$\$[ \t]*\(([\w-]+)\)")
     boxes = defined_and_used(notebooks.values(), r"^:label:\s*(\S+)")
     headings = defined_and_used(notebooks.values(), r"^\(([\w-]+)\)=")
     labels = equations + boxes + headings
