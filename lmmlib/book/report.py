@@ -154,7 +154,8 @@ def answer(problem: str, value: float) -> None:
         raise ParameterError(f"value must be a finite number; got {value!r}.")
     line = lines[problem]
     right = digest(problem, fixed(float(value), int(line["decimals"])), line["salt"]) == line["digest"]
-    print(f"{problem}: {'right' if right else 'not the answer'}, to {line['decimals']} decimals")
+    places = "1 decimal" if line["decimals"] == "1" else f"{line['decimals']} decimals"
+    print(f"{problem}: {'right' if right else 'not the answer'}, to {places}")
 
 
 def digest(problem: str, text: str, salt: str) -> str:

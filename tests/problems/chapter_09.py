@@ -227,7 +227,8 @@ def pr_09_4a():
 
     (d) The shares of draws beyond 1.96 is 0.077, so an interval of 95 % is too wide. The trace is prettier than that
     of the right chain: it has no flat stretches, and R-hat is near one, for the chains agree on the wrong thing.
-    Geweke's test and the rank test notice.
+    The rank test of the kept draws notices. So does Geweke's test if a sweep ends with an accepted proposal; with one
+    proposal a sweep it passes, because the chain is right and only the list is wrong.
     """
     return second_moment_and_tail()[0]
 

@@ -18,7 +18,7 @@ PAGE = ROOT / "chapters" / "problems.ipynb"
 BOX = re.compile(
     r"^:{3,}\{admonition\} Problem (\d+)\.(\d+) \(★{1,3}\) .+\n:class: problem\n:name: (pr-[\d-]+)\n", re.M
 )
-ASKED = re.compile(r"`report\.answer\(\"(pr-\d\d-\d+[a-z]?)\", \.\.\.\)`, (\d) decimals")
+ASKED = re.compile(r"`report\.answer\(\"(pr-\d\d-\d+[a-z]?)\", \.\.\.\)`, (\d) decimals?")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_the_solution_is_the_answer(problem, capsys):
     assert abs((value / unit) % 1 - 0.5) > 0.02, f"{problem}: {value} is nearly a tie at {decimals} decimals"
     for given, verdict in [(value, "right"), (value + unit, "not the answer"), (value - unit, "not the answer")]:
         report.answer(problem, given)
-        assert capsys.readouterr().out == f"{problem}: {verdict}, to {decimals} decimals\n"
+        assert capsys.readouterr().out == f"{problem}: {verdict}, to {decimals} decimal{'s' * (decimals != 1)}\n"
 
 
 def test_each_answer_has_its_solution():
