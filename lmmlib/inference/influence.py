@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lmmlib.common.arguments import checked_choice
 from lmmlib.design.cross import cross_products
 from lmmlib.design.identify import require_identified
 from lmmlib.equations.weighted import weigh
@@ -40,6 +41,7 @@ def influence(fit: Fitted, *, refit: bool = False) -> pd.DataFrame:
         Cook's distance ``cook``, and the changes of the fixed effects, or of all parameters of a refit, under
         their names. NaN where the other groups do not identify them.
     """
+    checked_choice("refit", refit, (False, True))
     p, n = len(fit.beta), fit.n_groups
     root = np.linalg.cholesky(fit.Phi)  # in the working basis, where S_i = root'X_i'V_i^-1 X_i root
     S, score = _sums(fit, root)

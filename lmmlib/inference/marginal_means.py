@@ -52,14 +52,14 @@ def mean_rows(fit: Fitted, factors, *, at=None, over: pd.DataFrame | None = None
         If a value is none that the design has seen, or a combination of levels has no mean, its columns having been
         left out.
     """
-    design, factors, at = fit.design, several("factors", factors), at or {}
+    design, factors, at = fit.design, several("factors", factors), {} if at is None else at
     if not isinstance(at, Mapping):
         raise ParameterError(f"at is a mapping of column to value; got {shown(at)}")
     levels, numbers = _variables(design)
     for name in factors:
-        if name not in levels:
-            known = f"they are {', '.join(levels)}{perhaps(name, levels)}" if levels else "there are none"
-            raise ParameterError(f"{name!r} is no factor of the fixed effects; {known}")
+        if not isinstance(name, str) or name not in levels:
+            known = f"they are {', '.join(levels)}{perhaps(str(name), levels)}" if levels else "there are none"
+            raise ParameterError(f"{shown(name)} is no factor of the fixed effects; {known}")
     for name in at:
         if name not in {*levels, *numbers} - set(factors):
             raise ParameterError(f"at names {name!r}, which is no other variable of the fixed effects")

@@ -29,6 +29,7 @@ def right():
     group, x = np.repeat(np.arange(12), 4), np.tile(np.arange(4.0), 12)
     b = rng.normal(size=12)[group]
     data = pd.DataFrame({"y": 1 + x + b + rng.normal(size=48), "x": x, "g": group})
+    data["arm"] = np.where(group % 2, "a", "b")
     data["count"] = rng.poisson(np.exp(1 + 0.1 * x + 0.5 * b))
     design, fit = lmmlib.build_design(FORMULA, data), lmmlib.fit(FORMULA, data)
     cross, run = lmmlib.cross_products(design), {k: v for k, v in QUICK.items() if k not in ("n_clones", "size")}
@@ -46,6 +47,7 @@ def right():
         "fit": fit, "fit0": lmmlib.fit("y ~ x + (0 | g)", data), "fit1": fit, "fits": {"a": fit}, "parameter": "x",
         "mean": 0.0, "cov": 1.0, "df": 3.0, "scale": 1.0, "shape": 1.0, "rate": 1.0, "delta": 1.0, "later": drawn,
         "n_groups": 3, "n_i": 2, "times": (0, 1, 2), "rng": np.random.default_rng(1),
+        "factors": "arm", "Fit.marginal_means": lmmlib.fit("y ~ x + arm + (1 | g)", data),
         "Fit": fit, "GlmmFit": counts, "Draws": drawn, "Cloned": cloned, "Blups": fit.blups(),
     }  # fmt: skip
 
@@ -90,7 +92,7 @@ def calls(name, owner, function, right, wrong):
     ]  # fmt: skip
     known = {**right, **QUICK}
     given = {p.name: known[p.name] for p in parameters if p.default is p.empty or p.name in QUICK}
-    given |= WALD.get(name, {}) | ({"self": right[owner]} if owner else {})
+    given |= WALD.get(name, {}) | ({"self": right.get(name, right[owner])} if owner else {})
     for parameter in parameters:
         for label, value in wrong.items():
             yield f"{parameter.name}={label}", {**given, parameter.name: value}
