@@ -45,8 +45,9 @@ def plot_residuals(fit: Fitted, *, size: int = 199, rng) -> Any:
         ax.axhline(0.0, color="black", linewidth=0.8)
         ax.plot(residuals.fitted(*arguments, of=of), found, "o", markersize=3, alpha=0.5)
         ax.set(title=title, xlabel="fitted value", ylabel="standardised residual")
-    normal = ndtri((np.arange(design.n_obs) + 0.5) / design.n_obs)
     lower, upper = envelope(fit, size, rng)
+    found = found[~np.isnan(found)]
+    normal = ndtri((np.arange(len(found)) + 0.5) / len(found))
     axes[1, 0].fill_between(normal, lower, upper, color="0.8")
     axes[1, 0].plot(normal, np.sort(found), "o", markersize=3, alpha=0.5)
     axes[1, 0].set(title="Q-Q plot, 95 % envelope", xlabel="normal quantile", ylabel="conditional residual")
@@ -59,12 +60,15 @@ def plot_residuals(fit: Fitted, *, size: int = 199, rng) -> Any:
 
 
 def envelope(fit: Fitted, size: int, rng) -> np.ndarray:
-    """Pointwise 95 % of the sorted standardised conditional residuals of responses from the fit, (2, n_obs)."""
+    """Pointwise 95 % of the sorted standardised conditional residuals of responses from the fit, (2, rows).
+
+    Without the rows that have none, because the mean fits them whatever their response.
+    """
     design, (_, D, sigma2) = fit.design, fit.estimates
     spread, found = residuals.standard_errors(design, fit.cross, D, sigma2), []
     for y in drawing.lmm(design, *fit.estimates, generator(rng), checked_count("size", size)).T:
         new = design.with_response(y)
         cross = cross_products(new)
         beta = generalised_least_squares.gls(cross, D, sigma2).beta
-        found.append(np.sort(residuals.residuals(new, cross, beta, D, sigma2) / spread))
+        found.append(np.sort((residuals.residuals(new, cross, beta, D, sigma2) / spread)[~np.isnan(spread)]))
     return np.quantile(found, [0.025, 0.975], axis=0)

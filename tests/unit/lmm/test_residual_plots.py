@@ -41,3 +41,16 @@ def test_an_envelope_holds_what_the_model_makes(fit):
     y = fit.design.y.copy()
     y[3] += 100
     assert np.sort(fit.refit(y).residuals(kind="standardised"))[-1] > upper[-1]
+
+
+def test_a_row_that_the_mean_fits_anyhow_is_left_out(many):
+    """It has no standardised residual: the quantiles and the envelope are those of the other rows."""
+    fit = lmmlib.fit("lead ~ week + alone + (1 | child)", many.assign(alone=np.arange(len(many)) == 4))
+    kept = np.delete(fit.residuals(kind="standardised"), 4)
+    assert np.isnan(fit.residuals(kind="standardised")[4]) and np.isfinite(kept).all()
+    figure = fit.plot_residuals(size=19, rng=1)
+    x, y = figure.axes[2].lines[0].get_data()
+    assert_allclose(y, np.sort(kept))
+    assert_allclose(x, -x[::-1], atol=1e-12)
+    assert np.isfinite(envelope(fit, 19, 1)).all()
+    plt.close(figure)
