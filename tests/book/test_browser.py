@@ -9,6 +9,7 @@ from tests.book.browser import COLOURS, observe, offline_context, settle
 RAW = {
     "display formula": r"\$\$|\\\[|\\begin\{",
     "inline formula": r"\\\(|\$[^$\n]{1,60}\$",
+    "command of a formula": r"\\[A-Za-z]{2,}",
     "role": r"\{(?:eq|ref|numref|cite(?::\w+)?|prf:ref|doc|func|math|term)\}`",
     "directive": r"^\s*(?:`{3,}|:{3,})\{",
     "unresolved reference": r"\?\?|\[\?\]",
@@ -110,7 +111,7 @@ def test_solutions_open(browser, built):
 
 
 BROKEN = """<!doctype html><html><body><main class="bd-article">
-<p>A formula that nobody typeset: $$x^2$$ and \\(y\\), and a role {eq}`gls`.</p>
+<p>A formula that nobody typeset: $$x^2$$ and \\(y\\), and a role {eq}`gls` and a \\tau.</p>
 <span class="math">\\(x\\)</span>
 <img src="missing.png"><script src="https://example.org/x.js"></script>
 <script>console.error("broken")</script>
@@ -133,5 +134,6 @@ def test_a_broken_page_is_found(browser, tmp_path):
     assert [kind for kind, pattern in RAW.items() if re.search(pattern, seen.prose, re.M)] == [
         "display formula",
         "inline formula",
+        "command of a formula",
         "role",
     ]
