@@ -2,6 +2,7 @@ r"""Wald inference for fixed effects: t and F with Satterthwaite or Kenward-Roge
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from lmmlib.common.arguments import checked_choice, checked_made
 from lmmlib.common.summary import Shown, Summary
 from lmmlib.common.tails import f_tail
 from lmmlib.common.text import fixed, p_equals
+from lmmlib.design.basis import divide
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.identify import require_identified
 from lmmlib.equations.information import Directions, directions, information_of, inverse
@@ -37,8 +39,49 @@ def _variance_of_parameters(cross: CrossProducts, d: Directions, kind: str) -> n
     return A
 
 
+class Degrees(ABC):
+    r"""Satterthwaite's and Kenward and Roger's df of all contrasts of a fit, from what they share.
+
+    Columns of X may be those of any basis: ``Rx`` turns those of the basis into those of the formula, X = X~ Rx, and
+    the other arrays are in the basis. With :math:`R_X` the factor of :math:`X'V^{-1}X = R_X'R_X`: ``R_inverse`` (p, p)
+    is :math:`R_X^{-1}`; ``slopes`` (k, p, p): :math:`R_X^{-1\prime}X'V^{-1}\dot V_rV^{-1}XR_X^{-1}`; ``A`` (k, k): the
+    covariance of the variance parameters; ``adjustment`` (p, p): half of what Kenward and Roger add to the covariance
+    of beta, between :math:`R_X^{-1}` and its transpose; ``gram`` (p, p): X'X; ``beta`` (p,): of the formula.
+    """
+
+    Rx: np.ndarray
+    R_inverse: np.ndarray
+    slopes: np.ndarray
+    A: np.ndarray
+    gram: np.ndarray
+    beta: np.ndarray
+
+    @property
+    @abstractmethod
+    def adjustment(self) -> np.ndarray:
+        """Half of what Kenward and Roger add to the covariance of beta, (p, p)."""
+
+    def satterthwaite(self, L: np.ndarray) -> float:
+        """:func:`satterthwaite` of rows (rows, p)."""
+        return _satterthwaite(self, _standard_rows(self.gram, divide(independent(L)[0], self.Rx)))
+
+    def kenward_roger(self, L: np.ndarray, null=0.0) -> KenwardRoger:
+        """:func:`kenward_roger` of rows (rows, p); ``A`` must be of the expected information."""
+        L, null = independent(L, null)
+        back = divide(np.eye(len(self.Rx)), self.Rx) @ self.R_inverse
+        rows, ell, adjusted = divide(L, self.Rx) @ self.R_inverse, len(L), np.eye(len(back)) + 2 * self.adjustment
+        Theta = rows.T @ np.linalg.solve(rows @ rows.T, rows)
+        T = Theta @ self.slopes
+        trace = np.einsum("raa->r", T)
+        A1, A2 = trace @ self.A @ trace, np.einsum("rs,rab,sba->", self.A, T, T)
+        df, scale = _moments_match(A1, A2, ell)
+        gap = L @ self.beta - null
+        statistic = scale * float(gap @ np.linalg.solve(rows @ adjusted @ rows.T, gap)) / ell
+        return KenwardRoger(back @ adjusted @ back.T, df, scale, statistic, f_tail(statistic, ell, df), ell)
+
+
 @dataclass(frozen=True, eq=False)
-class Curvature:
+class Curvature(Degrees):
     """What the df of all contrasts of one fit share; ``A`` is the covariance of the variance parameters."""
 
     cross: CrossProducts
@@ -46,6 +89,11 @@ class Curvature:
     sigma2: float
     directions: Directions
     A: np.ndarray
+
+    def __post_init__(self) -> None:
+        d, p = self.directions, len(self.directions.R_inverse)
+        shared = {"Rx": self.cross.basis.Rx, "R_inverse": d.R_inverse, "slopes": d.P[:, :p, :p], "beta": d.beta}
+        vars(self).update(shared | {"gram": self.cross.work.XtX})
 
     @cached_property
     def W(self) -> np.ndarray:
@@ -72,26 +120,6 @@ class Curvature:
             EC, WEC = (np.einsum("ab,gbx->gax", M, C) for M in (E_s, WE_s))
             total += np.tensordot(WEC, np.einsum("gab,gbx->gax", A, EC), ([0, 1], [0, 1]))
         return (total + total.T) / 2
-
-    def satterthwaite(self, L: np.ndarray) -> float:
-        """:func:`satterthwaite` of rows (rows, p)."""
-        rows = _standard_rows(self.cross, self.cross.basis.x_work(independent(L)[0]))
-        return _satterthwaite(self.directions, self.A, rows)
-
-    def kenward_roger(self, L: np.ndarray, null=0.0) -> KenwardRoger:
-        """:func:`kenward_roger` of rows (rows, p); the information must be the expected one."""
-        (L, null), basis, d, W = independent(L, null), self.cross.basis, self.directions, self.A
-        rows, ell = basis.x_work(L) @ d.R_inverse, len(L)
-        adjusted = np.eye(len(d.R_inverse)) + 2 * self.adjustment
-        Theta = rows.T @ np.linalg.solve(rows @ rows.T, rows)
-        T = Theta @ d.P[:, :-1, :-1]
-        trace = np.einsum("raa->r", T)
-        A1, A2 = trace @ W @ trace, np.einsum("rs,rab,sba->", W, T, T)
-        df, scale = _moments_match(A1, A2, ell)
-        gap = L @ d.beta - null
-        statistic = scale * float(gap @ np.linalg.solve(rows @ adjusted @ rows.T, gap)) / ell
-        cov = basis.cov_beta_back(d.R_inverse @ adjusted @ d.R_inverse.T)
-        return KenwardRoger(cov, df, scale, statistic, f_tail(statistic, ell, df), ell)
 
 
 def curvature(cross: CrossProducts, D, sigma2: float, kind: str) -> Curvature:
@@ -143,17 +171,17 @@ def satterthwaite(cross: CrossProducts, L, D, sigma2: float, *, kind: str = "obs
     return curvature(cross, D, sigma2, kind).satterthwaite(L)
 
 
-def _standard_rows(cross: CrossProducts, L: np.ndarray) -> np.ndarray:
+def _standard_rows(gram: np.ndarray, L: np.ndarray) -> np.ndarray:
     """Rows of the working basis with the same span, uncorrelated and of one length by least squares."""
-    root = solve_triangular(np.linalg.cholesky(cross.work.XtX), L.T, lower=True)
+    root = solve_triangular(np.linalg.cholesky(gram), L.T, lower=True)
     return solve_triangular(np.linalg.qr(root, mode="r"), L, trans="T")
 
 
-def _satterthwaite(d: Directions, A: np.ndarray, L: np.ndarray) -> float:
-    """Satterthwaite's df of standard rows in the working basis, with the covariance A of the variance parameters."""
-    rows = L @ d.R_inverse
+def _satterthwaite(at: Degrees, L: np.ndarray) -> float:
+    """Satterthwaite's df of standard rows in the working basis."""
+    rows, A = L @ at.R_inverse, at.A
     values, vectors = np.linalg.eigh(rows @ rows.T)
-    slopes = rows @ d.P[:, :-1, :-1] @ rows.T
+    slopes = rows @ at.slopes @ rows.T
     # Vectors of one eigenvalue are told apart by how it changes with the variance parameters.
     change = np.einsum("rs,rab,sbc->ac", A, slopes, slopes)
     for tied in np.split(np.arange(len(L)), np.flatnonzero(np.diff(values) > TIED * values[1:]) + 1):

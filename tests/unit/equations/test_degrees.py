@@ -129,10 +129,11 @@ def test_a_direction_of_at_most_two_df_leaves_two_in_all():
     def pooled(*df):
         """2 var^2 / g'Ag is nu when g is var sqrt(2 / nu)."""
         k = len(df)
-        variances, P = np.arange(1.0, k + 1), np.zeros((k, k + 1, k + 1))
+        variances, P = np.arange(1.0, k + 1), np.zeros((k, k, k))
         for j, nu in enumerate(df):
             P[j, j, j] = np.sqrt(2 / nu)
-        return _satterthwaite(SimpleNamespace(R_inverse=np.diag(np.sqrt(variances)), P=P), np.eye(k), np.eye(k))
+        at = SimpleNamespace(R_inverse=np.diag(np.sqrt(variances)), slopes=P, A=np.eye(k))
+        return _satterthwaite(at, np.eye(k))
 
     assert pooled(1.5, 40.0) == pooled(2.0, 40.0) == pooled(1.5, 40.0, 40.0) == 2.0
     E = 3 / 1 + 40 / 38
