@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from lmmlib.common.table import labels
 from lmmlib.design.cross import CrossProducts
 from lmmlib.design.design import Design
 from lmmlib.design.responses import Responses
-from lmmlib.equations.degrees import Curvature, curvature
+from lmmlib.equations.degrees import Curvature, Degrees, curvature
 from lmmlib.equations.information import Directions, directions
 from lmmlib.equations.weighted import weigh
 from lmmlib.fitting.batch import solve
@@ -93,6 +93,42 @@ class Maximum:
         return self.design.dropped
 
 
+class Tested(Protocol):
+    """What tests of fixed effects ask of a fit of a Gaussian model, whatever its random part is."""
+
+    @property
+    def beta(self) -> pd.Series:
+        """Fixed effects, labelled."""
+
+    @property
+    def cov_beta(self) -> pd.DataFrame:
+        """Their covariance for known variance parameters."""
+
+    @property
+    def method(self) -> str:
+        """ "REML" or "ML"."""
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether the optimum lies on the boundary, where the observed information means little."""
+
+    @property
+    def design(self) -> Design:
+        """The columns of X, by terms and names."""
+
+    @property
+    def root(self) -> np.ndarray:
+        """The factor R of X'X = R'R, upper triangular, (p, p)."""
+
+    @property
+    def observed(self) -> Degrees:
+        """What Satterthwaite's df are made of, of a fit by REML, with the observed information."""
+
+    @property
+    def expected(self) -> Degrees:
+        """The same with the expected information: Kenward and Roger's, and Satterthwaite's at a singular optimum."""
+
+
 @dataclass(frozen=True, eq=False)
 class Fitted(Maximum):
     """The estimates of a fitted linear mixed model, of which :class:`lmmlib.Fit` asks questions.
@@ -150,6 +186,11 @@ class Fitted(Maximum):
     def by_ml(self) -> Self:
         """The same model fitted by ML, of which profiles of fixed effects are made; itself if it is by ML."""
         return self if self.method == "ML" else self.of(self.design, self.cross, "ML")
+
+    @property
+    def root(self) -> np.ndarray:
+        """The factor R of X'X = R'R, upper triangular, (p, p)."""
+        return np.linalg.cholesky(self.cross.work.XtX).T @ self.cross.basis.Rx
 
     @property
     def directions(self) -> Directions:

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import shown
-from lmmlib.design.cross import CrossProducts
 from lmmlib.design.design import Design
 from lmmlib.design.expressions import unmask
 from lmmlib.design.formula import lme4_names
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.fitting.fitted import Fitted
+from lmmlib.fitting.fitted import Tested
 from lmmlib.inference.contrasts import checked_df, joint_test
 
 TYPES = (1, 2, 3)
@@ -44,7 +43,7 @@ class Term:
         return self.numbers == other.numbers and self.categories < other.categories
 
 
-def anova(fit: Fitted, type: int = 3, *, df=None) -> pd.DataFrame:
+def anova(fit: Tested, type: int = 3, *, df=None) -> pd.DataFrame:
     r"""F tests of the terms of the fixed effects.
 
     Each is the test :eq:`wald-f` of the rows of :func:`hypotheses`, as :func:`lmmlib.inference.contrasts.contrast`
@@ -73,7 +72,7 @@ def anova(fit: Fitted, type: int = 3, *, df=None) -> pd.DataFrame:
         If the design was made from arrays, so that its columns belong to no terms, or, for type 3, columns of the
         formula were left out.
     """
-    df, rows, table = checked_df(fit, df), hypotheses(fit.design, fit.cross, type), {}
+    df, rows, table = checked_df(fit, df), hypotheses(fit.design, fit.root, type), {}
     for name, L in rows.items():
         if not len(L):
             table[name] = [0, np.nan, np.nan, np.nan]
@@ -85,13 +84,13 @@ def anova(fit: Fitted, type: int = 3, *, df=None) -> pd.DataFrame:
     return frame.astype({"num_df": int}).rename_axis("term")
 
 
-def hypotheses(design: Design, cross: CrossProducts, type: int = 3) -> dict[str, np.ndarray]:
+def hypotheses(design: Design, root: np.ndarray, type: int = 3) -> dict[str, np.ndarray]:
     r"""Rows L (rows, p) of the hypothesis :math:`L\beta = 0` of each term.
 
-    Types 1 and 2 are rows of the factor R of :math:`X'X = R'R`, with the columns of X in the order in which the terms
-    enter. Type 3 is the one of SAS: of all estimable functions of the model with a column for every level, those of
-    the term that are orthogonal to the functions of the terms that contain it. With all cells filled they are
-    differences of unweighted means over the cells.
+    Types 1 and 2 are rows of ``root``, the factor R (p, p) of :math:`X'X = R'R`, with the columns of X in the order in
+    which the terms enter. Type 3 is the one of SAS: of all estimable functions of the model with a column for every
+    level, those of the term that are orthogonal to the functions of the terms that contain it. With all cells filled
+    they are differences of unweighted means over the cells.
 
     Raises
     ------
@@ -114,7 +113,7 @@ def hypotheses(design: Design, cross: CrossProducts, type: int = 3) -> dict[str,
             "coefficients that there are; use type=1, type=2, or Fit.contrast"
         )
     terms = [replace(term, place=np.flatnonzero(np.isin(kept, term.place))) for term in terms]
-    rows = _estimable(terms, columns) if type == 3 else _sequential(terms, cross, type)
+    rows = _estimable(terms, columns) if type == 3 else _sequential(terms, root, type)
     return {term.name: L for term, L in zip(terms, rows, strict=True) if term.categories or term.numbers}
 
 
@@ -163,9 +162,8 @@ def _widths(spec) -> dict[str, int]:
     return widths
 
 
-def _sequential(terms: list[Term], cross: CrossProducts, type: int) -> list[np.ndarray]:
+def _sequential(terms: list[Term], R: np.ndarray, type: int) -> list[np.ndarray]:
     """What a term adds to the columns before it, those of terms that contain it coming last for type 2."""
-    R = np.linalg.cholesky(cross.work.XtX).T @ cross.basis.Rx
     rows = []
     for term in terms:
         last = [term, *(other for other in terms if term.within(other))] if type == 2 else []
