@@ -15,7 +15,6 @@ NO_ADDRESS = {
     "laird-louis-1987": "its DOI could not be verified",
     "robert-1993": "no DOI of it could be found",
     "liang-zeger-2000": "it has no DOI, and an address could not be verified",
-    "tlc-2000": "its DOI could not be verified",
     "lmem001notes": "lecture notes whose author and place could not be established",
     "thorson2016lab": "lecture notes without a public address of their author",
     "planting004notes": "lecture notes whose author and place could not be established",
