@@ -18,6 +18,9 @@ from lmmlib.common.arguments import shown
 from lmmlib.design.frames import check_size, checked_known, group_codes
 from lmmlib.errors import DataError, DesignError
 
+# What may be known of each row besides its columns.
+KNOWN = ("weights", "offset", "trials")
+
 # Of a column of Z beside a diagonal D, whose directions are not scaled.
 LARGEST_Z = 1e70
 
@@ -49,7 +52,9 @@ class Design:
         Known precisions: the residual variance of a row is sigma2 over its weight. See :mod:`lmmlib.design.known`.
     offset : (n_obs,) array or None
         A known part of the mean.
-    weights_column, offset_column : str or None
+    trials : (n_obs,) array or None
+        Of how many trials the response counts the successes.
+    weights_column, offset_column, trials_column : str or None
         The columns that they come from, if they are columns.
     dropped : tuple of str
         Columns of the formula that ``X`` has not, because they depend on others (``drop="dependent"``).
@@ -74,21 +79,24 @@ class Design:
     z_spec: object = field(default=None, repr=False)
     weights: np.ndarray | None = None
     offset: np.ndarray | None = None
+    trials: np.ndarray | None = None
     weights_column: str | None = None
     offset_column: str | None = None
+    trials_column: str | None = None
     dropped: tuple[str, ...] = ()
     combinations: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
     def from_arrays(
-        cls, y, X, Z, group, *, x_names=None, z_names=None, diagonal=False, weights=None, offset=None
+        cls, y, X, Z, group, *, x_names=None, z_names=None, diagonal=False, weights=None, offset=None, trials=None
     ) -> Design:
-        """Design from arrays; ``group`` may hold any labels, in any order; ``weights`` and ``offset`` are (N,) arrays.
+        """Design from arrays; ``group`` may hold any labels, in any order; what is known of the rows are (N,) arrays.
 
         Raises
         ------
         DataError
-            If the lengths differ, there are no rows, a value is not finite, or a weight is not above zero.
+            If the lengths differ, there are no rows, a value is not finite, or a weight or a number of trials is not
+            above zero.
         DesignError
             If two columns have one name.
         """
@@ -106,7 +114,7 @@ class Design:
             raise DataError("the data have no rows")
         for name, values in (("y", y), ("X", X), ("Z", Z)):
             check_size(values, name)
-        known = {"weights": weights, "offset": offset}
+        known = {"weights": weights, "offset": offset, "trials": trials}
         known = {name: checked_known(name, v, len(y)) for name, v in known.items() if v is not None}
         for name, given, columns in (("x_names", x_names, X.shape[1]), ("z_names", z_names, Z.shape[1])):
             labels = [f"{name[0]}{j}" for j in range(columns)] if given is None else _labels(name, given)
@@ -169,7 +177,7 @@ class Design:
 
     def take(self, rows) -> Design:
         """The design of some rows only; groups without rows remain, with ``n_i`` = 0."""
-        known = {k: v[rows] for k in ("weights", "offset") if (v := getattr(self, k)) is not None}
+        known = {k: v[rows] for k in KNOWN if (v := getattr(self, k)) is not None}
         return replace(self, y=self.y[rows], X=self.X[rows], Z=self.Z[rows], group=self.group[rows], **known)
 
     @property

@@ -90,7 +90,14 @@ def _check_tokens(tokens: list[tuple[str, str]]) -> None:
 
 
 def build_design(
-    formula: str, data: pd.DataFrame, *, missing: str = "error", weights=None, offset=None, drop: str | None = None
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    missing: str = "error",
+    weights=None,
+    offset=None,
+    trials=None,
+    drop: str | None = None,
 ) -> Design:
     """Design of a mixed model from an lme4 formula and a data frame.
 
@@ -115,6 +122,8 @@ def build_design(
         A column of the data or values: known precisions, the residual variance of a row being sigma2 over its weight.
     offset : str, Series or (n_obs,) array, optional
         A column of the data or values: a known part of the mean.
+    trials : str, Series or (n_obs,) array, optional
+        A column of the data or values: of how many trials the response counts the successes.
     drop : {"dependent"}, optional
         Leave out columns of the fixed effects that are linear combinations of earlier ones, at which fits stop
         otherwise; the design names them as ``dropped``.
@@ -137,7 +146,8 @@ def build_design(
         checked_choice("drop", drop, ("dependent",))
     parts, response, fixed, random = read(formula)
     check_frame(data)
-    given = {name: one for name, one in {"weights": weights, "offset": offset}.items() if one is not None}
+    given = {"weights": weights, "offset": offset, "trials": trials}
+    given = {name: one for name, one in given.items() if one is not None}
     known, n_rows = dict[str, Any](), len(data)
     if given:
         known, there = known_values(given, data, missing)
@@ -150,7 +160,10 @@ def build_design(
     frame, complete = checked_rows(data, used, set(used) - {parts.group} - coded, missing, label)
     y = matrix(response, frame, formula)[0]
     if y.shape[1] != 1 or any(is_text(frame[name]) for name in response.columns):
-        raise DataError(f"the response {parts.response!r} must be one numeric column")
+        raise DataError(
+            f"the response {parts.response!r} must be one numeric column; of texts such as yes and no make truth "
+            "values, as in data['y'] == 'yes'"
+        )
     X, x_spec = matrix(fixed, frame, formula)
     if random is None:
         group, names = np.zeros(len(frame), int), ("all",)

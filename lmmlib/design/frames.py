@@ -16,6 +16,15 @@ LARGEST = 1e150
 NO_CATEGORIES = (datetime.date, datetime.time, datetime.timedelta, pd.Period, pd.Interval, complex)
 CONVERT = {"to_pandas": "to_pandas()", "collect": "collect().to_pandas()", "compute": "compute()"}
 REMEDY = "convert it to numbers, such as years or days, or to text"
+# Of what is known of the rows: the least, and what errors say of the others.
+KNOWN_MUST = {
+    "weights": (1 / LARGEST, "a weight is a finite number above zero: leave rows of no weight out"),
+    "offset": (
+        -LARGEST,
+        "an offset is a finite number (of counts the logarithm of an exposure above zero, such as np.log(hours))",
+    ),
+    "trials": (1.0, "a number of trials is a whole number above zero: leave rows without trials out"),
+}
 
 
 def is_text(column: pd.Series) -> bool:
@@ -206,7 +215,7 @@ def group_codes(labels) -> tuple[np.ndarray, tuple]:
 
 
 def known_numbers(name: str, given, n_rows: int) -> np.ndarray:
-    """Weights or an offset as (n_rows,) floats, NaN where missing."""
+    """Weights, an offset or trials as (n_rows,) floats, NaN where missing."""
     try:
         if np.shape(given) != (n_rows,):
             raise DataError(f"{name} must have one value for each of the {n_rows} rows; got shape {np.shape(given)}")
@@ -219,16 +228,12 @@ def known_numbers(name: str, given, n_rows: int) -> np.ndarray:
 
 
 def checked_known(name: str, given, n_rows: int, rows=slice(None)) -> np.ndarray:
-    """The same, after a check that these rows are finite and, if they are weights, above zero."""
-    values, low, must = (
-        known_numbers(name, given, n_rows),
-        -LARGEST,
-        "an offset is a finite number (of counts the logarithm of an exposure above zero, such as np.log(hours))",
-    )
-    if name == "weights":
-        low, must = 1 / LARGEST, "a weight is a finite number above zero: leave rows of no weight out"
+    """The same, after a check that these rows are what ``KNOWN_MUST`` says."""
+    values, (low, must) = known_numbers(name, given, n_rows), KNOWN_MUST[name]
     wrong = np.zeros(n_rows, bool)
     wrong[rows] = ~((values >= low) & (values <= LARGEST))[rows]
+    if name == "trials":
+        wrong[rows] |= (values != np.round(values))[rows]
     if wrong.any():
         row = int(np.argmax(wrong))
         raise DataError(f"{name} is {values[row]:g} in row {row} (rows count from 0), and {must}")

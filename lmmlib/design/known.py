@@ -27,7 +27,7 @@ def known_values(given: Mapping, data: pd.DataFrame, missing: str) -> tuple[dict
     Parameters
     ----------
     given : mapping
-        From "weights" and "offset" to a column's name, a Series or a (rows,) array.
+        From "weights", "offset" and "trials" to a column's name, a Series or a (rows,) array.
     data, missing
         As :func:`lmmlib.build_design` takes them.
 
@@ -49,11 +49,11 @@ def known_values(given: Mapping, data: pd.DataFrame, missing: str) -> tuple[dict
 
 
 def of_rows(name: str, given, data: pd.DataFrame) -> np.ndarray:
-    """Weights or an offset for each row of a data frame, NaN where missing.
+    """Weights, an offset or trials for each row of a data frame, NaN where missing.
 
     Parameters
     ----------
-    name : {"weights", "offset"}
+    name : {"weights", "offset", "trials"}
     given : str, Series or (rows,) array
         A column, or values; those of a Series are taken by the labels of its index.
     data : DataFrame

@@ -1,4 +1,4 @@
-r"""Do the counts vary more than Poisson about the means that the fit gives them?"""
+r"""Do the responses vary more than their family says about the means that the fit gives them?"""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def effective_parameters(fit: FittedGlmm) -> float:
 
     .. math:: \operatorname{tr}\{(J + P)^{-1}J\}
 
-    where J is the information of the counts on (beta, u), and P is one for each u and zero for beta. Between p, where D
-    is zero, and p + nq.
+    where J is the information of the responses on (beta, u), and P is one for each u and zero for beta. Between p,
+    where D is zero, and p + nq.
     """
     (q, n), p = fit.inner.u.shape, len(fit.beta)
     lost = np.einsum("aan->", fit.inner.inverse)
@@ -57,15 +57,15 @@ def effective_parameters(fit: FittedGlmm) -> float:
 def overdispersion(
     fit: FittedGlmm, size: int | None = None, rng: np.random.Generator | int | None = None
 ) -> Dispersion:
-    r"""Pearson's statistic about the conditional means, against what Poisson counts give.
+    r"""Pearson's statistic about the conditional means, against what counts of the family give.
 
-    .. math:: X^2 = \sum \frac{(y - \hat\mu)^2}{\hat\mu}, \qquad
-        z = \frac{X^2 - \nu}{\sqrt{\sum (2 + 1/\hat\mu)\,\nu/N}}
+    .. math:: X^2 = \sum \frac{(y - \hat\mu)^2}{\hat\kappa_2}, \qquad
+        z = \frac{X^2 - \nu}{\sqrt{\sum (2 + \hat\kappa_4/\hat\kappa_2^2)\,\nu/N}}
 
-    with :math:`\nu` the number of rows less :func:`effective_parameters`. The square of a Poisson count's Pearson
-    residual has mean 1 and variance :math:`2 + 1/\mu`, which makes z usable where counts are low and
-    :math:`\chi^2_\nu` is not. p is that of an excess. A ratio well above 1 says that rows vary more than Poisson: add a
-    random effect for each row, or use a negative binomial model.
+    with :math:`\nu` the number of rows less :func:`effective_parameters`. The square of a Pearson residual has mean 1
+    and variance :math:`2 + \kappa_4/\kappa_2^2`, of a Poisson count :math:`2 + 1/\mu`, which makes z usable where
+    counts are low and :math:`\chi^2_\nu` is not. p is that of an excess. A ratio well above 1 says that rows vary more
+    than the family: add a random effect for each row, or use a model with a variance of its own.
 
     Modes are drawn towards zero, so with few and low counts a group the ratio tends to lie below 1 and z to say too
     little. With ``size`` the ratio is compared with those of data sets that the fit simulates, each fitted anew.
@@ -82,7 +82,17 @@ def overdispersion(
     Dispersion
         With ``size``, z is by the mean and standard deviation of the simulated ratios, and p the share of them, the
         data's own counted too, that are no smaller.
+
+    Raises
+    ------
+    DesignError
+        If every response is of one trial, whose variance follows from its mean.
     """
+    if not fit.rows.family.dispersed:
+        raise DesignError(
+            f"each response of {fit.design.response!r} is of one trial, which cannot vary more than its mean says; "
+            "overdispersion can be seen in numbers of successes of several trials"
+        )
     d = pearson_statistic(fit)
     if size is None:
         return d

@@ -14,12 +14,12 @@ from lmmlib.common.table import labels
 from lmmlib.design.design import Design
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.fitting.batch import ZERO
-from lmmlib.glmm.checks import checked_basis
-from lmmlib.glmm.family import family_of
+from lmmlib.glmm.checks import checked_basis, overlap
+from lmmlib.glmm.families import family_of
 from lmmlib.glmm.fitted import FittedGlmm
 from lmmlib.glmm.quadrature import NODES, rule
 from lmmlib.glmm.rows import Rows
-from lmmlib.glmm.search import Peak, is_singular, maximise
+from lmmlib.glmm.search import Peak, glm, is_singular, maximise
 from lmmlib.laplace.curvature import FLAT, ROUGH, covariance
 
 METHODS = ("laplace", "aghq")
@@ -40,13 +40,15 @@ def estimate(design: Design, family: str, method: str, n_quadrature: int | None,
     kind.check(design)
     kind.check_offset(design.offset)
     basis = checked_basis(design)
-    kind.check_fixed(design, basis)
     nodes = 1
     if method == "aghq":
         nodes = NODES.get(len(design.z_names), 15) if n_quadrature is None else n_quadrature
         rule(nodes, len(design.z_names))
     rows = Rows.of(design, kind, basis)
-    peak = maximise(rows, method, int(nodes))
+    beta = glm(rows)
+    if not overlap(rows.X, rows.family.y - rows.family.mean(rows.offset + beta @ rows.X), rows.family.side):
+        kind.check_fixed(design, basis)
+    peak = maximise(rows, method, int(nodes), beta)
     return into(family=family, method=method, n_quadrature=int(nodes), **_found(design, rows, peak, method))
 
 

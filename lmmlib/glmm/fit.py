@@ -12,7 +12,7 @@ from lmmlib.design.formula import build_design
 from lmmlib.glmm import dispersion, intervals, modes, predict, quadrature
 from lmmlib.glmm import estimate as estimates
 from lmmlib.glmm.dispersion import Dispersion
-from lmmlib.glmm.family import family_of
+from lmmlib.glmm.families import family_of
 from lmmlib.glmm.fitted import FittedGlmm
 from lmmlib.glmm.summary import summary
 from lmmlib.laplace.modes import Modes
@@ -94,31 +94,36 @@ def fit_glmm(
     *,
     method: str = "laplace",
     n_quadrature: int | None = None,
+    trials=None,
     offset=None,
     missing: str = "error",
     drop: str | None = None,
 ) -> GlmmFit:
-    r"""Fit a generalised linear mixed model by maximum likelihood: counts, with logarithmic link.
+    r"""Fit a generalised linear mixed model by maximum likelihood: counts, or yes and no.
 
     .. math:: y_{ij} \mid b_i \sim \operatorname{Poisson}(\mu_{ij}), \quad
         \log\mu_{ij} = o_{ij} + x_{ij}'\beta + z_{ij}'b_i, \quad b_i \sim N(0, D)
 
-    Equation :eq:`poisson-glmm` of the book. The maximum, over all beta and all positive semidefinite D, of
-    :eq:`laplace-marginal` or :eq:`aghq`.
+    Equation :eq:`poisson-glmm` of the book; or :math:`y_{ij} \mid b_i` successes of :math:`m_{ij}` trials, of which
+    :math:`\log\{p_{ij}/(1 - p_{ij})\}` is this linear predictor. The maximum, over all beta and all positive
+    semidefinite D, of :eq:`laplace-marginal` or :eq:`aghq`.
 
     Parameters
     ----------
     formula : str
         lme4 syntax with one grouping factor; see :func:`lmmlib.build_design`.
     data : DataFrame
-    family : {"poisson"}
-        Of the responses given the random effects.
+    family : {"poisson", "binomial"}
+        Of the responses given the random effects: counts with logarithmic link, or successes with logistic link (0 and
+        1, truth values, or numbers of successes with ``trials``).
     method : {"laplace", "aghq"}
         Laplace's approximation, or adaptive Gauss-Hermite quadrature for one or two random effects a group.
     n_quadrature : int, optional
         Nodes in each direction for "aghq", by default 25 for one random effect and 15 for two.
+    trials : str, Series or (n_obs,) array, optional
+        A column of the data or values: of how many trials each response counts the successes, by default one.
     offset : str, Series or (n_obs,) array, optional
-        A column of the data or values: a known part of the logarithm of the mean, such as that of the exposure.
+        A column of the data or values: a known part of the linear predictor, such as the logarithm of an exposure.
     missing : {"error", "drop"}
         What to do with rows in which a column that is used is missing.
     drop : {"dependent"}, optional
@@ -134,13 +139,14 @@ def fit_glmm(
     FormulaError, DataError
         As :func:`lmmlib.build_design`; and if the response does not hold counts, or the offset no logarithms.
     DesignError
-        If there is no random term, columns are dependent, all counts are zero, or a coefficient has no finite estimate.
+        If there is no random term, columns are dependent, all responses are at one end of their range, or a coefficient
+        or variance has no finite estimate.
     ParameterError
         If the family or the method is unknown, or quadrature is asked for more than two random effects.
     """
     family_of(family)
     checked_choice("method", method, estimates.METHODS)
-    design = build_design(formula, data, missing=missing, offset=offset, drop=drop)
+    design = build_design(formula, data, missing=missing, offset=offset, trials=trials, drop=drop)
     return fit_glmm_design(design, family, method=method, n_quadrature=n_quadrature)
 
 
@@ -153,7 +159,7 @@ def fit_glmm_design(
     ----------
     design : Design
         Its offset is a known part of the linear predictor.
-    family : {"poisson"}
+    family : {"poisson", "binomial"}
     method : {"laplace", "aghq"}
     n_quadrature : int, optional
 

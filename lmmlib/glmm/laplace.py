@@ -67,7 +67,7 @@ def slopes(inner: Inner) -> Slopes:
     Bu = np.concatenate([zero, np.einsum("kab,bn->akn", B, inner.u)], axis=1)
     turned = np.concatenate([zero, np.einsum("kba,bn->akn", B, score)], axis=1)
     by_eta = product(M, Bu)  # Z'W times how eta changes at fixed u
-    by_eta[:, :p] = c.sums((c.family.cumulants(inner.mu)[0] * c.X) * c.Z[:, None])
+    by_eta[:, :p] = c.sums((c.family.variance(inner.mu) * c.X) * c.Z[:, None])
     du = inner.solve(turned - turn(L.T, by_eta))
     db = turn(L, du) + Bu
     t = c.along(db)
@@ -120,7 +120,7 @@ def of_joint(s: Slopes) -> np.ndarray:
     Of the chain rule along the modes; the second derivatives of u go with that of h by u, which is zero. Nothing is the
     small difference of two sums as large as the counts.
     """
-    variance = s.inner.density.rows.family.cumulants(s.inner.mu)[0]
+    variance = s.inner.density.rows.family.variance(s.inner.mu)
     side = over_groups(s.turned, s.du)
     return side + side.T - (variance * s.t) @ s.t.T - over_groups(s.du, s.du)
 

@@ -33,7 +33,7 @@ def _link(fit: FittedGlmm, of: str) -> np.ndarray:
 
 def fitted(fit: FittedGlmm, of: str = "group") -> np.ndarray:
     """Fitted means, (n_obs,), in the order of the data; ``of`` "group", "typical" or "population"."""
-    return fit.rows.in_data_order(fit.rows.family.mean(_link(fit, of)))
+    return fit.rows.in_data_order(fit.rows.family.inverse(_link(fit, of)))
 
 
 def residuals(fit: FittedGlmm, of: str = "group", kind: str = "pearson") -> np.ndarray:
@@ -49,8 +49,10 @@ def residuals(fit: FittedGlmm, of: str = "group", kind: str = "pearson") -> np.n
     family = fit.rows.family
     mu = family.mean(_link(fit, of))
     left = family.y - mu
-    if kind == "pearson":
-        left = left / np.sqrt(family.cumulants(mu)[0])
+    if kind == "response":
+        left = left / family.size
+    elif kind == "pearson":
+        left = left / np.sqrt(family.variance(mu))
     elif kind == "deviance":
         left = np.sign(left) * np.sqrt(family.deviance(mu))
     return fit.rows.in_data_order(left)
@@ -118,11 +120,11 @@ def predict(
         slope += np.where(known[:, None], np.einsum("rq,qpr->rp", Z, fit.slopes.db[:, :, own]), 0.0)
         variance = np.where(known, np.einsum("ra,abr,rb->r", Z, fit.inner.covariance[:, :, own], Z), between)
     elif of == "population":
-        link, by_variance = family.population(link, between)
-        slope[:, p:] = 2 * by_variance * np.einsum("ra,kab,rb->rk", Z, fit.rows.coordinates, Z @ fit.L)
+        link, by_link, by_variance = family.population(link, between)
+        slope[:, :p] *= by_link[:, None]
+        slope[:, p:] = 2 * by_variance[:, None] * np.einsum("ra,kab,rb->rk", Z, fit.rows.coordinates, Z @ fit.L)
     se = np.sqrt(variance + np.einsum("rp,ps,rs->r", slope, fit.cov_psi, slope))
     table = normal_limits(pd.Series(link, new.index), pd.Series(se, new.index), level)
     if scale == "response":
-        steep = family.cumulants(family.mean(link))[0]  # the slope of the mean along its linear predictor
-        table = table.apply(family.mean).assign(se=steep * se)
+        table = table.apply(family.inverse).assign(se=family.slope(link) * se)
     return table.assign(known_group=known)

@@ -9,7 +9,6 @@ group, and rows or groups are the last axis of every array.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -19,7 +18,8 @@ import numpy as np
 from lmmlib.common.small import inverse_cholesky, product, transposed
 from lmmlib.design.basis import Basis, triangle
 from lmmlib.design.design import Design
-from lmmlib.glmm.family import Family, Poisson
+from lmmlib.glmm.family import Family
+from lmmlib.glmm.poisson import Poisson
 from lmmlib.laplace.point import CLOSE
 
 # A start with a larger decrement than this is compared with that by least squares.
@@ -51,7 +51,7 @@ class Rows:
     coordinates: np.ndarray
 
     @classmethod
-    def of(cls, design: Design, family: Callable[[np.ndarray], Family] = Poisson, basis: Basis | None = None) -> Rows:
+    def of(cls, design: Design, family: type[Family] = Poisson, basis: Basis | None = None) -> Rows:
         """The rows of a design without empty groups."""
         order, start = design.by_group
         same = design.Z is design.X
@@ -62,7 +62,7 @@ class Rows:
         Z = X if same else np.ascontiguousarray(basis.z_work(design.Z[order]).T)
         a, b = np.triu_indices(len(Z))
         return cls(
-            family=family(design.y[order]),
+            family=family.of(design, order),
             X=X,
             Z=Z,
             ZZ=Z[a] * Z[b],
@@ -184,7 +184,7 @@ class Conditional:
         mu = c.family.mean(eta)
         # The residuals first, then their sums: as a difference of sums the score would lose the digits of large counts.
         score = c.sums((c.family.y - mu) * c.Z)
-        M = c.crossed(c.family.cumulants(mu)[0])
+        M = c.crossed(c.family.variance(mu))
         half, logdet = inverse_cholesky(self.curvature(M))
         joint = c.sums(c.family.log_density(eta, mu)) - (u * u).sum(axis=0) / 2
         return Inner(self, u, b, mu, score, self.L.T @ score - u, M, half, logdet, joint)

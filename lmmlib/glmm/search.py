@@ -91,7 +91,7 @@ def glm(rows: Rows) -> np.ndarray:
     for _ in range(100):
         eta = np.minimum(beta @ rows.X + rows.offset, LARGEST_LOGARITHM)
         mu = family.mean(eta)
-        gradient, information = rows.X @ (family.y - mu), (family.cumulants(mu)[0] * rows.X) @ rows.X.T
+        gradient, information = rows.X @ (family.y - mu), (family.variance(mu) * rows.X) @ rows.X.T
         step = np.linalg.solve(information, gradient) if len(beta) else gradient
         new = float(family.log_density(eta, mu).sum())
         if not np.isfinite(step).all() or new < value:
@@ -102,14 +102,14 @@ def glm(rows: Rows) -> np.ndarray:
     return beta
 
 
-def start(rows: Rows) -> np.ndarray:
+def start(rows: Rows, beta: np.ndarray | None = None) -> np.ndarray:
     """Starting (beta, theta): a fit without random effects, and D from how the groups vary about it.
 
     What is best for a row alone has a variance of one by its information, roughly, so that least squares with a penalty
     of one give each group predictions with E b b' = A D A' + A S^-1, where A = S^-1 W, S = I + W and W is the weighted
     Z'Z; solved for D.
     """
-    beta, B, q = glm(rows), rows.coordinates, len(rows.Z)
+    beta, B, q = glm(rows) if beta is None else beta, rows.coordinates, len(rows.Z)
     if not q:
         return beta
     b, half = Conditional.of(rows, beta, np.eye(q)).start()
@@ -127,10 +127,11 @@ def start(rows: Rows) -> np.ndarray:
     else:
         values, vectors = np.linalg.eigh(np.tensordot(alpha, E, 1))
         theta = np.linalg.cholesky((vectors * np.maximum(values, LEAST_START)) @ vectors.T).T[np.triu_indices(q)]
-    # The mean over groups is that of a larger linear predictor; the columns of X are orthogonal with mean square one.
+    # The mean over groups has another linear predictor; the columns of X are orthogonal with mean square one.
     L = np.tensordot(theta, B, 1)
-    shift = rows.family.population(np.zeros(len(rows.group)), ((L.T @ rows.Z) ** 2).sum(axis=0))[0]
-    return np.concatenate([beta - rows.X @ shift / len(shift), theta])
+    eta = rows.offset + beta @ rows.X
+    shift = rows.family.typical(eta, ((L.T @ rows.Z) ** 2).sum(axis=0)) - eta
+    return np.concatenate([beta + rows.X @ shift / len(shift), theta])
 
 
 def is_singular(L: np.ndarray) -> bool:
@@ -148,10 +149,13 @@ def _second(objective: Objective, first: Optimum) -> Optimum:
     return other if other.converged[0] and other.best.value[0] < first.best.value[0] - 1e-8 else first
 
 
-def maximise(rows: Rows, method: str = "laplace", n_quadrature: int = 1) -> Peak:
-    """Maximum of the marginal log-likelihood by Newton's method; quadrature starts from the optimum of Laplace."""
+def maximise(rows: Rows, method: str = "laplace", n_quadrature: int = 1, beta: np.ndarray | None = None) -> Peak:
+    """Maximum of the marginal log-likelihood by Newton's method; quadrature starts from the optimum of Laplace.
+
+    ``beta`` (p,) is the fit without random effects, if it is there already.
+    """
     objective = Objective(rows, "laplace", 1)
-    optimum = objective.newton(start(rows))
+    optimum = objective.newton(start(rows, beta))
     if len(rows.Z) > 1 and is_singular(rows.split(optimum.best.theta[0])[1]):
         optimum = _second(objective, optimum)
     if method == "aghq":

@@ -28,13 +28,15 @@ def summary(fit: FittedGlmm) -> Summary:
 
 def _head(fit: FittedGlmm) -> tuple[str, ...]:
     how = "Laplace" if fit.method == "laplace" else f"adaptive quadrature, {fit.n_quadrature} nodes"
-    d = pearson_statistic(fit)
-    return (
+    lines = [
         f"{fit.rows.family.title} mixed model fit by maximum likelihood ({how}): {fit.formula}",
         f"log-likelihood {fixed(fit.loglik, 4)}, AIC {fixed(fit.aic, 4)}, "
         f"{fit.n_obs} observations in {fit.n_groups} groups",
-        f"Pearson residuals: {fixed(d.pearson, 2)} on {fixed(d.df, 2)} df, ratio {fixed(d.ratio, 3)}",
-    )
+    ]
+    if fit.rows.family.dispersed:
+        d = pearson_statistic(fit)
+        lines.append(f"Pearson residuals: {fixed(d.pearson, 2)} on {fixed(d.df, 2)} df, ratio {fixed(d.ratio, 3)}")
+    return tuple(lines)
 
 
 def _random(fit: FittedGlmm, width: int) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmmlib.design.design import Design
+from lmmlib.design.design import KNOWN, Design
 from lmmlib.errors import ParameterError
 from lmmlib.fitting.fitted import Maximum
 
@@ -28,7 +28,9 @@ def same_data(fit0: Maximum, fit1: Maximum) -> None:
             f"the fits are not of the same responses ({a.response!r}, {a.n_obs} rows, and {b.response!r}, {b.n_obs} "
             "rows, or in another order); fit both on one frame"
         )
-    for name in ("weights", "offset"):
+    if getattr(fit0, "family", None) != getattr(fit1, "family", None):
+        raise ParameterError("the fits have different families of responses; use one for both")
+    for name in KNOWN:
         one, other = getattr(a, name), getattr(b, name)
         if (one is None) != (other is None) or one is not None and not np.array_equal(one, other):
             raise ParameterError(f"the fits have different {name}; use the same in both")

@@ -185,6 +185,8 @@ def fit_design(design: Design, *, method: str = "REML") -> Fit:
     """
     checked_made("design", design, Design, "build_design")
     checked_method(method)
+    if design.trials is not None:
+        raise DesignError("a normal response has no trials; successes of trials are for lmmlib.fit_glmm")
     if not design.z_names and design.grouping == "all":
         raise DesignError(
             "the formula has no random term, such as + (1 | g); ordinary least squares is lmmlib.equations.ols, and "

@@ -595,8 +595,8 @@ def test_every_file_is_compared():
     }
     here |= {"inference/rlrsim.json", "timings/lmer.json", "poisson/exact.json", "poisson/poisson_fits.json"}
     here |= {"timings/optimum_big.json", "timings/sim_check.json"}
-    # test_anova_lmertest and test_known compare these.
-    assert files - here == {"anova/lmertest.json", "anova/weights.json"}
+    # test_anova_lmertest, test_known and test_binomial_reference compare these.
+    assert files - here == {"anova/lmertest.json", "anova/weights.json", "binomial/cbpp.json"}
     assert here <= files
     assert set(read("poisson/exact.json")) == set(COUNTS)
     assert set(read("poisson/poisson_fits.json")) == {*COUNTS, "versions"}

@@ -31,7 +31,8 @@ STEPS = {
     ),
     "cloning.cloned.Cloned.posterior_of_b",
     "glmm.family.Family.simulate",
-    "glmm.family.Poisson.simulate",
+    "glmm.poisson.Poisson.simulate",
+    "glmm.binomial.Binomial.simulate",
     *(
         "bayes.chains.sweep",
         "cloning.clone.run",

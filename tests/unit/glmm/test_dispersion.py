@@ -1,5 +1,7 @@
 """Overdispersion is seen, Poisson counts are not accused, and effective parameters are those of the hat matrix."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,11 +64,12 @@ def test_by_simulation():
 def test_simulated_z_and_p_by_hand(monkeypatch):
     """The sample standard deviation of the simulated ratios, and the data's own ratio counted in p."""
     own, simulated = 1.05, [1.0, 0.8, 1.1]
+    fit = SimpleNamespace(rows=SimpleNamespace(family=SimpleNamespace(dispersed=True)))
     ratios = iter([own, *simulated])
     monkeypatch.setattr(dispersion, "pearson_statistic", lambda fit: Dispersion(1.0, 1.0, next(ratios), 0.0, 0.0))
     monkeypatch.setattr(dispersion, "simulate", lambda fit, size, rng: np.zeros((2, size)))
     monkeypatch.setattr(dispersion, "refit", lambda fit, y: None)
-    d = dispersion.overdispersion(None, 3, np.random.default_rng(1))
+    d = dispersion.overdispersion(fit, 3, np.random.default_rng(1))
     assert_allclose([d.ratio, d.p], [own, (1 + 1) / (1 + 3)], rtol=1e-14)
     assert_allclose(d.z, (own - np.mean(simulated)) / np.std(simulated, ddof=1), rtol=1e-12)
 

@@ -142,7 +142,7 @@ def test_options_are_checked(frame):
         ({"method": "pql"}, "method is 'laplace' or 'aghq'; got 'pql'"),
         ({"n_quadrature": 5}, "n_quadrature=5 is for method='aghq'"),
         ({"method": "aghq", "n_quadrature": 0}, "n_quadrature must be"),
-        ({"family": "binomial"}, "family is 'poisson'; got 'binomial'"),
+        ({"family": "gamma"}, "family is 'poisson' or 'binomial'; got 'gamma'"),
     ):
         with pytest.raises(ParameterError, match=message):
             fit_glmm(SLOPE, frame, **arguments)
