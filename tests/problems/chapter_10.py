@@ -54,8 +54,9 @@ def pr_10_2():
     (a) Draws of b_i given y at theta_hat are normal with the moments of conditional-mean and conditional-variance; the
     ratio of p(y, b) at theta_0 and at theta_hat is averaged for each litter, and the logarithms are added over the 27
     litters. At once this fails: without the dose the residuals of a whole arm move by half a gram, and so must b_i,
-    which is known to a tenth. A few draws carry the weight, and the statistic comes out anywhere between 17 and 30,
-    with a Monte Carlo error of 2 that is itself read off these few.
+    which is known to a tenth. A few draws carry the weight, in some litters a single one nearly all of it, and the
+    statistic comes out anywhere between 15 and 30. The Monte Carlo error of about 2 that is reported beside it is read
+    off the same few draws: those that would matter most were not drawn, and it knows nothing of them.
 
     (b) In eight steps along the line from theta_hat to theta_0 (in the coefficients and the logarithms of the
     variances), with 20 000 draws for each step: 18.8, Monte Carlo error 0.07. With sixteen 18.7, error 0.05.
