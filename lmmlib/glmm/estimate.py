@@ -20,9 +20,8 @@ from lmmlib.glmm.fitted import FittedGlmm
 from lmmlib.glmm.quadrature import NODES, rule
 from lmmlib.glmm.rows import Rows
 from lmmlib.glmm.search import Peak, glm, is_singular, maximise
-from lmmlib.laplace.curvature import FLAT, ROUGH, covariance
 
-METHODS = ("laplace", "aghq")
+METHODS = ("laplace", "aghq", "REML")
 
 
 F = TypeVar("F", bound=FittedGlmm)
@@ -33,7 +32,7 @@ def estimate(design: Design, family: str, method: str, n_quadrature: int | None,
     kind = family_of(family)
     checked_choice("method", method, METHODS)
     one = n_quadrature is None or isinstance(n_quadrature, Integral) and n_quadrature == 1
-    if method == "laplace" and not one:
+    if method != "aghq" and not one:
         raise ParameterError(
             f"n_quadrature={shown(n_quadrature)} is for method='aghq'; Laplace's approximation has one node"
         )
@@ -49,10 +48,10 @@ def estimate(design: Design, family: str, method: str, n_quadrature: int | None,
     if not overlap(rows.X, rows.family.y - rows.family.mean(rows.offset + beta @ rows.X), rows.family.side):
         kind.check_fixed(design, basis)
     peak = maximise(rows, method, int(nodes), beta)
-    return into(family=family, method=method, n_quadrature=int(nodes), **_found(design, rows, peak, method))
+    return into(family=family, method=method, n_quadrature=int(nodes), **_found(design, rows, peak))
 
 
-def _found(design: Design, rows: Rows, peak: Peak, method: str) -> dict[str, Any]:
+def _found(design: Design, rows: Rows, peak: Peak) -> dict[str, Any]:
     """From the working basis to the columns of the formula."""
     x, z, p, basis = labels(design.x_names), labels(design.z_names), len(design.x_names), rows.basis
     beta, L = rows.split(peak.psi)
@@ -65,22 +64,17 @@ def _found(design: Design, rows: Rows, peak: Peak, method: str) -> dict[str, Any
     rows.family.check_variances(design, D)
     factor = semidefinite_cholesky(D[None])[0] if len(z) else D
     upper = np.diag_indices(len(z)) if design.diagonal else np.triu_indices(len(z))
-    cov = (
-        np.full((len(peak.psi),) * 2, np.nan)
-        if not peak.converged
-        else covariance(peak.hessian, p, ROUGH if method == "aghq" and not rows.family.large else FLAT)
-    )
     return dict(
         formula=design.formula,
         beta=pd.Series(basis.beta_back(beta), x),
-        cov_beta=pd.DataFrame(basis.cov_beta_back(cov[:p, :p]), x, x),
+        cov_beta=pd.DataFrame(basis.cov_beta_back(peak.cov[:p, :p]), x, x),
         D=pd.DataFrame(D, z, z),
         theta=factor.T[upper],
         n_obs=design.n_obs,
         n_groups=design.n_groups,
         is_singular=is_singular(L),
         notes=rows.family.notes(design),
-        cov_psi=cov,
+        cov_psi=peak.cov,
         design=design,
         rows=rows,
         **{name: getattr(peak, name) for name in ("loglik", "converged", "reason", "log", "psi", "u")},

@@ -116,8 +116,9 @@ def fit_glmm(
     family : {"poisson", "binomial"}
         Of the responses given the random effects: counts with logarithmic link, or successes with logistic link (0 and
         1, truth values, or numbers of successes with ``trials``).
-    method : {"laplace", "aghq"}
-        Laplace's approximation, or adaptive Gauss-Hermite quadrature for one or two random effects a group.
+    method : {"laplace", "aghq", "REML"}
+        Laplace's approximation, adaptive Gauss-Hermite quadrature for one or two random effects a group, or Laplace's
+        approximation with the fixed effects integrated out too, equation :eq:`count-restricted`, for few groups.
     n_quadrature : int, optional
         Nodes in each direction for "aghq", by default 25 for one random effect and 15 for two.
     trials : str, Series or (n_obs,) array, optional
@@ -160,7 +161,7 @@ def fit_glmm_design(
     design : Design
         Its offset is a known part of the linear predictor.
     family : {"poisson", "binomial"}
-    method : {"laplace", "aghq"}
+    method : {"laplace", "aghq", "REML"}
     n_quadrature : int, optional
 
     Returns

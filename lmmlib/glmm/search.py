@@ -1,8 +1,4 @@
-r"""The maximum of a marginal log-likelihood: start, objective, Newton's method.
-
-The parameters are psi = (beta, theta) of the working basis, where theta are the entries of the factor L of D; L and -L
-give one D, so theta needs no bounds and a singular optimum is an ordinary point.
-"""
+r"""The maximum of a marginal log-likelihood: start, Newton's method, other starts, and the covariance there."""
 
 from __future__ import annotations
 
@@ -12,75 +8,31 @@ import numpy as np
 
 from lmmlib.common.small import product, transposed
 from lmmlib.fitting.batch import SINGULAR
-from lmmlib.fitting.newton import Optimum, Step, newton
+from lmmlib.fitting.newton import Optimum, Step
 from lmmlib.fitting.search import LEAST_START
-from lmmlib.glmm import laplace, quadrature
 from lmmlib.glmm.checks import LARGEST_LOGARITHM
-from lmmlib.glmm.laplace import Slopes
-from lmmlib.glmm.rows import Conditional, Rows, modes
-from lmmlib.laplace.curvature import differences, whitening
-from lmmlib.laplace.point import Ascent
-
-# Up to a change of the parameters of this size the modes are guessed along their slopes.
-FAR = 0.5
+from lmmlib.glmm.objective import Objective
+from lmmlib.glmm.restricted import Restricted
+from lmmlib.glmm.rows import Conditional, Rows
+from lmmlib.laplace.curvature import FLAT, ROUGH, covariance
 
 
 @dataclass(frozen=True, eq=False)
 class Peak:
     """The optimum: ``psi`` (P,), ``loglik``, its ``hessian`` (P, P), and why and how the optimiser stopped.
 
-    ``u`` (q, n): a guess of the modes there, or None.
+    ``cov`` (P, P): covariance of psi, NaN if the search did not end; ``u`` (q, n): a guess of the modes, or None. Of a
+    restricted log-likelihood the Hessian is that by theta.
     """
 
     psi: np.ndarray
     loglik: float
     hessian: np.ndarray
+    cov: np.ndarray
     converged: bool
     reason: str
     log: tuple[Step, ...]
     u: np.ndarray | None
-
-
-class Objective:
-    """The log-likelihood of psi = (beta, theta); each evaluation starts from the modes of the one before."""
-
-    def __init__(self, rows: Rows, method: str, n_quadrature: int):
-        self.rows = rows
-        self.rule = quadrature.rule(n_quadrature, len(rows.Z)) if method == "aghq" else None
-        self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-
-    def newton(self, psi: np.ndarray) -> Optimum:
-        """From psi, in parameters of like curvature if counts are large, so that no direction is lost beside others."""
-        A = np.eye(len(psi))
-        if self.rows.family.large:
-            hessian = self.derivatives(psi)[2]
-            A = whitening(hessian, self.rows.n_groups) if np.isfinite(hessian).all() else A
-        ascent = Ascent(self.derivatives, A, np.zeros(len(psi)), np.linalg.LinAlgError)
-        return ascent.back(newton(ascent, np.linalg.solve(A, psi)[None]))
-
-    def slopes(self, psi: np.ndarray) -> Slopes:
-        """The groups at their modes, found from the last ones and their slopes, and the slopes there."""
-        s = laplace.slopes(modes(self.rows, *self.rows.split(psi), self.guess(psi)))
-        if np.isfinite(s.inner.joint).all():
-            self.last = psi.copy(), s.inner.u, s.du
-        return s
-
-    def guess(self, psi: np.ndarray) -> np.ndarray | None:
-        """The modes, (q, n), from the last ones and their slopes."""
-        if self.last is None:
-            return None
-        known, u, du = self.last
-        move = psi - known
-        return u + np.einsum("qPn,P->qn", du, move) if np.abs(move).max(initial=0) < FAR else u
-
-    def derivatives(self, psi: np.ndarray, A: np.ndarray | None = None) -> tuple[float, np.ndarray, np.ndarray]:
-        """The log-likelihood, its gradient, and its Hessian, along the columns of A if one is given."""
-        s, rule = self.slopes(psi), self.rule
-        A = np.eye(len(psi)) if A is None else A
-        if rule is None:
-            return laplace.loglik(s.inner), laplace.gradient(s) @ A, A.T @ laplace.hessian(s) @ A
-        value, gradient = quadrature.loglik(s, rule)
-        return value, gradient @ A, differences(lambda at: quadrature.loglik(self.slopes(at), rule)[1], psi, A)
 
 
 def glm(rows: Rows) -> np.ndarray:
@@ -150,7 +102,7 @@ def _second(objective: Objective, first: Optimum) -> Optimum:
 
 
 def maximise(rows: Rows, method: str = "laplace", n_quadrature: int = 1, beta: np.ndarray | None = None) -> Peak:
-    """Maximum of the marginal log-likelihood by Newton's method; quadrature starts from the optimum of Laplace.
+    """Maximum of a marginal log-likelihood by Newton's method; all others start from the optimum of Laplace.
 
     ``beta`` (p,) is the fit without random effects, if it is there already.
     """
@@ -158,17 +110,25 @@ def maximise(rows: Rows, method: str = "laplace", n_quadrature: int = 1, beta: n
     optimum = objective.newton(start(rows, beta))
     if len(rows.Z) > 1 and is_singular(rows.split(optimum.best.theta[0])[1]):
         optimum = _second(objective, optimum)
-    if method == "aghq":
-        by_laplace, objective = objective, Objective(rows, method, n_quadrature)
+    beta = optimum.best.theta[0][: len(rows.X)]
+    if method != "laplace":
+        by_laplace, psi = objective, optimum.best.theta[0]
+        objective = Objective(rows, method, n_quadrature) if method == "aghq" else Restricted(rows, beta)
         objective.last = by_laplace.last
-        optimum = objective.newton(optimum.best.theta[0])
-    best = optimum.best
+        optimum = objective.newton(psi if method == "aghq" else psi[len(beta) :])
+    best, hessian, psi = optimum.best, -optimum.best.hessian[0] / 2, optimum.best.theta[0]
+    cov, rough = np.full((len(psi),) * 2, np.nan), method == "aghq" and not rows.family.large
+    if isinstance(objective, Restricted):
+        cov, psi = objective.covariance(psi, hessian), np.append(objective.beta, psi)
+    elif optimum.converged[0]:
+        cov = covariance(hessian, len(beta), ROUGH if rough else FLAT)
     return Peak(
-        best.theta[0],
+        psi,
         float(-best.value[0] / 2),
-        -best.hessian[0] / 2,
+        hessian,
+        cov if optimum.converged[0] else np.full_like(cov, np.nan),
         bool(optimum.converged[0]),
         optimum.reason[0],
         optimum.log,
-        objective.guess(best.theta[0]),
+        objective.guess(psi),
     )

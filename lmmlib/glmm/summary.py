@@ -27,9 +27,10 @@ def summary(fit: FittedGlmm) -> Summary:
 
 
 def _head(fit: FittedGlmm) -> tuple[str, ...]:
-    how = "Laplace" if fit.method == "laplace" else f"adaptive quadrature, {fit.n_quadrature} nodes"
+    how = f"adaptive quadrature, {fit.n_quadrature} nodes" if fit.method == "aghq" else "Laplace"
+    by = "REML" if fit.method == "REML" else "maximum likelihood"
     lines = [
-        f"{fit.rows.family.title} mixed model fit by maximum likelihood ({how}): {fit.formula}",
+        f"{fit.rows.family.title} mixed model fit by {by} ({how}): {fit.formula}",
         f"log-likelihood {fixed(fit.loglik, 4)}, AIC {fixed(fit.aic, 4)}, "
         f"{fit.n_obs} observations in {fit.n_groups} groups",
     ]

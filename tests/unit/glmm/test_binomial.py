@@ -14,8 +14,8 @@ import lmmlib
 from lmmlib.errors import DataError, DesignError
 from lmmlib.glmm.binomial import Binomial
 from lmmlib.glmm.family import LARGE
+from lmmlib.glmm.objective import Objective
 from lmmlib.glmm.rows import Rows
-from lmmlib.glmm.search import Objective
 from tests.unit.glmm.designs import design, differences
 
 Y = np.array([0.0, 1.0, 3.0, 7.0, 1.0, 0.0])

@@ -72,8 +72,8 @@ def test_separation_by_a_number(frame):
 
 def test_separation_is_what_the_fit_would_run_away_from(frame):
     """Negative control: the likelihood does rise along the direction that is named."""
+    from lmmlib.glmm.objective import Objective
     from lmmlib.glmm.rows import Rows
-    from lmmlib.glmm.search import Objective
 
     zero = frame.assign(y=np.where(frame.kind == "b", 0, frame.y))
     d = lmmlib.build_design("y ~ kind + (1 | g)", zero)

@@ -139,7 +139,7 @@ def test_three_random_effects(frame):
 
 def test_options_are_checked(frame):
     for arguments, message in (
-        ({"method": "pql"}, "method is 'laplace' or 'aghq'; got 'pql'"),
+        ({"method": "pql"}, "method is 'laplace' or 'aghq' or 'REML'; got 'pql'"),
         ({"n_quadrature": 5}, "n_quadrature=5 is for method='aghq'"),
         ({"method": "aghq", "n_quadrature": 0}, "n_quadrature must be"),
         ({"family": "gamma"}, "family is 'poisson' or 'binomial'; got 'gamma'"),

@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmmlib.glmm import laplace
+from lmmlib.glmm.objective import Objective
 from lmmlib.glmm.rows import Rows, modes
-from lmmlib.glmm.search import Objective
 from tests.unit.glmm.designs import design, differences, integral, with_offset
 
 CASES = [(1, 2, False), (1, 0, False), (2, 2, False), (2, 1, True), (2, 3, False), (3, 2, False)]

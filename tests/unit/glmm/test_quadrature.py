@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose
 
 from lmmlib.errors import ParameterError
 from lmmlib.glmm import quadrature
+from lmmlib.glmm.objective import Objective
 from lmmlib.glmm.rows import Rows
-from lmmlib.glmm.search import Objective
 from tests.unit.glmm.designs import design, differences, integral, offsets, with_offset
 
 

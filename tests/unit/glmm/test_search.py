@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib.glmm import search
+from lmmlib.glmm.objective import Objective
 from lmmlib.glmm.rows import Rows
-from lmmlib.glmm.search import Objective, glm, is_singular, maximise, start
+from lmmlib.glmm.search import glm, is_singular, maximise, start
 from lmmlib.laplace.point import Ascent
 from tests.unit.glmm.designs import design, offsets
 
