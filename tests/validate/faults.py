@@ -133,6 +133,30 @@ CODE = [
         "unit = np.ones(len(size))",
         "unit/glmm/test_intervals.py",
     ),
+    code(
+        "the fourth cumulant of successes with a factor 3 for 6",
+        "variance * (1 - 6 * p * (1 - p))",
+        "variance * (1 - 3 * p * (1 - p))",
+        "unit/glmm/test_binomial.py::test_cumulants_are_derivatives_of_the_log_density",
+    ),
+    code(
+        "successes that are all of the trials taken for some",
+        "(self.y == self.size).astype(float) - (self.y == 0)",
+        "-(self.y == 0).astype(float)",
+        "unit/glmm/test_binomial.py::test_separation_is_named_on_both_sides",
+    ),
+    code(
+        "the determinant of the fixed effects left out of a restricted likelihood",
+        "np.linalg.slogdet(-H[:p, :p])[1] / 2 + p / 2",
+        "0.0 + p / 2",
+        "unit/glmm/test_restricted.py",
+    ),
+    code(
+        "a quantile looked for at the wrong place of those near it",
+        "(at * (len(x) - 1) - np.count_nonzero(x < low))",
+        "(at * len(x) - np.count_nonzero(x <= low))",
+        "unit/lmm/test_summary.py::test_quantiles_of_many_values_are_those_of_all",
+    ),
 ]
 
 # --- mathematics ---
