@@ -25,6 +25,8 @@ _SHA256 = {
     "schools": "328aeb388da2bfef0ad0b2f7dc14dd77e784d13e4488d8d2bb4d3a0b7439328a",
     "chicks": "c42a760c506d9b44d61424c9d2ac8bba1e4839497d3c19a9e059b843ff539db7",
     "ticks": "25cc36aafb0389ae356f1e8e3bb33f233418ee64f853c7bbac54750694cf4413",
+    "penicillin": "9a26c574d34d1b6d5a6fcb31d296ffa65fe0339eea4b77f502d90b7f2b4eca24",
+    "pastes": "1ccc038f2636384688511818410a6e5b4a3d61d2f23cda657e43b2596ffd1331",
     "neyman_scott": "853ad7f74ce40486f8cf513f4470c0d6f9202c32507392a9515ce76b66c51053",
     "neyman_scott_1": "fafc3eea21e0ee582055a0a045afea713473162759b0aab36ba4b5fff9e0c4af",
     "counts_4x2": "b02f94b3a98dfc38f47e321ec1d5c08f05821d3f1da6a5313e4f34c14b20a4ff",
@@ -48,6 +50,12 @@ _LEVELS: dict[str, dict[str, list]] = {
     "schools": {"school": [], "sector": ["public", "catholic"], "sex": ["male", "female"], "minority": ["no", "yes"]},
     "chicks": {"chick": list(range(1, 51)), "diet": list(range(1, 5))},
     "ticks": {"chick": list(range(1, 404)), "brood": [], "location": list(range(1, 64)), "year": [1995, 1996, 1997]},
+    "penicillin": {"plate": list("abcdefghijklmnopqrstuvwx"), "sample": list("ABCDEF")},
+    "pastes": {
+        "batch": list("ABCDEFGHIJ"),
+        "cask": list("abc"),
+        "sample": [f"{batch}:{cask}" for batch in "ABCDEFGHIJ" for cask in "abc"],
+    },
     "neyman_scott": {"group": list(range(1, 101))},
     "neyman_scott_1": {"group": list(range(1, 101))},
     "counts_4x2": {"site": list(range(1, 5))},
@@ -70,7 +78,8 @@ def load(name: str) -> pd.DataFrame:
     ----------
     name : str
         Measured: ``"tlc"``, ``"dental"``, ``"sleep"``, ``"dyestuff"``, ``"planting"``,
-        ``"seizures"``, ``"ratpup"``, ``"schools"``, ``"chicks"``, ``"ticks"``.
+        ``"seizures"``, ``"ratpup"``, ``"schools"``, ``"chicks"``, ``"ticks"``,
+        ``"penicillin"``, ``"pastes"``.
         Simulated: ``"neyman_scott"``, ``"neyman_scott_1"``, ``"counts_4x2"``, ``"counts_50x10"``, ``"counts_low"``.
 
     Returns

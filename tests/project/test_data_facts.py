@@ -40,6 +40,8 @@ ARMS = {
     "sleep": ("Subject", None, 18, 10),
     "dyestuff": ("Batch", None, 6, 5),
     "planting": ("block", None, 10, 8),
+    "penicillin": ("plate", None, 24, 6),
+    "pastes": ("sample", None, 30, 2),
 }
 
 
@@ -211,6 +213,8 @@ UNITS = {
     ("chicks", "weight"): ("grams", 30, 400),
     ("ticks", "height"): ("metres", 400, 540),
     ("ticks", "ticks"): ("ticks", 0, 100),
+    ("penicillin", "diameter"): ("mm", 10, 40),
+    ("pastes", "strength"): ("1", 50, 70),
     ("neyman_scott", "j"): ("1", 1, 2),
     ("neyman_scott", "y"): ("1", -1, 6),
     ("neyman_scott", "alpha"): ("1", -2.5, 2.5),

@@ -25,6 +25,8 @@ SHAPES = {
     "schools": (7185, 6),
     "chicks": (578, 4),
     "ticks": (403, 6),
+    "penicillin": (144, 3),
+    "pastes": (60, 4),
     "neyman_scott": (200, 4),
     "neyman_scott_1": (100, 4),
     "counts_4x2": (8, 3),
@@ -42,6 +44,8 @@ GROUPS = {
     "schools": ("school", 160),
     "chicks": ("chick", 50),
     "ticks": ("brood", 118),
+    "penicillin": ("plate", 24),
+    "pastes": ("sample", 30),
     "neyman_scott": ("group", 100),
     "neyman_scott_1": ("group", 100),
     "counts_4x2": ("site", 4),
@@ -55,6 +59,10 @@ REFERENCE_LEVEL = {
     "source": {"observed"},
     "sector": {"public"},
     "location": {1},
+    "batch": {"A"},
+    "cask": {"a"},
+    "plate": {"a"},
+    "sample": {"A", "A:a"},
 }
 
 
@@ -73,6 +81,8 @@ def page():
         "schools": "Schools",
         "chicks": "Chicks",
         "ticks": "Ticks",
+        "penicillin": "Penicillin",
+        "pastes": "Pastes",
         "neyman_scott": "Pairs, simulated",
         "neyman_scott_1": "Single observations",
         "counts_4x2": "Counts at four",
