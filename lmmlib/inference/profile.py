@@ -2,6 +2,8 @@ r"""Profiles: the deviance as a function of one parameter, at the best values of
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
 import pandas as pd
 
@@ -24,12 +26,29 @@ SMOOTH, TRIALS = 12, 60
 MODELS = {"effect": HeldEffect, "sd": HeldSd, "corr": HeldCorrelation, "sigma": HeldSigma, "icc": HeldRatio}
 
 
+class Profiled(Protocol):
+    """A model with one parameter held, as :class:`lmmlib.inference.held.Held` has these attributes."""
+
+    fit: Any
+    estimate: float
+    step: float
+
+    @property
+    def edges(self) -> tuple[float, float]: ...
+
+    @property
+    def attained(self) -> tuple[bool, bool]: ...
+
+    def at(self, value: float) -> Any:
+        """The optimum with the parameter held at a value, which has a ``criterion``."""
+
+
 def held(fit: Fitted, kind: tuple) -> Held:
     """The models in which a parameter is held, of a fixed effect by ML; ``kind`` as ``parameter_names`` has it."""
     return MODELS[kind[0]](fit.by_ml if kind[0] == "effect" else fit, *kind[1:])
 
 
-def zeta(model: Held, value: float) -> float:
+def zeta(model: Profiled, value: float) -> float:
     r"""Signed root of the rise of the criterion.
 
     .. math:: \zeta(\psi) = \operatorname{sign}(\psi - \hat\psi)\sqrt{d(\psi) - d(\hat\psi)}
@@ -40,7 +59,7 @@ def zeta(model: Held, value: float) -> float:
     return float(np.sign(value - model.estimate) * np.sqrt(rise)) if np.isfinite(model.estimate) else 0.0
 
 
-def reach(model: Held, root: float) -> float:
+def reach(model: Profiled, root: float) -> float:
     """Where the signed root has a value; the edge of the parameter space if it is nowhere so large."""
     side = 1 if root > 0 else -1
     estimate, edge, attained = model.estimate, model.edges[side > 0], model.attained[side > 0]

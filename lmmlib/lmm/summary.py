@@ -5,34 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from lmmlib.common.summary import Summary
-from lmmlib.common.table import Table, written
-from lmmlib.common.text import brief, fixed, p, short
+from lmmlib.common.table import Table
+from lmmlib.common.text import brief, fixed
 from lmmlib.design.dependent import left_out
 from lmmlib.equations.moments import correlation
 from lmmlib.equations.residuals import residuals
-from lmmlib.errors import DesignError, NoRowsError
+from lmmlib.errors import NoRowsError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.inference.contrasts import fixed_effects
+from lmmlib.inference.effect_tables import WIDEST, correlation_table, fixed_table
 
-# With more fixed effects than this their correlations are left out.
-WIDEST = 8
 # From so many values on a quantile is looked for near that of some of them: four times as fast.
 MANY = 100_000
-
-
-def _statistic(x: float) -> str:
-    return short(fixed(x, 3), x)
-
-
-# How the numbers of the fixed effects are written, and how wide.
-COLUMNS = {
-    "estimate": (brief, 12),
-    "se": (brief, 10),
-    "df": (lambda x: fixed(x, 2), 9),
-    "t": (_statistic, 9),
-    "z": (_statistic, 9),
-    "p": (p, 8),
-}
 
 
 def summary(fit: Fitted) -> Summary:
@@ -47,9 +30,9 @@ def summary(fit: Fitted) -> Summary:
     Summary
     """
     width = max(map(len, [*fit.D.index, "Random effects", *fit.beta.index]))
-    tables = {"random": _random(fit, width), "fixed": _fixed(fit, width)}
+    tables = {"random": _random(fit, width), "fixed": fixed_table(fit, width)}
     if fit.converged and 1 < len(fit.beta) <= WIDEST:
-        tables["correlations"] = _correlations(fit, width)
+        tables["correlations"] = correlation_table(fit, width)
     notes = left_out(fit.design)
     if fit.is_singular:
         notes.append("D is singular: some combination of the random effects has variance zero")
@@ -108,23 +91,3 @@ def _random(fit: Fitted, width: int) -> Table:
         columns = (*columns, "corr")
     numeric = (False, True, True, False)[: len(columns)]
     return Table(columns, tuple(rows), numeric, widths=(width, 12, 10))
-
-
-def _fixed(fit: Fitted, width: int) -> Table:
-    try:
-        frame = fixed_effects(fit)
-    except DesignError:  # there are no df; fit.fixed_effects() says why
-        frame = fixed_effects(fit, df="z").rename(columns={"z": "t"}).assign(df=np.nan, p=np.nan)
-    shown = {name: how for name, how in COLUMNS.items() if name in frame}
-    rows = written(frame[list(shown)], [show for show, _ in shown.values()])
-    widths = (width, *(w for _, w in shown.values()))
-    return Table(("Fixed effects", *shown), rows, (False, *[True] * len(shown)), widths=widths)
-
-
-def _correlations(fit: Fitted, width: int) -> Table:
-    names = list(fit.beta.index)
-    r, columns = correlation(fit.cov_beta.to_numpy()), [name[:11] for name in names[:-1]]
-    blank = [""] * len(columns)
-    rows = [(names[k], *[*(fixed(x, 3) for x in r[k, :k]), *blank][: len(columns)]) for k in range(1, len(names))]
-    numeric = (False, *[True] * len(columns))
-    return Table(("Correlations", *columns), tuple(rows), numeric, widths=(width, *[11] * len(columns)))
