@@ -23,9 +23,11 @@ from lmmlib.design.formula import build_design
 from lmmlib.equations import dense
 from lmmlib.fitting.batch import Fits, fit_many
 from lmmlib.glmm.fit import GlmmFit, fit_glmm
-from lmmlib.inference.compare import Comparison, aic_table, compare
+from lmmlib.inference.compare import Comparison, aic_table
 from lmmlib.laplace import MarginalFit
+from lmmlib.lmm.comparisons import compare
 from lmmlib.lmm.fit import Fit, fit, fit_design
+from lmmlib.several.fit import SeveralFit
 
 __version__ = "0.1.0"
 
@@ -39,6 +41,7 @@ __all__ = [
     "Fits",
     "MarginalFit",
     "GlmmFit",
+    "SeveralFit",
     "aic_table",
     "build_design",
     "clone",

@@ -1,4 +1,4 @@
-"""lme4's formula syntax for one grouping factor: text taken apart, nothing evaluated."""
+"""lme4's formula syntax: text taken apart, nothing evaluated."""
 
 from __future__ import annotations
 
@@ -21,8 +21,69 @@ class Parts:
     diagonal: bool
 
 
+@dataclass(frozen=True)
+class Terms:
+    """A formula of several random terms: ``response ~ fixed + (random | group) + ...``.
+
+    ``bars`` has the text of each term, the columns whose cells are its groups, and whether it reads ``||``.
+    """
+
+    response: str
+    fixed: str
+    bars: tuple[tuple[str, tuple[str, ...], bool], ...]
+
+
+def several_terms(formula: str, always: bool = False) -> Terms | None:
+    """A formula taken apart, if it has several groupings, or several terms for one that are not one D; else None.
+
+    ``(x | a/b)`` is ``(x | a) + (x | a:b)``, and the groups of ``a:b`` are the cells of a and b.
+
+    Parameters
+    ----------
+    formula : str
+        ``y ~ (1 | g) + (1 | h)``, ``(1 | a/b)``, ``(x | g) + (1 | h)``, ``(1 | a:b)``, ``(x | g) + (0 + z | g)``.
+    always : bool
+        Take every formula with a random term apart.
+
+    Raises
+    ------
+    FormulaError
+        If the formula does not parse.
+    """
+    if not isinstance(formula, str) or "|" not in formula:
+        return None
+    text = masked(formula)
+    sides = text.split("~")
+    if len(sides) != 2 or not sides[0].strip() or "`" in text:
+        return None  # parse says what is wrong
+    try:
+        fixed, bars = _take_bars(sides[1], text)
+    except FormulaError as error:
+        raise FormulaError(unmask(str(error))) from None
+    groups = {group for _, group, _ in bars}
+    single = len(groups) < 2 and not any(re.search("[:/*+]", group) for group in groups)
+    columns = [column for one, _, double in bars if (column := _single_column(one, double))]
+    if single and (len(bars) < 2 or len(set(columns)) == len(bars)) and not (always and bars):
+        return None
+    found = [(unmask(one), cell, double) for one, group, double in bars for cell in _cells(group, formula)]
+    return Terms(unmask(sides[0].strip()), unmask(fixed) or "1", tuple(found))
+
+
+def _cells(group: str, formula: str) -> list[tuple[str, ...]]:
+    """The columns whose cells are the groups of ``a``, ``a:b``, or of each of the two that ``a/b`` stands for."""
+    levels = [[part.strip() for part in level.split(":")] for level in group.split("/")]
+    for part in (part for level in levels for part in level):
+        if not re.fullmatch(r"[^\W\d]\w*", part):
+            raise FormulaError(
+                f"the groups of {unmask(group)!r} in {formula!r} must be columns, joined by : (cells) or / (nested); "
+                f"got {unmask(part)!r}; a name with other signs is written in backticks"
+            )
+    names = [[column_name(part) for part in level] for level in levels]
+    return [tuple(dict.fromkeys(sum(names[: k + 1], []))) for k in range(len(names))]
+
+
 def parse(formula: str) -> Parts:
-    """Take an lme4 formula apart.
+    """Take an lme4 formula with one grouping factor apart.
 
     ``(x || g)``, and ``(1 | g) + (0 + x | g)``, mean uncorrelated random effects (D diagonal).
 
@@ -54,9 +115,8 @@ def _parts(formula: str) -> Parts:
     groups = {group for _, group, _ in bars}
     if len(groups) > 1 or any(re.search(r"[:/*+]", g) for g in groups):
         raise FormulaError(
-            f"{formula!r} has several grouping factors ({', '.join(sorted(groups))}); lmmlib fits one. For a cell of "
-            "two factors, make one column of both and group by it; for crossed or nested effects use lme4 in R, "
-            "MixedModels.jl, or bambi and PyMC in Python"
+            f"{formula!r} has several grouping factors ({', '.join(sorted(groups))}); lmmlib.fit takes several, "
+            "and here there is one. For a cell of two factors, make one column of both and group by it"
         )
     group = groups.pop()
     if not re.fullmatch(r"[^\W\d]\w*", group):

@@ -13,6 +13,7 @@ from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design
 from lmmlib.design.identify import require_identified
+from lmmlib.design.syntax import several_terms
 from lmmlib.equations import drawing, residuals
 from lmmlib.equations.wald_tests import Wald
 from lmmlib.errors import DesignError
@@ -23,6 +24,7 @@ from lmmlib.lmm import residual_plots
 from lmmlib.lmm.summary import summary
 from lmmlib.prediction import blups, predict
 from lmmlib.prediction.blups import Blups
+from lmmlib.several.fit import fit_several
 
 
 class Fit(Shown, Fitted):
@@ -136,6 +138,7 @@ def fit(
     weights=None,
     offset=None,
     drop: str | None = None,
+    relationship=None,
 ) -> Fit:
     r"""Fit a linear mixed model by REML or maximum likelihood.
 
@@ -144,7 +147,8 @@ def fit(
     Parameters
     ----------
     formula : str
-        lme4 syntax with one grouping factor; see :func:`lmmlib.build_design`.
+        lme4 syntax; see :func:`lmmlib.build_design`. With several groupings, such as ``(1 | plate) + (1 | sample)``,
+        ``(1 | batch/cask)`` or ``(x | subject) + (1 | item)``, or several terms for one, see :mod:`lmmlib.several`.
     data : DataFrame
     method : {"REML", "ML"}
     missing : {"error", "drop"}
@@ -155,10 +159,15 @@ def fit(
     drop : {"dependent"}, optional
         Leave out columns of the fixed effects that are linear combinations of earlier ones, which are an error
         otherwise; the result names them as ``dropped``.
+    relationship : mapping, optional
+        Known correlations between the groups of a grouping, such as ``{"animal": frame}``: a DataFrame with the names
+        of the groups as index and as columns is their matrix, one with two columns of parents, such as sire and dam,
+        their pedigree; see :mod:`lmmlib.several.relationship`.
 
     Returns
     -------
     Fit
+        Of one grouping; or a :class:`lmmlib.several.fit.SeveralFit`.
 
     Raises
     ------
@@ -167,6 +176,11 @@ def fit(
     DesignError
         If there is no random term, columns of X are dependent, or the rows do not identify D and sigma2.
     """
+    if relationship is not None or several_terms(formula) is not None:
+        known = {"weights": weights, "offset": offset, "relationship": relationship}
+        # A type checker, which does not read formulas, takes it for a Fit: it has the same verbs.
+        several: Any = fit_several(formula, data, method=method, missing=missing, drop=drop, **known)
+        return several
     design = build_design(formula, data, missing=missing, weights=weights, offset=offset, drop=drop)
     return fit_design(design, method=method)
 

@@ -595,6 +595,8 @@ def test_every_file_is_compared():
     }
     here |= {"inference/rlrsim.json", "timings/lmer.json", "poisson/exact.json", "poisson/poisson_fits.json"}
     here |= {"timings/optimum_big.json", "timings/sim_check.json"}
+    # test_several_exact, and the unit tests of several, compare these.
+    here |= {f"crossed/{name}.json" for name in ("penicillin_ml", "penicillin_reml", "pastes_reml", "mrode")}
     # test_anova_lmertest, test_known and test_binomial_reference compare these.
     assert files - here == {"anova/lmertest.json", "anova/weights.json", "binomial/cbpp.json"}
     assert here <= files

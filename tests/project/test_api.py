@@ -20,6 +20,7 @@ PUBLIC = [
     "Fits",
     "GlmmFit",
     "MarginalFit",
+    "SeveralFit",
     "aic_table",
     "build_design",
     "clone",

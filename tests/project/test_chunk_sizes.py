@@ -22,6 +22,8 @@ from lmmlib.inference import bootstrap, boundary
 from lmmlib.prediction import empirical_bayes
 from lmmlib.prediction import errors as prediction_errors
 from lmmlib.prediction import mixture as prediction_mixture
+from lmmlib.several import effects as several_effects
+from lmmlib.several import parameters as several_parameters
 from tests import modules
 
 FORMULA = "lead ~ week + (week | child)"
@@ -100,6 +102,18 @@ def limits(many):
     return fit.predict(new, interval="prediction", method="bootstrap", size=11, rng=rng())["estimate"].to_numpy()
 
 
+def crossed(many):
+    return lmmlib.fit("lead ~ week + (1 | child) + (1 | week)", many.assign(week=many["week"].round()))
+
+
+def crossed_effects(many):
+    return {"se": crossed(many).random_effects()["se_pev"].to_numpy()}
+
+
+def crossed_refits(many):
+    return np.array([one.loglik for one in several_parameters.refits(crossed(many), 11, rng())])
+
+
 # (module, constant): what is done in pieces of that size, and a size that does not divide it.
 SAME = {
     ("design.basis", "CHUNK"): (sums, 9),
@@ -107,6 +121,7 @@ SAME = {
     ("equations.pieces", "BLOCK"): (sums_of_groups, 37),
     ("design.minque", "BLOCK"): (inner_products, 7 * 6),
     ("bayes.random_effects", "BLOCK"): (moments, 4 * 20 * 3),
+    ("several.effects", "ROOM"): (crossed_effects, 40),
     ("prediction.mixture", "CHUNK"): (lambda many: mixture(many) | clone_mixture(many), 4),
 }
 # The same for draws: how many there are.
@@ -114,6 +129,7 @@ COUNTED = {
     ("inference.bootstrap", "CHUNK"): (refitted, 4, 11),
     ("inference.boundary", "CHUNK"): (null_draws, 500, 2011),
     ("bayes.random_effects", "BLOCK"): (effects, 4 * 20 * 3, 11),
+    ("several.predict", "CHUNK"): (crossed_refits, 4, 11),
     ("prediction.errors", "CHUNK"): (errors, 4, 11),
     ("prediction.errors", "ROOM"): (errors, 4 * 170, 11),
 }
@@ -189,6 +205,8 @@ def counted(monkeypatch, key):
         "inference.bootstrap": (bootstrap, "fit_many"),
         "inference.boundary": (boundary, "_suprema"),
         "prediction.errors": (prediction_errors, "batched_effects"),
+        "several.effects": (several_effects, "_forms"),
+        "several.predict": (several_parameters, "simulate"),
     }
     module, name = inner[key[0]]
     plain, calls = getattr(module, name), []

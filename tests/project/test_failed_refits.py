@@ -12,6 +12,8 @@ import lmmlib
 from lmmlib.glmm import dispersion as glmm_dispersion
 from lmmlib.inference import bootstrap
 from lmmlib.prediction import empirical_bayes, errors
+from lmmlib.several import compare as several_compare
+from lmmlib.several import parameters as several_parameters
 from tests import modules
 
 SIZE, BAD = 24, 5  # every fifth of 24 fails: numbers 0, 5, 10, 15 and 20
@@ -32,6 +34,16 @@ def fit():
 @pytest.fixture(scope="module")
 def poisson():
     return lmmlib.fit_glmm("count ~ 1 + (1 | site)", lmmlib.simulate.recipe("counts-50x10"))
+
+
+@pytest.fixture(scope="module")
+def smaller():
+    return lmmlib.fit("diameter ~ 1 + (1 | sample)", lmmlib.load("penicillin"))
+
+
+@pytest.fixture(scope="module")
+def crossed():
+    return lmmlib.fit("diameter ~ 1 + (1 | plate) + (1 | sample)", lmmlib.load("penicillin"))
 
 
 def rng():
@@ -108,6 +120,27 @@ def dispersion(size, poisson):
     return None, [found.ratio, found.z, found.p]
 
 
+def spoil_crossed(patch):
+    """The same for fits with several groupings: the smaller has one."""
+    for module in (several_compare, several_parameters):
+        plain = getattr(module, name := "_simulated" if module is several_compare else "simulate")
+
+        def simulated(fit, size, generator=None, *, rng=None, plain=plain):
+            known = {"rng": rng} if generator is None else {}
+            Y = plain(fit, SIZE, *(() if generator is None else (generator,)), **known)
+            return np.where(bad(SIZE), 0.0, Y) if size == SIZE else Y[:, ~bad(SIZE)]
+
+        patch.setattr(module, name, simulated)
+
+
+def crossed_compared(size, smaller, crossed):
+    return compared(size, smaller, crossed)
+
+
+def crossed_limits(size, crossed):
+    return limits(size, crossed)
+
+
 # What is computed, and what makes every fifth refit of it fail: missing values, and counts that are all zero.
 USES = {
     "inference.compare": (compared, spoil_refits),
@@ -115,6 +148,8 @@ USES = {
     "inference.components": (components, spoil_refits),
     "prediction.empirical_bayes": (laird_louis, spoil_refits),
     "prediction.errors": (predicted, spoil_predictions),
+    "several.compare": (crossed_compared, spoil_crossed),
+    "several.parameters": (crossed_limits, spoil_crossed),
     "glmm.dispersion": (dispersion, lambda patch: spoil(patch, glmm_dispersion, 0)),
 }
 

@@ -50,6 +50,8 @@ NEVER_SHOWN = {
         "Fit.marginal_means": "passes missing=None, and the text says dropna()",
         "Fit.predict": "passes missing=None, and the text says dropna()",
         "GlmmFit.predict": "passes missing=None, and the text says dropna()",
+        "SeveralFit.marginal_means": "passes missing=None, and the text says dropna()",
+        "SeveralFit.predict": "passes missing=None, and the text says dropna()",
     },
     ("bayes.random_effects", "draws_of_b", "thin"): {
         "Draws.predict": "has a text of its own",
@@ -60,6 +62,9 @@ NEVER_SHOWN = {
         "Fit.confint": "asks for df only of a REML fit",
         "Fit.variance_components": "asks for no df",
         "Fit.summary": "asks for z where there are no df",
+        "SeveralFit.confint": "asks for df only of a REML fit",
+        "SeveralFit.variance_components": "asks for no df",
+        "SeveralFit.summary": "asks for z where there are no df",
     },
 }
 

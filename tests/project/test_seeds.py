@@ -15,6 +15,9 @@ from lmmlib.glmm import dispersion, estimate
 from lmmlib.inference import bootstrap, boundary, components, intervals
 from lmmlib.lmm import residual_plots
 from lmmlib.prediction import empirical_bayes, predict
+from lmmlib.several import parameters
+from lmmlib.several import predict as several_predict
+from lmmlib.several.compare import compare_several
 from tests import modules
 
 matplotlib.use("agg")
@@ -91,6 +94,16 @@ def poisson():
     return lmmlib.fit_glmm("count ~ 1 + (1 | site)", lmmlib.simulate.recipe("counts-4x2"))
 
 
+@pytest.fixture(scope="module")
+def crossed():
+    return lmmlib.fit("diameter ~ 1 + (1 | plate) + (1 | sample)", lmmlib.load("penicillin"))
+
+
+@pytest.fixture(scope="module")
+def smaller():
+    return lmmlib.fit("diameter ~ 1 + (1 | sample)", lmmlib.load("penicillin"))
+
+
 def both(drawn):
     return np.concatenate([drawn.frame().to_numpy().ravel(), drawn.b().ravel()])
 
@@ -121,6 +134,23 @@ KINDS = {
         "upper"
     ],
     "prediction.empirical_bayes.laird_louis": lambda s, fit: empirical_bayes.laird_louis(fit, 6, rng(s)).b,
+    "lmm.comparisons.compare": lambda s, crossed, smaller: (
+        lmmlib.compare(smaller, crossed, method="bootstrap", size=6, rng=rng(s)).draws
+    ),
+    "several.compare.compare_several": lambda s, crossed, smaller: (
+        compare_several(smaller, crossed, method="bootstrap", size=6, rng=rng(s)).draws
+    ),
+    "several.parameters.confint": lambda s, crossed: parameters.confint(crossed, **WALD, rng=rng(s))["upper"],
+    "several.parameters.refits": lambda s, crossed: [one.loglik for one in parameters.refits(crossed, 6, rng(s))],
+    "several.parameters.variance_components": lambda s, crossed: parameters.variance_components(
+        crossed, **WALD, rng=rng(s)
+    )["upper"],
+    "several.predict.simulate": lambda s, crossed: several_predict.simulate(crossed, rng=rng(s)),
+    "several.fit.SeveralFit.confint": lambda s, crossed: crossed.confint(**WALD, rng=rng(s))["upper"],
+    "several.fit.SeveralFit.simulate": lambda s, crossed: crossed.simulate(rng=rng(s)),
+    "several.fit.SeveralFit.variance_components": lambda s, crossed: crossed.variance_components(**WALD, rng=rng(s))[
+        "upper"
+    ],
     "lmm.fit.Fit.confint": lambda s, fit: fit.confint(**WALD, rng=rng(s))["upper"],
     "cloning.gaussian.GaussianClones.data_twice": lambda s, cloned: cloned.data_twice(6, rng(s)).b,
     "cloning.gaussian.GaussianClones.random_effects": lambda s, cloned: cloned.random_effects(size=6, rng=rng(s))[

@@ -89,6 +89,7 @@ def made(many):
     clones = {"draws": 40, "chains": 10, "rng": 1, "progress": False}
     make = {
         "Fit": lambda: lmmlib.fit("lead ~ week + C(drug) + (week | child)", many),
+        "SeveralFit": lambda: lmmlib.fit("lead ~ week + C(drug) + (1 | child) + (0 + week | drug)", many),
         "GlmmFit": lambda: lmmlib.fit_glmm("count ~ 1 + (1 | site)", counts),
         "Draws": lambda: lmmlib.sample("lead ~ week + (week | child)", many, warmup=10, **brief),
         "Cloned": lambda: lmmlib.clone("lead ~ week + (1 | child)", many, (1, 400), warmup=100, **clones),
@@ -126,7 +127,13 @@ def test_a_result_answers_as_the_table_says(result, verb, made):
 
 
 @pytest.mark.parametrize(
-    ("result", "options"), [("Fit", {"interval": "prediction"}), ("Draws", {"interval": "prediction"}), ("GlmmFit", {})]
+    ("result", "options"),
+    [
+        ("Fit", {"interval": "prediction"}),
+        ("SeveralFit", {"interval": "prediction"}),
+        ("Draws", {"interval": "prediction"}),
+        ("GlmmFit", {}),
+    ],
 )
 def test_predictions_have_limits(result, options, made):
     asked, frame = made(result)

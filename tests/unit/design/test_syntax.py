@@ -2,7 +2,7 @@
 
 import pytest
 
-from lmmlib.design.syntax import parse
+from lmmlib.design.syntax import parse, several_terms
 from lmmlib.errors import FormulaError
 
 
@@ -67,7 +67,7 @@ def test_forms(formula):
 
 ERRORS = {
     # several grouping factors: says which, that one is fitted, and what to use instead
-    "y ~ x + (1 | g) + (1 | h)": r"several grouping factors \(g, h\).*one column of both.*lme4.*MixedModels",
+    "y ~ x + (1 | g) + (1 | h)": r"several grouping factors \(g, h\).*lmmlib.fit takes several.*here.*one column",
     "y ~ x + (1 | g/h)": r"several grouping factors \(g/h\)",
     "y ~ x + (1 | g:h)": r"several grouping factors \(g:h\)",
     "y ~ x + (1 | g*h)": r"several grouping factors \(g\*h\)",
@@ -121,3 +121,44 @@ def test_errors_name_the_formula_and_the_remedy(formula):
 def test_a_formula_is_text(formula):
     with pytest.raises(FormulaError, match=f"must be text.*got {type(formula).__name__}"):
         parse(formula)
+
+
+SEVERAL = {
+    "y ~ x + (1 | g) + (1 | h)": [("1", ("g",), False), ("1", ("h",), False)],
+    "y ~ x + (1 | g/h)": [("1", ("g",), False), ("1", ("g", "h"), False)],
+    "y ~ x + (x | a/b/c)": [("x", ("a",), False), ("x", ("a", "b"), False), ("x", ("a", "b", "c"), False)],
+    "y ~ x + (x || g:h)": [("x", ("g", "h"), True)],
+    "y ~ (x | g) + (0 + z | g)": [("x", ("g",), False), ("0 + z", ("g",), False)],
+    "y ~ x + (1 | g) + (1 | g)": [("1", ("g",), False), ("1", ("g",), False)],
+    "y ~ x + (1 | `g/h`) + (`a b` | `p|q`:r)": [("1", ("g/h",), False), ("`a b`", ("p|q", "r"), False)],
+}
+
+
+@pytest.mark.parametrize("formula", SEVERAL)
+def test_several_terms(formula):
+    assert list(several_terms(formula).bars) == SEVERAL[formula]
+    assert several_terms(formula).response == "y"
+
+
+@pytest.mark.parametrize(
+    "formula",
+    ["y ~ x", "y ~ x + (1 | g)", "y ~ (x || g)", "y ~ (1 | g) + (0 + x | g)", 3, "y (1 | g) + (1 | h)", "y ~ `a"],
+)
+def test_one_grouping_is_for_parse(formula):
+    assert several_terms(formula) is None
+
+
+def test_one_term_taken_apart_if_asked():
+    assert several_terms("y ~ x + (1 | g)", always=True).bars == (("1", ("g",), False),)
+    assert several_terms("y ~ x", always=True) is None
+
+
+@pytest.mark.parametrize("formula", ["y ~ (1 | g/h*k)", "y ~ (1 | g:)", "y ~ (1 | /g)", "y ~ (1 | g) + (1 | h + k)"])
+def test_groups_are_cells_of_columns(formula):
+    with pytest.raises(FormulaError, match="must be columns, joined by"):
+        several_terms(formula)
+
+
+def test_parentheses_are_checked():
+    with pytest.raises(FormulaError, match="closing one"):
+        several_terms("y ~ (1 | `g h`) + (1 | h")

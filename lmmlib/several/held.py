@@ -1,0 +1,162 @@
+r"""Models with several groupings in which one parameter is held at a value: what a profile minimises over.
+
+The factor of the term's D is lower triangular for its columns in an order with those of the parameter first. There a
+standard deviation is one entry, :math:`T_{11} = \psi/\sigma`, and a correlation the direction of the second row,
+:math:`(T_{21}, T_{22}) = s\,(\psi, \sqrt{1 - \psi^2})`. A fixed effect is held by an offset, by maximum likelihood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lmmlib.common.small import semidefinite_cholesky
+from lmmlib.errors import DesignError
+from lmmlib.fitting.newton import newton
+from lmmlib.several.criterion import State, point
+from lmmlib.several.fitted import SeveralFitted, away_from_zero, minimise
+from lmmlib.several.sums import several_sums
+from lmmlib.several.terms import SeveralDesign
+
+# A criterion that is lower than that of the fit by this share is no rounding error.
+LOCAL = 1e-9
+EDGES = {"effect": (-np.inf, np.inf), "sd": (0.0, np.inf), "corr": (-1.0, 1.0), "sigma": (0.0, np.inf)}
+ATTAINED = {"effect": (False, False), "sd": (True, False), "corr": (True, True), "sigma": (False, False)}
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """An optimum with a parameter held: its ``criterion``, and the ``L`` of each grouping and ``sigma2`` there."""
+
+    criterion: float
+    L: list[np.ndarray]
+    sigma2: float
+
+
+class Held:
+    """A model with one parameter held, as :func:`lmmlib.inference.profile.reach` asks for it."""
+
+    def __init__(self, fit: SeveralFitted, kind: tuple, estimate: float, step: float):
+        if not fit.converged:
+            raise DesignError(f"no {fit.method} fit to profile: {fit.reason}")
+        self.fit, self.kind, self.estimate = fit, kind, float(estimate)
+        self.edges, self.attained = EDGES[kind[0]], ATTAINED[kind[0]]
+        guess = 0.3 * (np.sqrt(fit.sigma2) if kind[0] != "corr" else 1.0)
+        self.step = float(step) if np.isfinite(step) and step > 0 else guess
+        self.points = {self.estimate: Point(fit.criterion, fit.state.L, fit.sigma2)}
+
+    def at(self, value: float) -> Point:
+        """The optimum with the parameter held at a value, searched from the nearest that is known."""
+        if value not in self.points:
+            near = self.points[min(self.points, key=lambda known: abs(known - value))]
+            found, lowest = self.solve(float(value), near), self.fit.criterion
+            if found.criterion < lowest - LOCAL * (1 + abs(lowest)):
+                raise DesignError(
+                    f"the likelihood has several maxima, and the fit is not at the highest: its criterion is "
+                    f"{lowest:.6f}, and {found.criterion:.6f} is possible; use fewer random effects"
+                )
+            self.points[value] = found
+        return self.points[value]
+
+    def solve(self, value: float, near: Point) -> Point:
+        """The search with the parameter held, from a point."""
+        sums, kind = self.fit.state.sums, self.kind[0]
+        theta, dL = _coordinates(self.fit, near, self.kind, value)
+        fixed, with_sigma2 = [np.zeros(d.shape[1:]) for d in dL], kind == "sd"
+        if with_sigma2:  # the first coordinate of the term is T_11, which log sigma2 moves
+            held = [value * d[0] for d in dL]
+            theta, dL = np.append(theta[1:], np.log(near.sigma2)), [np.concatenate([d[1:], d[:1] * 0]) for d in dL]
+
+        def objective(at, rows):
+            theta, slopes, bent = at[0], dL, None
+            root = np.exp(-theta[-1] / 2) if with_sigma2 else 0.0
+            more = [root * one for one in held] if with_sigma2 else fixed
+            L = [np.tensordot(theta, d, 1) + one for d, one in zip(dL, more, strict=True)]
+            if with_sigma2:
+                slopes = [np.concatenate([d[:-1], -one[None] / 2]) for d, one in zip(dL, more, strict=True)]
+                bent = [np.zeros((len(theta), *d.shape)) for d in dL]
+                for b, one in zip(bent, more, strict=True):
+                    b[-1, -1] = one / 4
+            state = State(sums, L, self.fit.state.reml)
+            return point(at, state, slopes, lambda s: _function(s, kind, value, theta[-1]), bent)
+
+        optimum = newton(objective, theta[None], polish=False)
+        if not optimum.converged[0]:
+            raise DesignError(f"the minimum with the parameter held at {value:g} was not found: {optimum.reason[0]}")
+        best = optimum.best.theta[0]
+        more = [np.exp(-best[-1] / 2) * one for one in held] if with_sigma2 else fixed
+        L = [np.tensordot(best, d, 1) + one for d, one in zip(dL, more, strict=True)]
+        sigma2 = np.exp(best[-1]) if with_sigma2 else value**2 if kind == "sigma" else near.sigma2
+        return Point(float(optimum.best.value[0]), L, float(sigma2))
+
+
+def _function(state: State, kind: str, value: float, last: float) -> tuple[float, np.ndarray, np.ndarray]:
+    """The criterion by the entries of each D over sigma2, and with a standard deviation held by log sigma2."""
+    if kind == "corr":
+        return state.criterion()
+    found, slope, bend = state.at_sigma2(value**2 if kind == "sigma" else float(np.exp(last)))
+    return (found, slope[:-1], bend[:-1, :-1]) if kind == "sigma" else (found, slope, bend)
+
+
+def _coordinates(fit: SeveralFitted, near: Point, kind: tuple, value: float) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Theta near a point, and derivatives (k, q, q) of each L: those of the held term first, T_11 before all."""
+    sums = fit.state.sums
+    blocks: list[tuple[int, float, np.ndarray]] = []
+    for j, g in enumerate(sums.groupings):
+        for number, basis, columns, part in zip(g.numbers, g.bases, g.slices, g.parts, strict=True):
+            own, q = near.L[j][columns, columns], columns.stop - columns.start
+            if kind[0] == "sigma" or number != kind[1]:
+                theta, B = np.einsum("kab,ab->k", g.B[part], near.L[j]), g.B[part]
+                found = [(j, one, b) for one, b in zip(theta, B, strict=True)]
+                blocks += found
+                continue
+            order = [*kind[2:], *(a for a in range(q) if a not in kind[2:])]
+            turn = np.zeros((q, q))
+            turn[order, range(q)] = 1.0
+            T = semidefinite_cholesky(turn.T @ basis.D_back(own @ own.T) @ turn)
+            diagonal = fit.terms.terms[number].design.diagonal
+            at = {(a, b): T[a, b] for b in range(q) for a in range(b, q) if a == b or not diagonal}
+            units = {ab: basis.Rz @ turn @ np.outer(np.eye(q)[ab[0]], np.eye(q)[ab[1]]) for ab in at}
+            if kind[0] == "corr":
+                units[1, 1] = value * units.pop((1, 0)) + np.sqrt(max(1 - value**2, 0.0)) * units[1, 1]
+                at[1, 1] = np.hypot(at.pop((1, 0)), at[1, 1])
+            mine: list[tuple[int, float, np.ndarray]] = []
+            for ab in at:
+                wide = np.zeros((g.q, g.q))
+                wide[columns, columns] = units[ab]
+                size = 1.0 if not mine and kind[0] == "sd" else np.linalg.norm(wide) or 1.0
+                mine.append((j, at[ab] * size, wide / size))
+            blocks = mine + blocks
+    theta = np.array([one for _, one, _ in blocks])
+    theta = away_from_zero(theta)
+    dL = [np.zeros((len(blocks), g.q, g.q)) for g in sums.groupings]
+    for k, (j, _, b) in enumerate(blocks):
+        dL[j][k] = b
+    return theta, dL
+
+
+class HeldEffect(Held):
+    """A fixed effect held by an offset: the model without its column, by maximum likelihood."""
+
+    def __init__(self, fit: SeveralFitted, kind: tuple, estimate: float, step: float):
+        fit = fit if fit.method == "ML" else fit.of(fit.state.sums, "ML", away_from_zero(fit.log[-1].working))
+        super().__init__(fit, kind, float(fit.beta.iloc[kind[1]]), step)
+        design, j = fit.design, kind[1]
+        self.column = design.X[:, j]
+        names = tuple(np.delete(np.array(design.x_names, object), j))
+        smaller = replace(design, X=np.delete(design.X, j, axis=1), x_names=names)
+        self.sums = several_sums(SeveralDesign(smaller, fit.terms.terms, fit.terms.known))
+
+    def solve(self, value: float, near: Point) -> Point:
+        """The fit without the column, of what its effect leaves of the response."""
+        sums = self.sums.response(self.fit.design.y - value * self.column)
+        optimum = minimise(sums, "ML", away_from_zero(self.fit.log[-1].working))
+        if not optimum.converged[0]:
+            raise DesignError(f"the minimum with the parameter held at {value:g} was not found: {optimum.reason[0]}")
+        return Point(float(optimum.best.value[0]), near.L, near.sigma2)
+
+
+def held(fit: SeveralFitted, kind: tuple, estimate: float, step: float) -> Held:
+    """The model in which a parameter is held; ``kind`` as :func:`lmmlib.several.parameters.kinds_of` has it."""
+    return (HeldEffect if kind[0] == "effect" else Held)(fit, kind, estimate, step)

@@ -1,0 +1,106 @@
+"""A parameter held: the least criterion among the models in which it has the value."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.optimize import minimize
+
+import lmmlib
+from lmmlib.errors import DesignError
+from lmmlib.several.fit import fit_several
+from lmmlib.several.held import held
+from lmmlib.several.parameters import kinds_of
+from tests.several import Dense, frame
+
+FORMULA = "y ~ x + (x | h) + (1 | g)"
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return lmmlib.fit(FORMULA, frame(11))
+
+
+def model(fit, name):
+    return held(fit, kinds_of(fit.terms)[name], fit.parameters()[name], np.nan)
+
+
+def value_at(fit, sd1, sd2, r, sd3, sigma):
+    D = np.array([[sd1**2, r * sd1 * sd2], [r * sd1 * sd2, sd2**2]])
+    return Dense(fit.terms, {0: D, 1: [[sd3**2]]}, sigma**2).criterion("REML")
+
+
+@pytest.mark.parametrize(("name", "place"), [("sd x | h", 1), ("corr (Intercept), x | h", 2), ("sigma", 4)])
+def test_held_is_the_least_of_all_others(fit, name, place):
+    """Against a search without derivatives, of the criterion of the full matrices."""
+    best = fit.parameters().to_numpy()[2:]
+    value = best[place] * 0.9 - 0.05
+
+    def full(free):
+        others = np.insert(np.concatenate([np.exp(free[:2]), free[2:3], np.exp(free[3:])])[:4], place, value)
+        return others
+
+    transform = [np.log, np.log, np.arctanh, np.log, np.log]
+    back = [np.exp, np.exp, np.tanh, np.exp, np.exp]
+    keep = [k for k in range(5) if k != place]
+
+    def criterion(free):
+        return value_at(fit, *np.insert([back[k](v) for k, v in zip(keep, free, strict=True)], place, value))
+
+    first = [transform[k](best[k]) for k in keep]
+    found = minimize(criterion, first, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-10, "maxiter": 4000})
+    assert_allclose(model(fit, name).at(value).criterion, found.fun, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["sd (Intercept) | h", "sd x | h", "sd (Intercept) | g", "corr (Intercept), x | h", "sigma"]
+)
+def test_at_its_estimate_it_is_the_fit(fit, name):
+    one = model(fit, name)
+    near = one.solve(one.estimate, one.points[one.estimate])
+    assert_allclose(near.criterion, fit.criterion, atol=1e-8)
+
+
+def test_a_standard_deviation_of_zero_is_the_model_without(fit):
+    without = lmmlib.fit("y ~ x + (x | h)", frame(11))
+    assert_allclose(model(fit, "sd (Intercept) | g").at(0.0).criterion, without.criterion, atol=1e-7)
+    slope = lmmlib.fit("y ~ x + (1 | h) + (1 | g)", frame(11))
+    assert_allclose(model(fit, "sd x | h").at(0.0).criterion, slope.criterion, atol=1e-6)
+
+
+def test_a_fixed_effect_is_held_by_an_offset(fit):
+    one = model(fit, "x")
+    assert one.fit.method == "ML"
+    data = frame(11)
+    other = lmmlib.fit("y ~ 1 + (x | h) + (1 | g)", data, offset=0.4 * data["x"], method="ML")
+    assert_allclose(one.at(0.4).criterion, other.criterion, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"), [("dental", "distance ~ age + (age | Subject)"), ("dyestuff", "Yield ~ 1 + (1 | Batch)")]
+)
+def test_limits_of_one_grouping(name, formula):
+    data = lmmlib.load(name)
+    found, one = fit_several(formula, data).confint(), lmmlib.fit(formula, data).confint()
+    assert_allclose(found, one, rtol=1e-5, atol=1e-5)
+
+
+def test_limits_where_the_estimate_is_zero():
+    rng, data = np.random.default_rng(1), frame(1)
+    data["y"] = rng.normal(size=len(data))
+    data["y"] -= data.groupby("h")["y"].transform("mean")
+    fit = lmmlib.fit("y ~ 1 + (1 | g) + (1 | h)", data)
+    limits = fit.confint(parameters="sd (Intercept) | h").iloc[0]
+    assert limits["lower"] == 0 < limits["upper"]
+    rise = held(fit, ("sd", 1, 0), 0.0, np.nan).at(limits["upper"]).criterion - fit.criterion
+    assert_allclose(rise, 3.841458820694124, rtol=1e-6)
+
+
+def test_a_fit_that_is_no_optimum_is_not_profiled(fit):
+    broken = lmmlib.fit(FORMULA, frame(11))
+    vars(broken)["converged"] = False
+    with pytest.raises(DesignError, match="no REML fit to profile"):
+        model(broken, "sigma")
+    low = lmmlib.fit(FORMULA, frame(11))
+    vars(low)["loglik"] = low.loglik - 5
+    with pytest.raises(DesignError, match="several maxima"):
+        model(low, "sigma").at(1.01 * np.sqrt(low.sigma2))
