@@ -105,3 +105,17 @@ def too_wide(notebook):
         and not {"remove-input", "remove-cell"} & set(cell.metadata.get("tags", []))
         and any(len(line) > WIDTH for line in cell.source.splitlines())
     ]
+
+
+# Sections of a core page that teach by telling what is elsewhere: the way ahead, another program, a list to keep.
+NO_QUESTIONS = re.compile(
+    r"The road ahead|The (?:same model|question) in statsmodels|A checklist|Further reading|Summary"
+)
+
+
+def without_questions(notebook):
+    """Sections before the exercises that ask for fewer than two predictions."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    sections = re.split(r"(?m)^(?=## )", text.split("\n## Exercises")[0])[1:]
+    asked = {part.splitlines()[0][3:]: len(PREDICT.findall(part)) for part in sections}
+    return [title for title, found in asked.items() if found < 2 and not NO_QUESTIONS.match(title)]

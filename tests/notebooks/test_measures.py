@@ -25,6 +25,17 @@ def test_no_line_of_another_page_is_too_wide(path):
     assert measures.too_wide(nbformat.read(path, as_version=4)) == []
 
 
+@pytest.mark.parametrize("path", pages(r"\d\d-(?!.*-deeper).*"))
+def test_every_section_of_a_core_page_asks_for_two_predictions(path):
+    assert measures.without_questions(nbformat.read(path, as_version=4)) == []
+
+
+def test_a_section_without_questions_is_found():
+    asks = ":::{admonition} Predict: more?\n:class: predict dropdown\n\nYes, by three.\n:::\n"
+    text = f"# T\n\n## One\n\n{asks}\n{asks}\n## Two\n\n{asks}\n## The road ahead: three\n\n## Exercises\n\nAll."
+    assert measures.without_questions(page(text)) == ["Two"]
+
+
 def page(*cells):
     return new_notebook(cells=[new_markdown_cell(c) if isinstance(c, str) else c for c in cells])
 
