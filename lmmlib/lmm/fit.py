@@ -148,7 +148,8 @@ def fit(
     ----------
     formula : str
         lme4 syntax; see :func:`lmmlib.build_design`. With several groupings, such as ``(1 | plate) + (1 | sample)``,
-        ``(1 | batch/cask)`` or ``(x | subject) + (1 | item)``, or several terms for one, see :mod:`lmmlib.several.terms`.
+        ``(1 | batch/cask)`` or ``(x | subject) + (1 | item)``, or several terms for one, see
+        :mod:`lmmlib.several.terms`.
     data : DataFrame
     method : {"REML", "ML"}
     missing : {"error", "drop"}

@@ -25,7 +25,7 @@ from lmmlib.errors import ParameterError
 
 @dataclass(frozen=True, eq=False)
 class Relationship:
-    """``names`` of all groups; ``A`` (n, n); ``Q``, its inverse, sparse (n, n); ``logdet``, the logarithm of the determinant of A."""
+    """``names`` of all groups; ``A`` (n, n); ``Q``, its inverse, sparse (n, n); ``logdet``, log-determinant of A."""
 
     names: tuple
     A: np.ndarray
