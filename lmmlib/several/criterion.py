@@ -30,6 +30,8 @@ from lmmlib.several.sums import SeveralSums
 # With so many columns that remain the traces of products cost more than the rest of a step, and the average
 # information, which needs vectors only, has their place in the search.
 LARGE = 500
+# Share of its largest eigenvalue below which the least one of a D is zero.
+SINGULAR_D = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +190,11 @@ class State:
         g, place = self.sums.rest[j], self.sums.places[j]
         if g.known or len(self.S) <= LARGE:
             return np.einsum("gagb->ab", self.among(j, j))
+        values = np.linalg.eigvalsh(self.D[j + 1])
+        if values[0] > SINGULAR_D * values[-1]:  # S - S H S is D^-1 H S, of which the blocks alone are needed
+            HS = np.tensordot(g.per_group(self.H[place]), g.per_group(self.S[place]), ([0, 2], [0, 2]))
+            X = g.per_group(self.ZX[j + 1] * (not self.reml))
+            return np.linalg.solve(self.D[j + 1], HS) + np.tensordot(X, X, ([0, 2], [0, 2]))
         S, SH = g.per_group(self.S[place]), g.per_group(self._SH[place])
         own = np.einsum("gagb->ab", S[:, :, place].reshape(g.n, g.q, g.n, g.q))
         return own - np.tensordot(SH, S, ([0, 2], [0, 2]))
