@@ -7,7 +7,7 @@ as printed.
 
 from importlib import import_module
 
-from lmmlib import equations, errors, laplace
+from lmmlib import equations, errors, laplace, residual
 from lmmlib.bayes import priors
 from lmmlib.bayes.draws import Draws
 from lmmlib.bayes.sample import sample
@@ -27,6 +27,7 @@ from lmmlib.inference.compare import Comparison, aic_table
 from lmmlib.laplace import MarginalFit
 from lmmlib.lmm.comparisons import compare
 from lmmlib.lmm.fit import Fit, fit, fit_design
+from lmmlib.residual.fit import ResidualFit
 from lmmlib.several.fit import SeveralFit
 
 __version__ = "0.1.0"
@@ -41,6 +42,7 @@ __all__ = [
     "Fits",
     "MarginalFit",
     "GlmmFit",
+    "ResidualFit",
     "SeveralFit",
     "aic_table",
     "build_design",
@@ -60,6 +62,7 @@ __all__ = [
     "plots",
     "priors",
     "report",
+    "residual",
     "sample",
     "simulate",
     "unit_information",

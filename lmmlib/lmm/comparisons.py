@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lmmlib.inference.compare import Comparison
 from lmmlib.inference.compare import compare as compare_one
+from lmmlib.residual.compare import compare_residual
+from lmmlib.residual.fitted import ResidualFitted
 from lmmlib.several.compare import compare_several
 from lmmlib.several.fitted import SeveralFitted
 
@@ -12,14 +14,15 @@ def compare(fit0, fit1, *, method: str = "auto", size: int = 10_000, rng=None) -
     """Likelihood ratio test of a smaller model within a larger one, equation :eq:`lrt` of the book.
 
     Fits with one grouping and counts by :func:`lmmlib.inference.compare.compare`; if one of the two has several
-    groupings, by :func:`lmmlib.several.compare.compare_several`.
+    groupings, by :func:`lmmlib.several.compare.compare_several`, or a residual covariance, by
+    :func:`lmmlib.residual.compare.compare_residual`.
 
     Parameters
     ----------
-    fit0, fit1 : Fit, SeveralFit or GlmmFit
+    fit0, fit1 : Fit, SeveralFit, ResidualFit or GlmmFit
         The smaller and the larger model.
     method : {"auto", "chi-square", "chi-bar-square", "exact", "bootstrap"}
-        Of several groupings there is no exact law.
+        Of several groupings, and of residual covariances, there is no exact law.
     size : int
         Number of draws of "exact" and "bootstrap".
     rng : Generator or int, optional
@@ -31,4 +34,6 @@ def compare(fit0, fit1, *, method: str = "auto", size: int = 10_000, rng=None) -
     """
     if isinstance(fit0, SeveralFitted) or isinstance(fit1, SeveralFitted):
         return compare_several(fit0, fit1, method=method, size=size, rng=rng)
+    if isinstance(fit0, ResidualFitted) or isinstance(fit1, ResidualFitted):
+        return compare_residual(fit0, fit1, method=method, size=size, rng=rng)
     return compare_one(fit0, fit1, method=method, size=size, rng=rng)

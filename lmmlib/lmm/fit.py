@@ -24,6 +24,8 @@ from lmmlib.lmm import residual_plots
 from lmmlib.lmm.summary import summary
 from lmmlib.prediction import blups, predict
 from lmmlib.prediction.blups import Blups
+from lmmlib.residual.fit import fit_residual
+from lmmlib.residual.structures import Structure
 from lmmlib.several.fit import fit_several
 
 
@@ -139,6 +141,7 @@ def fit(
     offset=None,
     drop: str | None = None,
     relationship=None,
+    residual: Structure | None = None,
 ) -> Fit:
     r"""Fit a linear mixed model by REML or maximum likelihood.
 
@@ -164,11 +167,15 @@ def fit(
         Known correlations between the groups of a grouping, such as ``{"animal": frame}``: a DataFrame with the names
         of the groups as index and as columns is their matrix, one with two columns of parents, such as sire and dam,
         their pedigree; see :mod:`lmmlib.several.relationship`.
+    residual : Structure, optional
+        The covariance of the residuals of a group, from :mod:`lmmlib.residual`, such as ``unstructured("week")``; by
+        default they are independent with one variance.
 
     Returns
     -------
     Fit
-        Of one grouping; or a :class:`lmmlib.several.fit.SeveralFit`.
+        Of one grouping; or a :class:`lmmlib.several.fit.SeveralFit`; with ``residual`` a
+        :class:`lmmlib.residual.fit.ResidualFit`, of which :func:`lmmlib.residual.fit.fit_residual` says more.
 
     Raises
     ------
@@ -177,6 +184,11 @@ def fit(
     DesignError
         If there is no random term, columns of X are dependent, or the rows do not identify D and sigma2.
     """
+    if residual is not None:
+        about = {"missing": missing, "weights": weights, "offset": offset, "drop": drop, "relationship": relationship}
+        # A type checker, which does not look at residual, takes it for a Fit: it has the same verbs.
+        of_visits: Any = fit_residual(formula, data, residual, method=method, **about)
+        return of_visits
     if relationship is not None or several_terms(formula) is not None:
         known = {"weights": weights, "offset": offset, "relationship": relationship}
         # A type checker, which does not read formulas, takes it for a Fit: it has the same verbs.

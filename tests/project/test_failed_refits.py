@@ -12,6 +12,8 @@ import lmmlib
 from lmmlib.glmm import dispersion as glmm_dispersion
 from lmmlib.inference import bootstrap
 from lmmlib.prediction import empirical_bayes, errors
+from lmmlib.residual import compare as residual_compare
+from lmmlib.residual import intervals as residual_intervals
 from lmmlib.several import compare as several_compare
 from lmmlib.several import parameters as several_parameters
 from tests import modules
@@ -141,6 +143,33 @@ def crossed_limits(size, crossed):
     return limits(size, crossed)
 
 
+def visits_fit(random="(0 | Subject)"):
+    structure = lmmlib.residual.by("Sex")
+    return lmmlib.fit(f"distance ~ age + {random}", lmmlib.load("dental"), residual=structure, method="ML")
+
+
+def visits_compared(size):
+    test = lmmlib.compare(visits_fit(), visits_fit("(1 | Subject)"), method="bootstrap", size=size, rng=rng())
+    return test.n_failed, [test.statistic, test.p, test.mcse, *test.draws]
+
+
+def visits_limits(size):
+    table = visits_fit().confint(method="bootstrap", size=size, rng=rng())
+    return table.attrs["failed"], table[["lower", "upper"]]
+
+
+def spoil_visits(patch):
+    """The same for fits with a residual covariance."""
+    for module in (residual_compare, residual_intervals):
+        plain = module.simulate
+
+        def simulated(fit, size, generator, plain=plain):
+            Y = plain(fit, SIZE, generator)
+            return np.where(bad(SIZE), np.nan, Y) if size == SIZE else Y[:, ~bad(SIZE)]
+
+        patch.setattr(module, "simulate", simulated)
+
+
 # What is computed, and what makes every fifth refit of it fail: missing values, and counts that are all zero.
 USES = {
     "inference.compare": (compared, spoil_refits),
@@ -148,6 +177,8 @@ USES = {
     "inference.components": (components, spoil_refits),
     "prediction.empirical_bayes": (laird_louis, spoil_refits),
     "prediction.errors": (predicted, spoil_predictions),
+    "residual.compare": (visits_compared, spoil_visits),
+    "residual.intervals": (visits_limits, spoil_visits),
     "several.compare": (crossed_compared, spoil_crossed),
     "several.parameters": (crossed_limits, spoil_crossed),
     "glmm.dispersion": (dispersion, lambda patch: spoil(patch, glmm_dispersion, 0)),

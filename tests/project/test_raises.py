@@ -52,6 +52,8 @@ NEVER_SHOWN = {
         "GlmmFit.predict": "passes missing=None, and the text says dropna()",
         "SeveralFit.marginal_means": "passes missing=None, and the text says dropna()",
         "SeveralFit.predict": "passes missing=None, and the text says dropna()",
+        "ResidualFit.marginal_means": "passes missing=None, and the text says dropna()",
+        "ResidualFit.predict": "passes missing=None, and the text says dropna()",
     },
     ("bayes.random_effects", "draws_of_b", "thin"): {
         "Draws.predict": "has a text of its own",
@@ -65,6 +67,9 @@ NEVER_SHOWN = {
         "SeveralFit.confint": "asks for df only of a REML fit",
         "SeveralFit.variance_components": "asks for no df",
         "SeveralFit.summary": "asks for z where there are no df",
+        "ResidualFit.confint": "asks for df only of a REML fit",
+        "ResidualFit.variance_components": "asks for no df",
+        "ResidualFit.summary": "asks for z where there are no df",
     },
 }
 

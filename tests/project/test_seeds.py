@@ -15,6 +15,9 @@ from lmmlib.glmm import dispersion, estimate
 from lmmlib.inference import bootstrap, boundary, components, intervals
 from lmmlib.lmm import residual_plots
 from lmmlib.prediction import empirical_bayes, predict
+from lmmlib.residual import blocks
+from lmmlib.residual import compare as residual_compare
+from lmmlib.residual import intervals as residual_intervals
 from lmmlib.several import parameters
 from lmmlib.several import predict as several_predict
 from lmmlib.several.compare import compare_several
@@ -87,6 +90,12 @@ def fit(dyestuff):
 def cloned():
     frame = lmmlib.simulate.recipe("neyman-scott-m2")
     return lmmlib.clone("y ~ 1 + (1 | group)", frame, (25, 1000), draws=100, rng=1)
+
+
+@pytest.fixture(scope="module")
+def visits():
+    structure = lmmlib.residual.ar1("age")
+    return lmmlib.fit("distance ~ age + (0 | Subject)", lmmlib.load("dental"), residual=structure)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +174,25 @@ KINDS = {
     "lmm.residual_plots.envelope": lambda s, fit: residual_plots.envelope(fit, 6, rng(s)),
     "lmm.fit.Fit.simulate": lambda s, fit: fit.simulate(rng=rng(s)),
     "lmm.fit.Fit.variance_components": lambda s, fit: fit.variance_components(**WALD, rng=rng(s))["upper"],
+    "residual.blocks.simulate": lambda s, visits: blocks.simulate(visits, rng=rng(s)),
+    "residual.fit.ResidualFit.simulate": lambda s, visits: visits.simulate(rng=rng(s)),
+    "residual.fit.ResidualFit.confint": lambda s, visits: visits.confint(**WALD, rng=rng(s))["upper"],
+    "residual.fit.ResidualFit.variance_components": lambda s, visits: visits.variance_components(**WALD, rng=rng(s))[
+        "upper"
+    ],
+    "residual.compare.compare_residual": lambda s, visits: (
+        residual_compare.compare_residual(
+            lmmlib.fit("distance ~ age + (0 | Subject)", lmmlib.load("dental")),
+            visits,
+            method="bootstrap",
+            size=6,
+            rng=rng(s),
+        ).draws
+    ),
+    "residual.intervals.confint": lambda s, visits: residual_intervals.confint(visits, **WALD, rng=rng(s))["upper"],
+    "residual.intervals.variance_components": lambda s, visits: residual_intervals.variance_components(
+        visits, **WALD, rng=rng(s)
+    )["upper"],
     "bayes.sample.sample": lambda s, dyestuff: both(sample.sample(FORMULA, dyestuff, rng=s, **BRIEF)),
     "inference.intervals.confint": lambda s, fit: intervals.confint(fit, **WALD, rng=rng(s))["upper"],
     "glmm.dispersion.overdispersion": lambda s, poisson: dispersion.overdispersion(poisson, 6, rng(s)).z,

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 import lmmlib
 from lmmlib.common.summary import Summary
+from lmmlib.residual import by
 from tests import modules
 
 PAGE = (Path(__file__).parents[2] / "chapters" / "reference" / "vocabulary.md").read_text(encoding="utf-8")
@@ -90,6 +91,7 @@ def made(many):
     make = {
         "Fit": lambda: lmmlib.fit("lead ~ week + C(drug) + (week | child)", many),
         "SeveralFit": lambda: lmmlib.fit("lead ~ week + C(drug) + (1 | child) + (0 + week | drug)", many),
+        "ResidualFit": lambda: lmmlib.fit("lead ~ week + C(drug) + (1 | child)", many, residual=by("drug")),
         "GlmmFit": lambda: lmmlib.fit_glmm("count ~ 1 + (1 | site)", counts),
         "Draws": lambda: lmmlib.sample("lead ~ week + (week | child)", many, warmup=10, **brief),
         "Cloned": lambda: lmmlib.clone("lead ~ week + (1 | child)", many, (1, 400), warmup=100, **clones),
@@ -131,6 +133,7 @@ def test_a_result_answers_as_the_table_says(result, verb, made):
     [
         ("Fit", {"interval": "prediction"}),
         ("SeveralFit", {"interval": "prediction"}),
+        ("ResidualFit", {"interval": "prediction"}),
         ("Draws", {"interval": "prediction"}),
         ("GlmmFit", {}),
     ],

@@ -1,0 +1,174 @@
+"""Mixed models whose residuals have a covariance: from formula, data and structure to a frozen result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lmmlib.common.arguments import checked_method, shown
+from lmmlib.common.summary import Shown, Summary
+from lmmlib.design.formula import build_design
+from lmmlib.design.syntax import several_terms
+from lmmlib.equations.wald_tests import Wald
+from lmmlib.errors import DesignError, ParameterError
+from lmmlib.inference import anova_table, contrasts, marginal_means
+from lmmlib.residual import blocks, intervals, parameters, predict
+from lmmlib.residual.fitted import ResidualFitted
+from lmmlib.residual.structures import Structure
+from lmmlib.residual.summary import residual_covariance, summary
+from lmmlib.residual.visits import Visits
+
+
+class ResidualFit(Shown, ResidualFitted):
+    """A fit with a residual covariance: what :class:`lmmlib.residual.fitted.ResidualFitted` has, and its verbs."""
+
+    def summary(self) -> Summary:
+        """The attributes as text, HTML and LaTeX."""
+        return summary(self)
+
+    def residual_covariance(self, *, kind: str = "covariance") -> pd.DataFrame:
+        """:func:`lmmlib.residual.summary.residual_covariance`: R of the visits, for each level of ``by``."""
+        return residual_covariance(self, kind=kind)
+
+    def fitted(self, *, of: str = "group") -> np.ndarray:
+        """:func:`lmmlib.residual.blocks.fitted`: with each group's random effects, or the ``"population"`` mean."""
+        return blocks.fitted(self, of=of)
+
+    def residuals(self, *, of: str = "group", kind: str = "response") -> np.ndarray:
+        """:func:`lmmlib.residual.blocks.residuals`: response less fitted value, as it is or divided."""
+        return blocks.residuals(self, of=of, kind=kind)
+
+    def blups(self) -> blocks.ResidualBlups:
+        """:func:`lmmlib.residual.blocks.random_effects`: predictions of the random effects, with two errors."""
+        return blocks.random_effects(self)
+
+    def random_effects(self, level: float = 0.95, *, error: str = "pev") -> pd.DataFrame:
+        """The predictions of the random effects as a table: group, term, estimate, both errors, limits by one."""
+        return self.blups().frame(level, error=error)
+
+    def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
+        """:func:`lmmlib.residual.blocks.simulate`: new responses from the fitted model."""
+        return blocks.simulate(self, size, rng)
+
+    def refit(self, y) -> ResidualFit:
+        """The same model and method fitted to another response (n_obs,)."""
+        return self.again(y)
+
+    def contrast(self, L, *, df=None, null=0.0, level: float = 0.95) -> Wald:
+        """:func:`lmmlib.inference.contrasts.contrast`: test and interval of combinations of the fixed effects."""
+        return contrasts.contrast(self, L, df=df, null=null, level=level)
+
+    def contrasts(self, rows, *, df=None, level: float = 0.95) -> pd.DataFrame:
+        """:func:`lmmlib.inference.contrasts.contrasts`: a table of labelled contrasts."""
+        return contrasts.contrasts(self, rows, df=df, level=level)
+
+    def fixed_effects(self, level: float = 0.95, *, df=None) -> pd.DataFrame:
+        """:func:`lmmlib.inference.contrasts.fixed_effects`: estimates, se, df and t or z, p, intervals."""
+        return contrasts.fixed_effects(self, level, df=df)
+
+    def marginal_means(self, factors, *, at=None, over=None, df=None, level: float = 0.95) -> pd.DataFrame:
+        """:func:`lmmlib.inference.marginal_means.marginal_means`: means of the levels of factors, others held equal."""
+        return marginal_means.marginal_means(self, factors, at=at, over=over, df=df, level=level)
+
+    def anova(self, type: int = 3, *, df=None) -> pd.DataFrame:
+        """:func:`lmmlib.inference.anova_table.anova`: F tests of the terms of the fixed effects, of type 1, 2 or 3."""
+        return anova_table.anova(self, type, df=df)
+
+    def parameters(self) -> pd.Series:
+        """:func:`lmmlib.residual.parameters.parameters`: fixed effects, those of D, ``sigma`` and ``rho`` of R."""
+        return parameters.parameters(self)
+
+    def cov_parameters(self) -> pd.DataFrame:
+        """:func:`lmmlib.residual.parameters.cov_parameters`: the covariance of their estimates."""
+        return parameters.cov_parameters(self)
+
+    def confint(
+        self, level: float = 0.95, *, method: str = "profile", parameters=None, size: int = 1000, rng=None
+    ) -> pd.DataFrame:
+        """:func:`lmmlib.residual.intervals.confint`: profile, Wald or bootstrap limits of the parameters."""
+        return intervals.confint(self, level, method=method, parameters=parameters, size=size, rng=rng)
+
+    def variance_components(
+        self, level: float = 0.95, *, method: str = "profile", size: int = 1000, rng=None
+    ) -> pd.DataFrame:
+        """:func:`lmmlib.residual.intervals.variance_components`: all but the fixed effects, with intervals."""
+        return intervals.variance_components(self, level, method=method, size=size, rng=rng)
+
+    def predict(
+        self,
+        new: pd.DataFrame,
+        *,
+        of: str = "group",
+        new_groups: str = "population",
+        interval: str | None = None,
+        level: float = 0.95,
+        weights=None,
+        offset=None,
+    ) -> pd.DataFrame:
+        """:func:`lmmlib.residual.predict.predict`: predictions for new rows, with intervals."""
+        about = {"of": of, "new_groups": new_groups, "weights": weights, "offset": offset}
+        return predict.predict(self, new, interval=interval, level=level, **about)
+
+
+def fit_residual(
+    formula: str,
+    data: pd.DataFrame,
+    residual: Structure,
+    *,
+    method: str = "REML",
+    missing: str = "error",
+    weights=None,
+    offset=None,
+    drop: str | None = None,
+    relationship=None,
+) -> ResidualFit:
+    r"""Fit a linear mixed model with a residual covariance: :func:`lmmlib.fit` with ``residual``.
+
+    The maximum of :eq:`restricted-loglik` or :eq:`loglik` over beta, D and R with :math:`V_i = Z_iDZ_i' + R_i`. With
+    weights w the rows of :math:`R_i` and its columns are divided by :math:`\sqrt w`. Which visits a group lacks does
+    not matter: its :math:`R_i` is that of the visits that it has, as it should be if they are missing at random.
+
+    Parameters
+    ----------
+    formula : str
+        With one grouping factor, whose levels have independent rows; ``(0 | g)`` has no random effects.
+    data : DataFrame
+    residual : Structure
+        Made by a function of :mod:`lmmlib.residual`.
+    method, missing, weights, offset, drop
+        As :func:`lmmlib.fit` takes them.
+    relationship
+        Not for these models.
+
+    Returns
+    -------
+    ResidualFit
+
+    Raises
+    ------
+    FormulaError, DataError
+        As :func:`lmmlib.build_design`; or a column of the structure is not there, or has missing values.
+    DesignError
+        If a visit is twice in a group, columns of X are dependent, the rows do not identify D and R, or the likelihood
+        has no maximum.
+    """
+    if not isinstance(residual, Structure):
+        raise ParameterError(
+            "residual must be made by a function of lmmlib.residual, such as lmmlib.residual.by('week'); got "
+            f"{shown(residual)}"
+        )
+    checked_method(method)
+    if relationship is not None or several_terms(formula) is not None:
+        raise DesignError(
+            f"residual={residual!r} is for formulas with one random term of one grouping and without relationship=; "
+            f"got {formula!r}. A covariance of the visits often needs no further random effects"
+        )
+    design = build_design(formula, data, missing=missing, weights=weights, offset=offset, drop=drop)
+    if design.grouping == "all":
+        raise DesignError(
+            "the formula has no random term, which says what the groups are that have a residual covariance: add "
+            "(0 | g) if there are no random effects"
+        )
+    given = {name: one for name, one in {"weights": weights, "offset": offset}.items() if one is not None}
+    visits = Visits.of(residual, design, data, missing, given)
+    return ResidualFit.of(design, visits, method)

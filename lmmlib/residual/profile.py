@@ -1,0 +1,124 @@
+"""Fits with a residual covariance in which one parameter is held, for :func:`lmmlib.inference.profile.reach`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmmlib.equations.information import inverse
+from lmmlib.errors import DesignError
+from lmmlib.residual.fitted import ResidualFitted, best
+from lmmlib.residual.parameters import forms
+
+# Weight of the penalty that holds a parameter, in units of the curvature of the criterion along it.
+HOLD = 10.0
+# How far beyond its edge a variance or a correlation is drawn, in units of its size, to be seen to stay there.
+BEYOND = 20.0
+# A variance beside its size, or a gap of a correlation to 1, that is rounding.
+NOTHING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class HeldPoint:
+    """A point of a profile: its ``value``, ``criterion``, ``working`` parameters, and what was ``reached``."""
+
+    value: float
+    criterion: float
+    working: np.ndarray
+    reached: float
+
+
+class HeldEffect:
+    r"""A fixed effect held at a value: its column, times the value, is taken from the response.
+
+    In the working basis :math:`\beta_j = l'\tilde\beta + \beta_{0j}`, and the other coefficients are those of the
+    columns :math:`\tilde XN`, with N orthogonal to l.
+    """
+
+    edges, attained = (-np.inf, np.inf), (False, False)
+
+    def __init__(self, fit: ResidualFitted, j: int):
+        self.fit, self.estimate, self.step = fit, float(fit.beta.iloc[j]), float(fit.se.iloc[j])
+        self.row = fit.cross.basis.x_back[j]
+        self.shift = fit.cross.basis.beta0[j]
+        self.points = [HeldPoint(self.estimate, fit.criterion, fit.working, self.estimate)]
+
+    def at(self, value: float) -> HeldPoint:
+        """The optimum with the effect held."""
+        near = min(self.points, key=lambda point: abs(point.value - value))
+        if near.value == value:
+            return near
+        gap = (value - self.shift) / self.fit.model.unit
+        optimum = best(self.fit.model.without(self.row, gap), "ML", [near.working])
+        if not optimum.converged[0]:
+            raise DesignError(f"the minimum with the effect held at {value:g} was not found: {optimum.reason[0]}")
+        point = HeldPoint(value, float(optimum.best.value[0]), optimum.best.theta[0], value)
+        self.points.append(point)
+        return point
+
+    def parameter(self, value: float) -> float:
+        """The effect."""
+        return value
+
+
+class HeldForm:
+    r"""A variance or correlation :math:`\psi(w)` drawn to a target t: the minimum of :math:`d(w) + c\,(\psi(w) - t)^2`.
+
+    There d is least of all w with this :math:`\psi`: the minima are points of the profile, whatever the weight c, and
+    :math:`\psi` rises with t. An edge is no special case: beyond it the minima stay there.
+    """
+
+    def __init__(self, fit: ResidualFitted, name: str):
+        self.fit, self.form = fit, forms(fit)[name]
+        self.estimate, slope, _ = self.form.at(fit.alpha)
+        # What the parameter is seen beside: of a variance that of all residuals of least squares.
+        self.size = 1.0
+        if self.form.is_sd:
+            scale = dict(zip(fit.D.index, fit.cross.basis.z_size, strict=True)).get(name.partition(" ")[2], 1.0)
+            self.size = max(self.estimate, (fit.model.unit / (scale if self.form.kind == "sd" else 1.0)) ** 2)
+        A = None if fit.is_singular else inverse(fit.surface.hessian / 2)
+        self.step = self.size / 10 if A is None else float(np.sqrt(slope @ A @ slope))
+        self.weight, far = HOLD / self.step**2, BEYOND * max(self.size, self.step)
+        self.edges = (-far, np.inf if self.form.is_sd else far)
+        self.attained = (True, not self.form.is_sd)
+        self.points = [HeldPoint(self.estimate, fit.criterion, fit.working, self.estimate)]
+
+    def at(self, value: float) -> HeldPoint:
+        """The optimum with the parameter drawn to a value."""
+        near = min(self.points, key=lambda point: abs(point.value - value))
+        if near.value == value:
+            return near
+        optimum = best(self.fit.model, self.fit.method, [_off_the_edge(near.working)], self._penalty(value))
+        w = optimum.best.theta[0]
+        reached = self.form.at(self.fit.model.natural(w)[0])[0]
+        criterion = float(optimum.best.value[0]) - self.weight * (reached - value) ** 2
+        point = HeldPoint(value, criterion, w, reached)
+        self.points.append(point)
+        return point
+
+    def parameter(self, value: float) -> float:
+        """The standard deviation or correlation that was reached."""
+        if not np.isfinite(value):
+            return value
+        reached = self.at(value).reached
+        if self.form.is_sd:
+            return float(np.sqrt(reached)) if reached > NOTHING * self.size else 0.0
+        return float(np.sign(reached)) if abs(reached) > 1 - NOTHING else reached
+
+    def _penalty(self, target: float):
+        """c (psi - t)^2 as a function of w, with gradient and Hessian."""
+
+        def at(w: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+            alpha, J = self.fit.model.natural(w)
+            psi, slope, bend = self.form.at(alpha)
+            by_w, gap, c = J.T @ slope, psi - target, self.weight
+            second = J.T @ bend @ J + self.fit.model.curvature(w, slope)
+            return c * gap**2, 2 * c * gap * by_w, 2 * c * (np.outer(by_w, by_w) + gap * second)
+
+        return at
+
+
+def _off_the_edge(w: np.ndarray) -> np.ndarray:
+    """Working parameters that are not zero, where a gradient vanishes and nothing moves."""
+    return np.where(np.abs(w) < 1e-4, 1e-3, w)
