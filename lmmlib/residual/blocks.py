@@ -19,8 +19,11 @@ from lmmlib.residual.fitted import ResidualFitted
 
 
 class Block(NamedTuple):
-    """The g groups with m rows: numbers ``group`` (g,), ``rows`` (g, m); standard rows of X in the working basis
-    (g, m, p), of Z (g, m, q), residuals ``r`` about the population's mean (g, m); ``R`` and ``V`` (g, m, m).
+    """The groups with ``size`` rows each.
+
+    Their numbers ``group`` (groups,) and ``rows`` (groups, size); standard rows of X in the working basis (groups,
+    size, p), of Z (groups, size, q), and residuals ``r`` about the population's mean (groups, size); ``R`` and ``V``
+    (groups, size, size).
     """
 
     group: np.ndarray

@@ -220,7 +220,7 @@ class ResidualFitted(Maximum):
         return np.hstack(parts), np.array(coefficients)
 
     def R(self) -> np.ndarray:
-        """The residual covariance of all visits, (cells, M, M), in the units of the response."""
+        """The residual covariance of all visits, (cells, levels, levels), in the units of the response."""
         return self.model.unit**2 * self.model.R(self.alpha)
 
 

@@ -107,7 +107,7 @@ class Model:
         return found
 
     def _mean_squares(self) -> np.ndarray:
-        """Mean squares of the residuals of least squares at each visit, for each R, (cells, M)."""
+        """Mean squares of the residuals of least squares at each visit, for each R, (cells, levels)."""
         v, M = self.visits, len(self.visits.levels)
         y, X, _ = self.design.standard_rows(self.design.y)
         place = v.cell[self.design.group] * M + v.code
@@ -122,21 +122,21 @@ class Model:
         return np.tensordot(alpha[: self.n_D], self.cross.D_coordinates, 1)
 
     def R(self, alpha: np.ndarray) -> np.ndarray:
-        """R of all visits, (cells, M, M)."""
+        """R of all visits, (cells, levels, levels)."""
         return np.array([self.visits.structure.matrix(one, self.visits.positions) for one in self.parts(alpha)[1]])
 
     def of_patterns(self, batch: Batch, full: np.ndarray) -> np.ndarray:
-        """Of matrices (..., cells, M, M) those of the visits of each pattern, (..., K, m, m)."""
+        """Of matrices (..., cells, levels, levels) those of the visits of each pattern, (..., patterns, size, size)."""
         code = batch.code
         found = full[..., batch.cell[:, None, None], code[:, :, None], code[:, None, :]]
         return found * np.eye(code.shape[1]) if self.visits.structure.is_diagonal else found
 
     def V(self, batch: Batch, alpha: np.ndarray) -> np.ndarray:
-        """V of each pattern, (K, m, m)."""
+        """V of each pattern, (patterns, size, size)."""
         return batch.Z @ self.D(alpha) @ _t(batch.Z) + self.of_patterns(batch, self.R(alpha))
 
     def slopes(self, b: int, alpha: np.ndarray) -> np.ndarray:
-        """Derivatives of V by alpha, (k, K, m, m), of a batch by its number."""
+        """Derivatives of V by alpha, (k, patterns, size, size), of a batch by its number."""
         return self._linear[b] if self.visits.structure.is_linear else self._slopes(self.batches[b], alpha)
 
     @cached_property
@@ -156,7 +156,7 @@ class Model:
         return np.concatenate([of_D, of_R])
 
     def bends(self, alpha: np.ndarray, A: np.ndarray) -> list[np.ndarray]:
-        """Sums of the second derivatives of V by alpha, each times its entry of A (k, k): (K, m, m) for each batch."""
+        """Sums over the entries of A (k, k) of second derivatives of V times these, by batch (patterns, size, size)."""
         v, (_, own) = self.visits, self.parts(alpha)
         k, full = own.shape[1], []
         for cell, one in enumerate(own):
@@ -165,7 +165,7 @@ class Model:
         return [self.of_patterns(batch, np.array(full)) for batch in self.batches]
 
     def bent(self, alpha: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
-        """Inner products of the second derivatives of V and weights (K, m, m) for each batch, (k, k)."""
+        """Inner products of the second derivatives of V and weights (patterns, size, size) for each batch, (k, k)."""
         v, (_, own) = self.visits, self.parts(alpha)
         out, k = np.zeros((len(alpha), len(alpha))), own.shape[1]
         if v.structure.is_linear:

@@ -19,11 +19,12 @@ from lmmlib.residual.visits import Visits
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The groups that have m rows each, by their K patterns.
+    """The groups that have ``size`` rows each, by their patterns.
 
-    Of the g groups: ``group`` (g,), their ``rows`` (g, m) and ``pattern`` (g,). Of the patterns: the visits ``code``
-    (K, m), the covariance ``cell`` (K,), ``Z`` (K, m, q) in the working basis, the number of groups ``n`` (K,). What
-    stands for the groups: ``W`` (F, m, p+1), rows [X, y] in the working basis, of the patterns ``of`` (F,), which rise.
+    Of the groups: ``group`` (groups,), their ``rows`` (groups, size) and ``pattern`` (groups,). Of the patterns: the
+    visits ``code`` (patterns, size), the covariance ``cell`` (patterns,), ``Z`` (patterns, size, q) in the working
+    basis, the number of groups ``n`` (patterns,). What stands for the groups: ``W`` (stand, size, p+1), rows [X, y] in
+    the working basis, of the patterns ``of`` (stand,), which rise.
     """
 
     group: np.ndarray
@@ -37,7 +38,7 @@ class Batch:
     of: np.ndarray
 
     def per_pattern(self, products: np.ndarray) -> np.ndarray:
-        """Sums (K, ...) over what stands for the groups of each pattern."""
+        """Sums (patterns, ...) over what stands for the groups of each pattern."""
         return np.add.reduceat(products, np.flatnonzero(np.diff(self.of, prepend=-1)), axis=0)
 
 
@@ -64,6 +65,6 @@ def batches(design: Design, cross: CrossProducts, visits: Visits, unit: float) -
 
 
 def _standing_for(W: np.ndarray) -> np.ndarray:
-    """At most m(p+1) matrices with the same sums of products as these (n, m, p+1)."""
+    """At most m(p+1) matrices with the same sums of products as these (groups, size, p+1)."""
     flat = W.reshape(len(W), -1)
     return W if len(flat) <= flat.shape[1] else np.asarray(np.linalg.qr(flat, mode="r")).reshape(-1, *W.shape[1:])

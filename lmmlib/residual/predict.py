@@ -116,7 +116,7 @@ def predict(
 
 
 def _solve(M: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """M^-1 v for each row (n, m); of a singular R the least solution."""
+    """M^-1 v for each row (rows, size); of a singular R the least solution."""
     try:
         return np.linalg.solve(M, v[..., None])[..., 0]
     except np.linalg.LinAlgError:

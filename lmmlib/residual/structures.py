@@ -63,7 +63,7 @@ def _pairs(B: np.ndarray) -> tuple[np.ndarray, ...]:
 class Structure(ABC):
     """What R is made of: ``visits``, the columns whose levels are the visits, and ``by``, those with an R for each.
 
-    The methods are about one R, that of M visits at ``positions`` (M,): for ``ar1`` times in steps, else numbers.
+    The methods are about one R, that of M visits at ``positions`` (levels,): for ``ar1`` times in steps, else numbers.
     """
 
     visits: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class Structure(ABC):
 
     @abstractmethod
     def slopes(self, alpha: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Derivatives of R by alpha, (k, M, M)."""
+        """Derivatives of R by alpha, (k, levels, levels)."""
 
     @abstractmethod
     def named(self, levels: list[str]) -> list[str]:
@@ -92,14 +92,14 @@ class Structure(ABC):
 
     @abstractmethod
     def starts(self, square: np.ndarray, positions: np.ndarray) -> list[np.ndarray]:
-        """Working parameters to start from, given mean squares of the residuals at each visit (M,)."""
+        """Working parameters to start from, given mean squares of the residuals at each visit (levels,)."""
 
     def matrix(self, alpha: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """R, (M, M)."""
+        """R, (levels, levels)."""
         return np.tensordot(alpha, self.slopes(alpha, positions), 1)
 
     def bends(self, alpha: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Second derivatives of R by alpha, (k, k, M, M)."""
+        """Second derivatives of R by alpha, (k, k, levels, levels)."""
         return np.zeros((len(alpha), len(alpha), len(positions), len(positions)))
 
     def reported(self, M: int) -> list[tuple[int, ...]]:

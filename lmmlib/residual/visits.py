@@ -23,8 +23,8 @@ class Visits:
     """The visits of the rows of a design.
 
     ``code`` (n_obs,): each row's visit among ``levels``, each a tuple of values; ``cell`` (n_groups,): each group's
-    covariance among ``cells``; ``positions`` (M,): of the levels, in steps of length ``step`` from ``origin`` where
-    they are times; ``most``: visits that a group has at most.
+    covariance among ``cells``; ``positions`` (levels,): of the levels, in steps of length ``step`` from ``origin``
+    where they are times; ``most``: visits that a group has at most.
     """
 
     structure: Structure
