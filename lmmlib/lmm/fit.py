@@ -168,8 +168,8 @@ def fit(
         of the groups as index and as columns is their matrix, one with two columns of parents, such as sire and dam,
         their pedigree; see :mod:`lmmlib.several.relationship`.
     residual : Structure, optional
-        The covariance of the residuals of a group, from :mod:`lmmlib.residual`, such as ``unstructured("week")``; by
-        default they are independent with one variance.
+        The covariance of the residuals of a group, from :mod:`lmmlib.residual.structures`, such as
+        ``unstructured("week")``; by default they are independent with one variance.
 
     Returns
     -------

@@ -124,9 +124,9 @@ def fit_residual(
 ) -> ResidualFit:
     r"""Fit a linear mixed model with a residual covariance: :func:`lmmlib.fit` with ``residual``.
 
-    The maximum of :eq:`restricted-loglik` or :eq:`loglik` over beta, D and R with :math:`V_i = Z_iDZ_i' + R_i`. With
-    weights w the rows of :math:`R_i` and its columns are divided by :math:`\sqrt w`. Which visits a group lacks does
-    not matter: its :math:`R_i` is that of the visits that it has, as it should be if they are missing at random.
+    The maximum of :eq:`restricted-loglik` or :eq:`profile-loglik` over beta, D and R with :math:`V_i = Z_iDZ_i' + R_i`.
+    With weights w the rows of :math:`R_i` and its columns are divided by :math:`\sqrt w`. Which visits a group lacks
+    does not matter: its :math:`R_i` is that of the visits that it has, as it should be if they are missing at random.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def fit_residual(
         With one grouping factor, whose levels have independent rows; ``(0 | g)`` has no random effects.
     data : DataFrame
     residual : Structure
-        Made by a function of :mod:`lmmlib.residual`.
+        Made by a function of :mod:`lmmlib.residual.structures`.
     method, missing, weights, offset, drop
         As :func:`lmmlib.fit` takes them.
     relationship

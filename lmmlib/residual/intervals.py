@@ -45,7 +45,7 @@ def confint(
         Coverage of each interval by itself.
     method : {"profile", "wald", "bootstrap"}
     parameters : str or list of str, optional
-        Names that :func:`parameters` lists; by default all.
+        Names that :func:`lmmlib.residual.parameters.parameters` lists; by default all.
     size : int
         Bootstrap samples.
     rng : numpy.random.Generator or int

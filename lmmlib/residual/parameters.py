@@ -24,7 +24,10 @@ from lmmlib.residual.fitted import ResidualFitted
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """A variance ``top``'alpha, or a correlation: that over the root of ``of``[0]'alpha times ``of``[1]'alpha."""
+    """A variance, ``top`` times alpha; or a correlation, that over the root of the product of ``of`` times alpha.
+
+    ``top`` (k,); ``of`` (2, k), or without rows; ``kind`` is "sd", "corr", "sigma" or "rho".
+    """
 
     kind: str
     top: np.ndarray

@@ -88,7 +88,7 @@ class Structure(ABC):
 
     @abstractmethod
     def named(self, levels: list[str]) -> list[str]:
-        """Names of what :meth:`reported` has."""
+        """Names of what ``reported`` has."""
 
     @abstractmethod
     def starts(self, square: np.ndarray, positions: np.ndarray) -> list[np.ndarray]:
