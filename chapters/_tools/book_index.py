@@ -19,6 +19,7 @@ from sphinx.util.docutils import SphinxDirective
 LOADED = re.compile(r"\bload\(\"(\w+)\"\)")
 GLOSSARY = "chapters/glossary"
 DATA = {
+    "cbpp": "cattle with pleuropneumonia (CBPP)",
     "chicks": "chicks on four diets",
     "counts_4x2": "counts at four sites, simulated",
     "counts_50x10": "counts at fifty sites, simulated",

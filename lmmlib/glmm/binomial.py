@@ -26,7 +26,10 @@ STEP, STEP_BY_SD = 0.4, 0.5
 
 @dataclass(frozen=True, eq=False)
 class Binomial:
-    r"""Successes y of m trials with logistic link: :math:`\kappa(\eta) = m\log(1 + e^\eta)`, mean :math:`\mu = mp`."""
+    r"""Successes y of m trials with logistic link: :math:`\kappa(\eta) = m\log(1 + e^\eta)`, mean :math:`\mu = mp`.
+
+    Equations :eq:`binomial-glmm` and :eq:`log-partition` of the book.
+    """
 
     y: np.ndarray
     size: np.ndarray
@@ -133,6 +136,8 @@ class Binomial:
 
         .. math:: \frac{\partial\bar p}{\partial\eta} = E\,p(1 - p), \qquad
             \frac{\partial\bar p}{\partial v} = \tfrac12E\,p(1 - p)(1 - 2p), \qquad v = \operatorname{Var}(z'b)
+
+        The first, over :math:`\bar p(1 - \bar p)`, is equation :eq:`attenuation` of the book.
         """
         eta, sd = np.broadcast_arrays(np.asarray(eta, float), np.sqrt(variance))
         step = min(STEP, STEP_BY_SD / max(float(sd.max(initial=0.0)), 1e-9))
@@ -146,7 +151,10 @@ class Binomial:
 
     @staticmethod
     def typical(eta: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        """Farther from zero, as if the logistic distribution were the normal one with a standard deviation of 1.7."""
+        """Farther from zero, as if the logistic distribution were the normal one with a standard deviation of 1.7.
+
+        Equation :eq:`attenuation-approx` of the book, read backwards; the two constants agree to three digits.
+        """
         return eta * np.sqrt(1 + variance / 1.7**2)
 
     def mean(self, eta: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ def overdispersion(
     Raises
     ------
     DesignError
-        If every response is of one trial, whose variance follows from its mean.
+        If every response is of one trial, whose variance follows from its mean: :eq:`binomial-overdispersion`.
     """
     if not fit.rows.family.dispersed:
         raise DesignError(

@@ -104,9 +104,9 @@ def fit_glmm(
     .. math:: y_{ij} \mid b_i \sim \operatorname{Poisson}(\mu_{ij}), \quad
         \log\mu_{ij} = o_{ij} + x_{ij}'\beta + z_{ij}'b_i, \quad b_i \sim N(0, D)
 
-    Equation :eq:`poisson-glmm` of the book; or :math:`y_{ij} \mid b_i` successes of :math:`m_{ij}` trials, of which
-    :math:`\log\{p_{ij}/(1 - p_{ij})\}` is this linear predictor. The maximum, over all beta and all positive
-    semidefinite D, of :eq:`laplace-marginal` or :eq:`aghq`.
+    Equation :eq:`poisson-glmm` of the book; or :eq:`binomial-glmm`, :math:`y_{ij} \mid b_i` successes of
+    :math:`m_{ij}` trials, of which :math:`\log\{p_{ij}/(1 - p_{ij})\}` is this linear predictor. The maximum, over all
+    beta and all positive semidefinite D, of :eq:`laplace-marginal` or :eq:`aghq`.
 
     Parameters
     ----------

@@ -168,6 +168,7 @@ def test_planting():
 
 UNBALANCED = {"ratpup", "schools", "chicks", "ticks"}
 COPIES = {
+    "cbpp": ("binomial/cbpp.csv", {}),
     "neyman_scott": ("cloning/y_n100_m2.csv", {"i": "group", "alpha_true": "alpha"}),
     "neyman_scott_1": ("cloning/y_n100_m1.csv", {"i": "group", "alpha_true": "alpha"}),
     "counts_4x2": ("poisson/pois_4x2.csv", {}),
@@ -177,7 +178,7 @@ COPIES = {
 
 
 @pytest.mark.parametrize("name", COPIES)
-def test_simulated_sets_are_those_that_other_programs_had(name):
+def test_sets_are_those_that_other_programs_had(name):
     path, names = COPIES[name]
     theirs = pd.read_csv(ROOT / "tests/reference" / path).rename(columns=names).astype(float)
     ours = datasets.load(name).astype(float)
@@ -215,6 +216,8 @@ UNITS = {
     ("ticks", "ticks"): ("ticks", 0, 100),
     ("penicillin", "diameter"): ("mm", 10, 40),
     ("pastes", "strength"): ("1", 50, 70),
+    ("cbpp", "incidence"): ("animals", 0, 15),
+    ("cbpp", "size"): ("animals", 1, 40),
     ("neyman_scott", "j"): ("1", 1, 2),
     ("neyman_scott", "y"): ("1", -1, 6),
     ("neyman_scott", "alpha"): ("1", -2.5, 2.5),
