@@ -104,8 +104,8 @@ CODE = [
     ),
     code(
         "failed refits counted in the Monte Carlo error",
-        "np.sqrt(p * (1 - p) / len(draws))",
-        "np.sqrt(p * (1 - p) / (len(draws) + n_failed))",
+        "mcse = float(np.sqrt(p * (1 - p) / len(draws)))",
+        "mcse = float(np.sqrt(p * (1 - p) / (len(draws) + n_failed)))",
         "project/test_failed_refits.py",
     ),
     code(
