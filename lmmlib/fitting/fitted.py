@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, Self
@@ -21,8 +22,48 @@ from lmmlib.fitting.batch import solve
 from lmmlib.fitting.newton import Step
 
 
+class Criteria(ABC):
+    """What follows from the maximum of a likelihood, whatever the random part of the model is."""
+
+    beta: pd.Series
+    cov_beta: pd.DataFrame
+    loglik: float
+    n_obs: int
+    design: Design
+
+    @property
+    @abstractmethod
+    def n_parameters(self) -> int:
+        """Fixed effects and parameters of the covariances."""
+
+    @property
+    def criterion(self) -> float:
+        """Minus twice ``loglik``: the deviance, or the REML criterion."""
+        return -2 * self.loglik
+
+    @property
+    def aic(self) -> float:
+        """``criterion`` + 2 ``n_parameters``. For REML it compares models with the same fixed effects only."""
+        return self.criterion + 2 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """``criterion`` + log(``n_obs``) ``n_parameters``, as lme4 counts."""
+        return self.criterion + np.log(self.n_obs) * self.n_parameters
+
+    @property
+    def se(self) -> pd.Series:
+        """Standard errors of the fixed effects."""
+        return pd.Series(standard_deviations(self.cov_beta, "the fixed effects"), self.beta.index)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Columns of the formula that were left out because they depend on others (``drop="dependent"``)."""
+        return self.design.dropped
+
+
 @dataclass(frozen=True, eq=False)
-class Maximum:
+class Maximum(Criteria):
     """The maximum of a likelihood over fixed effects and D, and how it was found.
 
     Attributes
@@ -63,34 +104,9 @@ class Maximum:
     design: Design = field(repr=False)
 
     @property
-    def criterion(self) -> float:
-        """Minus twice ``loglik``: the deviance, or the REML criterion."""
-        return -2 * self.loglik
-
-    @property
     def n_parameters(self) -> int:
         """Fixed effects, entries of theta, and sigma2 if the model has it."""
         return len(self.beta) + len(self.theta)
-
-    @property
-    def aic(self) -> float:
-        """``criterion`` + 2 ``n_parameters``. For REML it compares models with the same fixed effects only."""
-        return self.criterion + 2 * self.n_parameters
-
-    @property
-    def bic(self) -> float:
-        """``criterion`` + log(``n_obs``) ``n_parameters``, as lme4 counts."""
-        return self.criterion + np.log(self.n_obs) * self.n_parameters
-
-    @property
-    def se(self) -> pd.Series:
-        """Standard errors of the fixed effects."""
-        return pd.Series(standard_deviations(self.cov_beta, "the fixed effects"), self.beta.index)
-
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """Columns of the formula that were left out because they depend on others (``drop="dependent"``)."""
-        return self.design.dropped
 
 
 class Tested(Protocol):

@@ -15,11 +15,11 @@ from lmmlib.design.formula import build_design
 from lmmlib.design.identify import require_identified
 from lmmlib.design.syntax import several_terms
 from lmmlib.equations import drawing, residuals
-from lmmlib.equations.wald_tests import Wald
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.inference import anova_table, components, contrasts, intervals, marginal_means, profile
+from lmmlib.inference import components, intervals, profile
 from lmmlib.inference import influence as influences
+from lmmlib.inference.verbs import AboutFixedEffects
 from lmmlib.lmm import residual_plots
 from lmmlib.lmm.summary import summary
 from lmmlib.prediction import blups, predict
@@ -29,7 +29,7 @@ from lmmlib.residual.structures import Structure
 from lmmlib.several.fit import fit_several
 
 
-class Fit(Shown, Fitted):
+class Fit(Shown, AboutFixedEffects, Fitted):
     """A fitted mixed model: the attributes of :class:`lmmlib.fitting.fitted.Fitted`, and what can be asked of it."""
 
     def summary(self) -> Summary:
@@ -67,26 +67,6 @@ class Fit(Shown, Fitted):
     def refit(self, y) -> Fit:
         """The same model and method fitted to another response (n_obs,)."""
         return fit_design(self.design.with_response(numbers(y, "y")), method=self.method)
-
-    def contrast(self, L, *, df=None, null=0.0, level: float = 0.95) -> Wald:
-        """:func:`lmmlib.inference.contrasts.contrast`: test and interval of combinations of the fixed effects."""
-        return contrasts.contrast(self, L, df=df, null=null, level=level)
-
-    def contrasts(self, rows, *, df=None, level: float = 0.95) -> pd.DataFrame:
-        """:func:`lmmlib.inference.contrasts.contrasts`: a table of labelled contrasts."""
-        return contrasts.contrasts(self, rows, df=df, level=level)
-
-    def fixed_effects(self, level: float = 0.95, *, df=None) -> pd.DataFrame:
-        """:func:`lmmlib.inference.contrasts.fixed_effects`: estimates, se, df and t or z, p, intervals."""
-        return contrasts.fixed_effects(self, level, df=df)
-
-    def marginal_means(self, factors, *, at=None, over=None, df=None, level: float = 0.95) -> pd.DataFrame:
-        """:func:`lmmlib.inference.marginal_means.marginal_means`: means of the levels of factors, others held equal."""
-        return marginal_means.marginal_means(self, factors, at=at, over=over, df=df, level=level)
-
-    def anova(self, type: int = 3, *, df=None) -> pd.DataFrame:
-        """:func:`lmmlib.inference.anova_table.anova`: F tests of the terms of the fixed effects, of type 1, 2 or 3."""
-        return anova_table.anova(self, type, df=df)
 
     def parameters(self) -> pd.Series:
         """:func:`lmmlib.inference.intervals.parameters`: fixed effects, standard deviations and correlations, sigma."""

@@ -9,9 +9,8 @@ from lmmlib.common.arguments import checked_method, shown
 from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.formula import build_design
 from lmmlib.design.syntax import several_terms
-from lmmlib.equations.wald_tests import Wald
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.inference import anova_table, contrasts, marginal_means
+from lmmlib.inference.verbs import AboutFixedEffects
 from lmmlib.residual import blocks, intervals, parameters, predict
 from lmmlib.residual.fitted import ResidualFitted
 from lmmlib.residual.structures import Structure
@@ -19,7 +18,7 @@ from lmmlib.residual.summary import residual_covariance, summary
 from lmmlib.residual.visits import Visits
 
 
-class ResidualFit(Shown, ResidualFitted):
+class ResidualFit(Shown, AboutFixedEffects, ResidualFitted):
     """A fit with a residual covariance: what :class:`lmmlib.residual.fitted.ResidualFitted` has, and its verbs."""
 
     def summary(self) -> Summary:
@@ -53,26 +52,6 @@ class ResidualFit(Shown, ResidualFitted):
     def refit(self, y) -> ResidualFit:
         """The same model and method fitted to another response (n_obs,)."""
         return self.again(y)
-
-    def contrast(self, L, *, df=None, null=0.0, level: float = 0.95) -> Wald:
-        """:func:`lmmlib.inference.contrasts.contrast`: test and interval of combinations of the fixed effects."""
-        return contrasts.contrast(self, L, df=df, null=null, level=level)
-
-    def contrasts(self, rows, *, df=None, level: float = 0.95) -> pd.DataFrame:
-        """:func:`lmmlib.inference.contrasts.contrasts`: a table of labelled contrasts."""
-        return contrasts.contrasts(self, rows, df=df, level=level)
-
-    def fixed_effects(self, level: float = 0.95, *, df=None) -> pd.DataFrame:
-        """:func:`lmmlib.inference.contrasts.fixed_effects`: estimates, se, df and t or z, p, intervals."""
-        return contrasts.fixed_effects(self, level, df=df)
-
-    def marginal_means(self, factors, *, at=None, over=None, df=None, level: float = 0.95) -> pd.DataFrame:
-        """:func:`lmmlib.inference.marginal_means.marginal_means`: means of the levels of factors, others held equal."""
-        return marginal_means.marginal_means(self, factors, at=at, over=over, df=df, level=level)
-
-    def anova(self, type: int = 3, *, df=None) -> pd.DataFrame:
-        """:func:`lmmlib.inference.anova_table.anova`: F tests of the terms of the fixed effects, of type 1, 2 or 3."""
-        return anova_table.anova(self, type, df=df)
 
     def parameters(self) -> pd.Series:
         """:func:`lmmlib.residual.parameters.parameters`: fixed effects, those of D, ``sigma`` and ``rho`` of R."""

@@ -15,7 +15,7 @@ from lmmlib.fitting.batch import fit_many
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.boundary import chi_bar_square_sf
 from lmmlib.inference.compare import ROUNDING, SHARE, SINGULAR_NULL, Comparison
-from lmmlib.inference.nested import nested_fixed
+from lmmlib.inference.nested import nested_fixed, same_data
 from lmmlib.several.fitted import SeveralFitted, refitted
 from lmmlib.several.predict import pieces, simulate
 
@@ -105,15 +105,7 @@ def compare_several(fit0, fit1, *, method: str = "auto", size: int = 1000, rng=N
             raise ParameterError(f"models are compared as fits, from lmmlib.fit; got {type(one).__name__}")
         if not one.converged:
             raise DesignError(f"a fit did not converge ({one.reason}), so its likelihood is not its best")
-    a, b = fit0.design, fit1.design
-    if fit0.method != fit1.method:
-        raise ParameterError(f"one fit is by {fit0.method}, the other by {fit1.method}; fit both by the same method")
-    if not np.array_equal(a.y, b.y):
-        raise ParameterError("the fits are not of the same responses in the same order; fit both on one frame")
-    for name in ("weights", "offset"):
-        one, other = getattr(a, name), getattr(b, name)
-        if (one is None) != (other is None) or one is not None and not np.array_equal(one, other):
-            raise ParameterError(f"the fits have different {name}; use the same in both")
+    same_data(fit0, fit1)
     df_fixed = nested_fixed(fit0, fit1)
     variances, df_random = nested_terms(fit0, fit1)
     df = df_fixed + df_random

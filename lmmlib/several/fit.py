@@ -9,8 +9,7 @@ import pandas as pd
 
 from lmmlib.common.arguments import checked_method, numbers
 from lmmlib.common.summary import Shown, Summary
-from lmmlib.equations.wald_tests import Wald
-from lmmlib.inference import anova_table, contrasts, marginal_means
+from lmmlib.inference.verbs import AboutFixedEffects
 from lmmlib.several import effects, parameters, predict
 from lmmlib.several.fitted import SeveralFitted, fit_sums
 from lmmlib.several.parameters import confint
@@ -19,7 +18,7 @@ from lmmlib.several.sums import several_sums
 from lmmlib.several.terms import build
 
 
-class SeveralFit(Shown, SeveralFitted):
+class SeveralFit(Shown, AboutFixedEffects, SeveralFitted):
     """A fitted mixed model with several groupings: the attributes of
     :class:`lmmlib.several.fitted.SeveralFitted`, and what can be asked of it.
     """
@@ -47,26 +46,6 @@ class SeveralFit(Shown, SeveralFitted):
     def refit(self, y) -> SeveralFit:
         """The same model and method fitted to another response (n_obs,)."""
         return fit_sums(self.state.sums.response(numbers(y, "y")), self.method, type(self))
-
-    def contrast(self, L, *, df=None, null=0.0, level: float = 0.95) -> Wald:
-        """:func:`lmmlib.inference.contrasts.contrast`: test and interval of combinations of the fixed effects."""
-        return contrasts.contrast(self, L, df=df, null=null, level=level)
-
-    def contrasts(self, rows, *, df=None, level: float = 0.95) -> pd.DataFrame:
-        """:func:`lmmlib.inference.contrasts.contrasts`: a table of labelled contrasts."""
-        return contrasts.contrasts(self, rows, df=df, level=level)
-
-    def fixed_effects(self, level: float = 0.95, *, df=None) -> pd.DataFrame:
-        """:func:`lmmlib.inference.contrasts.fixed_effects`: estimates, se, df and t or z, p, intervals."""
-        return contrasts.fixed_effects(self, level, df=df)
-
-    def marginal_means(self, factors, *, at=None, over=None, df=None, level: float = 0.95) -> pd.DataFrame:
-        """:func:`lmmlib.inference.marginal_means.marginal_means`: means of the levels of factors, others held equal."""
-        return marginal_means.marginal_means(self, factors, at=at, over=over, df=df, level=level)
-
-    def anova(self, type: int = 3, *, df=None) -> pd.DataFrame:
-        """:func:`lmmlib.inference.anova_table.anova`: F tests of the terms of the fixed effects, of type 1, 2 or 3."""
-        return anova_table.anova(self, type, df=df)
 
     def parameters(self) -> pd.Series:
         """Fixed effects, standard deviations and correlations of each term, sigma."""

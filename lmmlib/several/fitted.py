@@ -9,7 +9,6 @@ from typing import Self, TypeVar
 import numpy as np
 import pandas as pd
 
-from lmmlib.common.arguments import standard_deviations
 from lmmlib.common.small import semidefinite_cholesky, vech
 from lmmlib.common.table import labels
 from lmmlib.design.cross import CrossProducts
@@ -19,6 +18,7 @@ from lmmlib.equations.information import inverse
 from lmmlib.equations.weighted import LIMIT
 from lmmlib.errors import DesignError
 from lmmlib.fitting.batch import NO_SIGMA, NO_VARIATION, SINGULAR, ZERO
+from lmmlib.fitting.fitted import Criteria
 from lmmlib.fitting.newton import Optimum, Step, newton
 from lmmlib.several.criterion import State, criterion, factors
 from lmmlib.several.identify import inner, require_seen, start
@@ -124,7 +124,7 @@ def entries(state: State) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class SeveralFitted:
+class SeveralFitted(Criteria):
     """The estimates of a linear mixed model with several groupings, and how they were found.
 
     Attributes
@@ -146,6 +146,8 @@ class SeveralFitted:
         Of each term, by its place in the formula, whether D has no full rank: an ordinary answer.
     converged, reason, log
         As :class:`lmmlib.fitting.fitted.Maximum` has them.
+    design : Design
+        Of response and fixed effects.
     state : State
         The model at the estimates.
     """
@@ -158,10 +160,12 @@ class SeveralFitted:
     sigma2: float
     theta: np.ndarray
     loglik: float
+    n_obs: int
     singular_terms: dict[int, bool]
     converged: bool
     reason: str
     log: tuple[Step, ...] = field(repr=False)
+    design: Design = field(repr=False)
     state: State = field(repr=False)
 
     @classmethod
@@ -190,10 +194,12 @@ class SeveralFitted:
             sigma2=sigma2,
             theta=theta,
             loglik=-float(optimum.best.value[0]) / 2,
+            n_obs=sums.design.fixed.n_obs,
             singular_terms=singular,
             converged=ok,
             reason=reason,
             log=optimum.log,
+            design=sums.design.fixed,
             state=state,
         )
 
@@ -213,50 +219,15 @@ class SeveralFitted:
         return self.state.sums.design
 
     @property
-    def design(self) -> Design:
-        """The design of response and fixed effects."""
-        return self.terms.fixed
-
-    @property
-    def n_obs(self) -> int:
-        """Number of observations N."""
-        return self.design.n_obs
-
-    @property
     def n_groups(self) -> dict[str, int]:
         """Number of groups of each grouping, in the order of the formula."""
         found = {g.name: g.n for g in self.state.sums.groupings}
         return {name: found[name] for name in self.terms.names}
 
     @property
-    def criterion(self) -> float:
-        """Minus twice ``loglik``: the deviance, or the REML criterion."""
-        return -2 * self.loglik
-
-    @property
     def n_parameters(self) -> int:
         """Fixed effects, entries of theta, and sigma2."""
         return len(self.beta) + len(self.theta) + 1
-
-    @property
-    def aic(self) -> float:
-        """``criterion`` + 2 ``n_parameters``. For REML it compares models with the same fixed effects only."""
-        return self.criterion + 2 * self.n_parameters
-
-    @property
-    def bic(self) -> float:
-        """``criterion`` + log(``n_obs``) ``n_parameters``, as lme4 counts."""
-        return self.criterion + np.log(self.n_obs) * self.n_parameters
-
-    @property
-    def se(self) -> pd.Series:
-        """Standard errors of the fixed effects."""
-        return pd.Series(standard_deviations(self.cov_beta, "the fixed effects"), self.beta.index)
-
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """Columns of the formula that were left out because they depend on others (``drop="dependent"``)."""
-        return self.design.dropped
 
     @property
     def root(self) -> np.ndarray:

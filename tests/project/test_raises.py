@@ -130,7 +130,11 @@ def public():
     """Name and key of every public function and method."""
     for name in lmmlib.__all__:
         value = getattr(lmmlib, name)
-        members = vars(value).items() if inspect.ismodule(value) or inspect.isclass(value) else [("", value)]
+        members = [("", value)]
+        if inspect.ismodule(value):
+            members = list(vars(value).items())
+        elif inspect.isclass(value):  # with what it inherits
+            members = inspect.getmembers(value, inspect.isfunction)
         for inner, member in members:
             if inspect.isfunction(member) and not re.match("_[^_]", inner):
                 yield f"{name}.{inner}".rstrip("."), (modules.short(member.__module__), member.__qualname__)
