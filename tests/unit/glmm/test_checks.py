@@ -1,5 +1,7 @@
 """Rows and designs without an estimate are named, and others are let through."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from numpy.testing import assert_allclose
 import lmmlib
 from lmmlib import equations
 from lmmlib.errors import DataError, DesignError, FormulaError
+from lmmlib.glmm.checks import endless
 from lmmlib.glmm.fit import fit_glmm, fit_glmm_design
 from tests.unit.glmm.designs import design
 
@@ -174,6 +177,18 @@ def test_separation_in_a_random_column_only_is_named(term):
         lmmlib.fit_glmm(f"y ~ x + {term}", d)
     d.loc[d.index[d.w == 1][::2], "y"] = 2  # some groups have counts there: a finite variance
     assert lmmlib.fit_glmm(f"y ~ x + {term}", d).D.loc["w", "w"] < 100
+
+
+def test_a_group_with_both_signs_bounds_the_variance():
+    """No count where w is not zero: with one sign in each group any b of the other sign will do, with both only 0."""
+    d, D = design(q=1, n=6), np.diag([99.0])
+    w = np.ones(d.n_obs)
+    for signs in (w, -w, np.where(d.group == 1, -w, w)):
+        found = endless(replace(d, Z=signs[:, None], z_names=("z",)), D, -w)
+        assert found is not None and found[0] == "z" and found[1].all()
+    first = int(np.flatnonzero(d.group == int(np.argmax(d.n_i > 1)))[0])
+    both = replace(d, Z=np.where(np.arange(d.n_obs) == first, -w, w)[:, None], z_names=("z",))
+    assert endless(both, D, -w) is None
 
 
 def test_what_is_no_word_and_no_number_is_named():

@@ -9,6 +9,7 @@ from scipy.linalg import block_diag
 import lmmlib
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.several.predict import fitted_values, predict, residuals, simulate
+from lmmlib.several.relationship import pedigree
 from tests.several import Dense, frame
 
 FORMULA = "y ~ x + (x | g) + (1 | h)"
@@ -98,6 +99,23 @@ def test_rows_of_the_data_are_fitted_values():
     for formula in (FORMULA, "y ~ x + (1 | h/k)", "y ~ x + (x || g) + (0 + z | g) + (1 | k)"):
         fit = lmmlib.fit(formula, data)
         assert_allclose(fit.predict(data)["estimate"], fit.fitted(), rtol=1e-9)
+
+
+def test_relatives_without_a_record_are_known_groups():
+    """Parents come before their offspring in a pedigree, whatever the order of the records is."""
+    names = [f"a{i}" for i in range(30)]
+    sires = [None if i < 4 else names[i % 4] for i in range(30)]
+    parents = pd.DataFrame({"sire": sires, "dam": [None] * 30}, index=names, dtype=object)
+    half = np.linalg.cholesky(pedigree(parents).A)
+    data = pd.DataFrame({"animal": names[:3:-1] * 4, "x": np.arange(104) % 7})
+    place = [pedigree(parents).names.index(name) for name in data["animal"]]
+    rng = np.random.default_rng(7)
+    data["y"] = 2 * (half @ rng.normal(size=30))[place] + rng.normal(size=104)
+    fit = lmmlib.fit("y ~ x + (1 | animal)", data, relationship={"animal": parents})
+    table = fit.random_effects()
+    found = fit.predict(pd.DataFrame({"x": 1.0, "animal": table["group"]}))
+    assert found["known_animal"].all() and fit.D[0].iloc[0, 0] > 1
+    assert_allclose(found["estimate"], fit.beta.sum() + table["estimate"], rtol=1e-10)
 
 
 def test_cells_of_new_rows():
