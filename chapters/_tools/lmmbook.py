@@ -6,6 +6,7 @@
 - Equations lead to the functions that compute them (equation_links.py).
 - ``{book-index}`` is the index (book_index.py).
 - ``lmmlib.equations.gls``, a name of the package itself, leads to the module's function in the reference.
+- Some figures move when a reader asks (explorers.py).
 - A wide table gets a frame that scrolls on its own, so that the page itself never does.
 - A formula and the full stop, comma or bracket that touches it stand on one line.
 - A page is read from the disk once for all references to its numbers: half of the time of a build.
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import book_index
 import equation_links
+import explorers
 import ledger_page
 from docutils import nodes
 from sphinx.domains.std import StandardDomain
@@ -129,6 +131,7 @@ def setup(app):
     ledger_page.setup(app)
     equation_links.setup(app)
     book_index.setup(app)
+    explorers.setup(app)
     app.connect("build-finished", copy_mathjax)
     app.connect("html-page-context", drop_foreign_assets, priority=900)
     app.connect("doctree-resolved", frame_tables)
