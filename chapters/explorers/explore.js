@@ -8,7 +8,7 @@
 // compute   (state, data) => numbers: all mathematics, no drawing; tested against lmmlib at many settings
 // rows      (result, state, data) => {name: rows}: what the named data sets of the drawing hold
 // says      (result, state) => a sentence that says in words what is seen now
-// spec      (look) => a Vega-Lite specification, whose data have names
+// spec      (look, data) => a Vega-Lite specification, whose data have names; `panels` stand side by side
 // drag      (state, datum, x, y) => change: what a pointer does that pulls a row with `drag: true`; a slider does it too
 //
 // No kernel, no network: Vega is loaded from the build when an explorer is opened.
@@ -115,7 +115,7 @@ const lib = {
       this.button.setAttribute("aria-expanded", "true");
       this.button.lastChild.textContent = "Back to the figure";
       await this.draw();
-      this.fits = new ResizeObserver(() => this.view?.width(this.drawing.clientWidth).runAsync());
+      this.fits = new ResizeObserver(() => this.drawing.clientWidth !== this.width && this.draw());
       this.fits.observe(this.drawing);
       this.watch = new MutationObserver(() => this.draw());
       this.watch.observe(document.documentElement, {attributes: true, attributeFilter: ["data-theme"]});
@@ -222,7 +222,16 @@ const lib = {
       this.view?.finalize();
       this.view = null;
       this.update();
-      const spec = {width: this.drawing.clientWidth, height: 300, autosize: {type: "fit", contains: "padding"}, config: config(look()), ...this.spec(look(), this.data)};
+      this.width = this.drawing.clientWidth;
+      const fit = {width: this.width, height: 300, autosize: {type: "fit", contains: "padding"}};
+      const spec = {config: config(look()), ...fit, ...this.spec(look(), this.data)};
+      // Side by side, or on a phone one below the other.
+      if (spec.panels) {
+        const beside = this.width > 560;
+        for (const panel of spec.panels) Object.assign(panel, {width: beside ? this.width / 2 - 75 : this.width - 75, height: beside ? 240 : 170});
+        Object.assign(spec, {[beside ? "hconcat" : "vconcat"]: spec.panels, autosize: "pad"});
+        for (const key of ["panels", "width", "height"]) delete spec[key];
+      }
       const names = Object.keys(this.rows(this.result, this.state, this.data));
       spec.datasets = Object.fromEntries(names.map((name) => [name, this.rows(this.result, this.state, this.data)[name]]));
       const {view} = await vegaEmbed(this.drawing, spec, {actions: false, renderer: "svg", tooltip: false});
