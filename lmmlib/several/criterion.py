@@ -4,43 +4,55 @@ With :math:`D_j = \sigma^2L_jL_j'` and :math:`V_0 = V/\sigma^2`, the first group
 
 .. math:: J = (I + D_1C_{11})^{-1}, \qquad S = C - C_1'JD_1C_1, \qquad \log|V_1| = -\log|J|
 
-which leaves :math:`S = W'V_1^{-1}W` for the columns W of the others and of X. With :math:`\Lambda` their factors, one
-for columns of X, and Q the inverse of the covariance of the standardised effects, zero for X,
+which leaves :math:`S = W'V_1^{-1}W` for the columns W of the others and of X. With :math:`\Lambda` the factors of the
+others, Q the inverse of the covariance of their standardised effects, and indices for blocks of S
 
-.. math:: B = \Lambda'S\Lambda + Q = RR', \qquad H = \Lambda B^{-1}\Lambda', \qquad
-    \log|V_0| + \log|X'V_0^{-1}X| = \log|V_1| + \log|B| - \log|Q|
+.. math:: B = \Lambda'S_{ZZ}\Lambda + Q, \qquad H_0 = \Lambda B^{-1}\Lambda', \qquad
+    X'V_0^{-1}X = S_{XX} - S_{XZ}H_0S_{ZX}, \qquad \log|V_0| = \log|V_1| + \log|B| - \log|Q|
 
-and :math:`u = HW'V_1^{-1}y` are the random effects and beta at once. Derivatives by the entries of each D are traces of
-blocks of :math:`Z'PZ`, which is :math:`S - SHS` for those that remain.
+H is :math:`H_0` and what X adds, and :math:`u = HW'V_1^{-1}y` are the random effects and beta at once. Derivatives by
+the entries of each D are traces of blocks of :math:`Z'PZ`, which is :math:`S - SHS` for those that remain; they ask for
+:math:`H_0` only where S has entries, so that S may be sparse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import cholesky, lapack, solve_triangular
+from scipy import sparse
 
+from lmmlib.common.small import factor
+from lmmlib.design.basis import chunks
 from lmmlib.equations.likelihood import LOG_2PI
 from lmmlib.fitting.newton import Point
+from lmmlib.several.sparse import Full, Sparse
 from lmmlib.several.sums import SeveralSums
 
 # With so many columns that remain the traces of products cost more than the rest of a step, and the average
 # information, which needs vectors only, has their place in the search.
 LARGE = 500
-# Share of its largest eigenvalue below which the least one of a D is zero.
-SINGULAR_D = 1e-10
+# Numbers of an array of one step.
+ROOM = 2**22
+# A singular value of an L that is raised to this where it must have an inverse.
+LEAST = 1e-7
+# Changes of D of which traces are differences, as a share of D and of what the rows of a group tell it by.
+STEP = 3e-5
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A model at its L (q, q) of each grouping, D over sigma2 being LL'; ``reml`` says whether X is taken out."""
+    """A model at its L (q, q) of each grouping, D over sigma2 being LL'; ``reml`` says whether X is taken out.
+
+    ``exact``: the Hessian, also of a large model.
+    """
 
     sums: SeveralSums
     L: list[np.ndarray]
     reml: bool
+    exact: bool = False
 
     @cached_property
     def D(self) -> list[np.ndarray]:
@@ -67,48 +79,73 @@ class State:
         """W'V_1^-1 W, (m, m)."""
         return self.sums.C - self.sums.sandwich(self.G)
 
-    def scaled(self, M: np.ndarray, transposed: bool = False) -> np.ndarray:
-        """Lambda M, or Lambda' M, of rows of the columns that remain."""
-        out = M.copy()
-        for g, place, L in zip(self.sums.rest, self.sums.places, self.L[1:], strict=True):
-            out[place] = g.times(L.T if transposed else L, M[place])
-        return out
+    @property
+    def n_rest(self) -> int:
+        """Random effects that remain; X has the last columns."""
+        return len(self.sums.Cy) - self.sums.p
 
     @cached_property
-    def R(self) -> np.ndarray:
-        """Lower triangular R with RR' = Lambda' S Lambda + Q, (m, m)."""
-        B = self.scaled(self.scaled(self.S, True).T, True)
-        Q, m = self.sums.precision, len(B) - self.sums.p
-        if Q is not None:
-            B += Q
-        else:
-            B[range(m), range(m)] += 1.0
-        return cholesky(B, lower=True, check_finite=False)
+    def Lambda(self) -> sparse.csr_array:
+        """The factors of the effects that remain, (m - p, m - p)."""
+        blocks = [sparse.kron(sparse.eye_array(g.n), L) for g, L in zip(self.sums.rest, self.L[1:], strict=True)]
+        return sparse.block_diag([sparse.csr_array((0, 0)), *blocks], format="csr")
 
     @cached_property
-    def H(self) -> np.ndarray:
-        """The inverse of Lambda'^-1 B Lambda^-1, that may be singular, (m, m)."""
-        inverse = lapack.dpotri(self.R, lower=1)[0]
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        return self.scaled(self.scaled(inverse).T)
+    def SL(self) -> np.ndarray | sparse.csr_array:
+        """S Lambda of the effects that remain, (m - p, m - p)."""
+        return self.S[: self.n_rest, : self.n_rest] @ self.Lambda
 
     @cached_property
+    def B(self) -> Full | Sparse:
+        """Lambda' S Lambda + Q of the effects that remain, factorised."""
+        B, plan = self.Lambda.T @ self.SL + self.sums.precision, self.sums.plan
+        return Full(B) if plan is None else Sparse(plan, B)
+
+    @cached_property
+    def H0(self) -> np.ndarray | sparse.csr_array:
+        """Lambda B^-1 Lambda', or where S is sparse its entries there, (m - p, m - p)."""
+        return self.Lambda @ self.B.inverse @ self.Lambda.T
+
+    @cached_property
+    def _of_X(self) -> tuple[np.ndarray, np.ndarray]:
+        r = self.n_rest
+        S = sparse.csr_array(self.S[:, r:]).toarray()
+        U = self.Lambda @ self.B.solve(self.Lambda.T @ S[:r])
+        inverse = np.linalg.inv(np.linalg.cholesky(S[r:] - S[:r].T @ U)).T
+        return inverse, np.concatenate([-U @ inverse, inverse])
+
+    @property
     def R_inverse(self) -> np.ndarray:
         """The inverse of the upper factor of X'V_0^-1 X, (p, p)."""
-        p = self.sums.p
-        own = self.R[len(self.R) - p :, len(self.R) - p :]
-        return solve_triangular(own, np.eye(p), lower=True).T
+        return self._of_X[0]
 
-    @cached_property
+    @property
     def N(self) -> np.ndarray:
-        """Columns with H = N N' + (what it is without X), (columns, p): V_0^-1 X R^-1 is V_1^-1 W N."""
-        p = self.sums.p
-        return self.H[:, len(self.H) - p :] @ np.linalg.inv(self.R_inverse).T if p else np.zeros((len(self.H), 0))
+        """What X adds is N N', (m, p): V_0^-1 X R^-1 is V_1^-1 W N."""
+        return self._of_X[1]
 
     @cached_property
     def inner(self) -> np.ndarray:
-        """H, or by ML what it is without X."""
-        return self.H if self.reml else self.H - self.N @ self.N.T
+        """H, or by ML what it is without X, as a full matrix (m, m)."""
+        inner = self.reml * self.N @ self.N.T
+        inner[: self.n_rest, : self.n_rest] += self.H0
+        return inner
+
+    def _pieces(self, rows) -> Iterator[slice]:
+        return chunks(rows.shape[0], max(1, ROOM // (self.n_rest + 1)))
+
+    def forms(self, v: sparse.csr_array, known: bool = False) -> np.ndarray:
+        """v'Hv of each row of v (rows, m), (rows,); ``known``: without X."""
+        of, X = v[:, : self.n_rest], 0.0 if known else ((v @ self.N) ** 2).sum(axis=1)
+        if self.sums.plan is None:
+            return np.concatenate([_rows(of[some] @ self.H0, of[some]) for some in self._pieces(of)]) + X
+        there, found = (of != 0).astype(float), _rows(of @ self.H0, of)
+        # The entries of H0 are those of the pattern, and others are asked for.
+        asked = np.flatnonzero(_rows(there @ self.sums.plan.pattern, there) < there.sum(axis=1) ** 2)
+        for some in self._pieces(asked):
+            a = self.Lambda.T @ of[asked[some]].toarray().T
+            found[asked[some]] = (a * self.B.solve(a)).sum(axis=0)
+        return found + X
 
     def first_times(self, blocks: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Blocks (n, q, q), one for each group of the first grouping, times rows v (n q, columns)."""
@@ -117,7 +154,8 @@ class State:
     def project(self, c1: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Z_1'P v, W'P v, the effects u = H s and s = W'V_1^-1 v of vectors v, of which Z_1'v and W'v are given."""
         s = c - self.sums.C1.T @ self.first_times(self.G, c1)
-        u = self.H @ s
+        u, r = self.N @ (self.N.T @ s), self.n_rest
+        u[:r] += self.Lambda @ self.B.solve(self.Lambda.T @ s[:r])
         return self.first_times(np.swapaxes(self.J, 1, 2), c1 - self.sums.C1 @ u), s - self.S @ u, u, s
 
     @cached_property
@@ -128,7 +166,7 @@ class State:
     @property
     def beta(self) -> np.ndarray:
         """Fixed effects in the working basis, less those of least squares, (p,)."""
-        return self.of_y[2][len(self.R) - self.sums.p :, 0]
+        return self.of_y[2][self.n_rest :, 0]
 
     @cached_property
     def Zr(self) -> list[np.ndarray]:
@@ -150,11 +188,10 @@ class State:
     @cached_property
     def h(self) -> float:
         """log|V_0|, by REML with log|X'V_0^-1 X|, in the basis of the formula."""
-        sums, m = self.sums, len(self.R) - self.sums.p
-        pivots = 2 * np.log(np.diag(self.R))
+        sums, pivots = self.sums, -2 * np.log(np.diag(self.R_inverse))
         known = sum(g.q * g.known.logdet for g in sums.rest if g.known)
-        total = pivots[:m].sum() + known - np.linalg.slogdet(self.J)[1].sum() - sums.cross.log_weights
-        return float(total + self.reml * (pivots[m:].sum() + 2 * sums.cross.basis.logdet_x))
+        total = self.B.logdet + known - np.linalg.slogdet(self.J)[1].sum() - sums.cross.log_weights
+        return float(total + self.reml * (pivots.sum() + 2 * sums.cross.basis.logdet_x))
 
     # ---- derivatives by the entries alpha of each D over sigma2
 
@@ -180,24 +217,32 @@ class State:
         """tr(P Z_j (A x E_r) Z_j'), by ML with V_0^-1 for P, (k,)."""
         sums = self.sums
         K = self.K.sum(axis=0)
-        out = [(K * E).sum() - (self.inner * F).sum() for E, F in zip(sums.first.E, self.F, strict=True)]
+        out = [(K * E).sum() - self._against(F) for E, F in zip(sums.first.E, self.F, strict=True)]
         for j, g in enumerate(sums.rest):
             out += list(np.einsum("rab,ab->r", g.E, self.block(j)))
         return np.array(out)
 
+    def _against(self, F: np.ndarray | sparse.csr_array) -> float:
+        """The trace of F (m, m) and H, or by ML what it is without X."""
+        return _dot(self.H0, F[: self.n_rest, : self.n_rest]) + self.reml * float((self.N * (F @ self.N)).sum())
+
     def block(self, j: int) -> np.ndarray:
-        """Sum over the groups of a grouping that remains of the blocks of Z'P Z (A x I), (q, q)."""
+        """Sum over the groups of a grouping that remains of the blocks of Z'P Z (A x I), (q, q).
+
+        Without X this is, times L', that of :math:`B^{-1}\\Lambda'S`, of which a pattern is enough.
+        """
         g, place = self.sums.rest[j], self.sums.places[j]
-        if g.known or len(self.S) <= LARGE:
+        if not is_large(self.sums):
             return np.einsum("gagb->ab", self.among(j, j))
-        values = np.linalg.eigvalsh(self.D[j + 1])
-        if values[0] > SINGULAR_D * values[-1]:  # S - S H S is D^-1 H S, of which the blocks alone are needed
-            HS = np.tensordot(g.per_group(self.H[place]), g.per_group(self.S[place]), ([0, 2], [0, 2]))
-            X = g.per_group(self.ZX[j + 1] * (not self.reml))
-            return np.linalg.solve(self.D[j + 1], HS) + np.tensordot(X, X, ([0, 2], [0, 2]))
-        S, SH = g.per_group(self.S[place]), g.per_group(self._SH[place])
-        own = np.einsum("gagb->ab", S[:, :, place].reshape(g.n, g.q, g.n, g.q))
-        return own - np.tensordot(SH, S, ([0, 2], [0, 2]))
+        U, values, V = np.linalg.svd(self.L[j + 1])
+        least = LEAST * max(1.0, values[0])
+        if (values < least).any():  # the limit of such as have an inverse
+            L = (U * np.maximum(values, 2 * least)) @ V
+            return replace(self, L=[*self.L[: j + 1], L, *self.L[j + 2 :]]).block(j)
+        inverse, SL = self.B.inverse[place], self.SL[place]
+        found = np.array([[_dot(inverse[a :: g.q], SL[b :: g.q]) for b in range(g.q)] for a in range(g.q)])
+        X, AX = (g.per_group(v) for v in (self.ZX[j + 1], g.times(np.eye(g.q), self.ZX[j + 1], True)))
+        return np.linalg.solve(self.L[j + 1].T, found) - self.reml * np.tensordot(AX, X, ([0, 2], [0, 2]))
 
     @cached_property
     def _SH(self) -> np.ndarray:
@@ -237,6 +282,8 @@ class State:
     @cached_property
     def traces(self) -> np.ndarray:
         """tr(P V_r P V_s), by ML with V_0^-1 for P, (k, k)."""
+        if self.sums.plan is not None:
+            return self._traces_by_differences()
         sums, at = self.sums, self.sums.theta_places
         T = np.zeros((at[-1].stop,) * 2)
         T[at[0], at[0]] = self._traces_first()
@@ -250,6 +297,21 @@ class State:
                 G = np.einsum("gbhc,hdga->bcda", self.among(j, l), self.among(l, j), optimize=True)
                 T[at[j + 1], at[l + 1]] = np.einsum("bcda,rab,scd->rs", G, g.E, other.E)
         return T
+
+    def _traces_by_differences(self) -> np.ndarray:
+        """How tr(P V_r) falls along positive semidefinite changes of D, of which the E_r are combinations."""
+        sums, here = self.sums, self.h_slope
+        C, T = np.zeros((len(here),) * 2), list[np.ndarray]()
+        for j, (g, D, at) in enumerate(zip(sums.groupings, self.D, sums.theta_places, strict=True)):
+            h = STEP * (np.abs(D).max(initial=0.0) + g.n / sums.n_obs)
+            for E in g.E:
+                F = E if np.diag(E).any() else E + np.diag(np.abs(E).sum(axis=0))
+                C[len(T), at] = g.entries(F)
+                Ls = ([*self.L[:j], factor(D + t * h * F), *self.L[j + 1 :]] for t in (1, 2))
+                one, two = (State(sums, L, self.reml).h_slope for L in Ls)
+                T.append((3 * here - 4 * one + two) / (2 * h))
+        found = np.linalg.solve(C, np.array(T))
+        return (found + found.T) / 2
 
     def _traces_first(self) -> np.ndarray:
         """The traces of the grouping that is eliminated."""
@@ -265,7 +327,7 @@ class State:
     @property
     def _bend(self) -> np.ndarray:
         """The traces, or of a large model what they are on average."""
-        return self.traces if len(self.S) <= LARGE else self.r2_bend * self.m / (2 * self.r2)
+        return self.traces if self.exact or not is_large(self.sums) else self.r2_bend * self.m / (2 * self.r2)
 
     @property
     def m(self) -> int:
@@ -288,14 +350,29 @@ class State:
         return value, slope, bend
 
 
+def is_large(sums: SeveralSums) -> bool:
+    """Whether the search has the average information."""
+    return sums.plan is not None or len(sums.Cy) > LARGE
+
+
+def _rows(M, v: sparse.csr_array) -> np.ndarray:
+    """Products of the rows of M and v, (rows,)."""
+    return np.asarray(v.multiply(M).sum(axis=1)).ravel()
+
+
+def _dot(A, B) -> float:
+    """The sum of all products of entries."""
+    return float((A.multiply(B) if sparse.issparse(A) else A * B).sum())
+
+
 def factors(sums: SeveralSums, theta: np.ndarray) -> list[np.ndarray]:
     """L of each grouping at theta (k,)."""
     return [np.tensordot(theta, dL, 1) for dL in sums.dL]
 
 
-def criterion(sums: SeveralSums, method: str, theta: np.ndarray) -> Point:
+def criterion(sums: SeveralSums, method: str, theta: np.ndarray, exact: bool = False) -> Point:
     """The profiled criterion at theta (1, k) as a point of :func:`lmmlib.fitting.newton.newton`."""
-    state = State(sums, factors(sums, theta[0]), method == "REML")
+    state = State(sums, factors(sums, theta[0]), method == "REML", exact)
     return point(theta, state, sums.dL, State.criterion)
 
 

@@ -17,13 +17,10 @@ from scipy import sparse
 
 from lmmlib.common.arguments import checked_choice
 from lmmlib.common.tails import half_width
-from lmmlib.design.basis import chunks
 from lmmlib.several.criterion import State
 from lmmlib.several.fitted import SeveralFitted
 from lmmlib.several.sums import Grouping
 
-# Numbers of an array of one step.
-ROOM = 2**22
 ERRORS = ("known", "pev")
 
 
@@ -40,18 +37,10 @@ def as_weights(state: State, rows: list[sparse.csr_array], X: np.ndarray) -> tup
 
 def error_variances(state: State, first: sparse.csr_array, rest: sparse.csr_array, known: bool = False) -> np.ndarray:
     """Variances over sigma2 of the errors of combinations (rows,); ``known``: beta is."""
-    H = state.H - state.N @ state.N.T if known else state.H
     aG = first @ state.sums.block_diagonal(state.G)
     v = (rest - aG @ state.sums.C1).tocsr()
     found = np.asarray(aG.multiply(first).sum(axis=1)).ravel()
-    for some in chunks(v.shape[0], max(1, ROOM // (len(H) + 1))):
-        found[some] += _forms(v[some], H)
-    return np.maximum(found, 0.0)
-
-
-def _forms(v: sparse.csr_array, H: np.ndarray) -> np.ndarray:
-    """v'Hv of each row, (rows,)."""
-    return np.asarray(v.multiply(v @ H).sum(axis=1)).ravel()
+    return np.maximum(found + state.forms(v, known), 0.0)
 
 
 def effect_rows(g: Grouping, columns: slice, Z: np.ndarray, group: np.ndarray) -> sparse.csr_array:

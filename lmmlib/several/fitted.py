@@ -2,7 +2,7 @@ r"""What a fit with several groupings is: estimates, how they were found, and wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self, TypeVar
 
@@ -19,8 +19,8 @@ from lmmlib.equations.weighted import LIMIT
 from lmmlib.errors import DesignError
 from lmmlib.fitting.batch import NO_SIGMA, NO_VARIATION, SINGULAR, ZERO
 from lmmlib.fitting.fitted import Criteria
-from lmmlib.fitting.newton import Optimum, Step, newton
-from lmmlib.several.criterion import State, criterion, factors
+from lmmlib.fitting.newton import ROUNDING, Optimum, Step, newton
+from lmmlib.several.criterion import State, criterion, factors, is_large
 from lmmlib.several.identify import inner, require_seen, start
 from lmmlib.several.sums import SeveralSums
 from lmmlib.several.terms import SeveralDesign
@@ -266,13 +266,17 @@ def _covariances(state: State) -> tuple[dict[int, pd.DataFrame], np.ndarray, dic
 def minimise(sums: SeveralSums, method: str, first: np.ndarray) -> Optimum:
     """Theta of least criterion from a start; a search that did not converge, or met the boundary, starts once more."""
 
-    def objective(theta, rows):
-        return criterion(sums, method, theta)
+    def search(theta: np.ndarray) -> Optimum:
+        found = newton(lambda theta, _: criterion(sums, method, theta), theta)
+        if found.reason[0] == ROUNDING and is_large(sums):  # what is right on average is not near enough
+            last = newton(lambda theta, _: criterion(sums, method, theta, exact=True), found.best.theta)
+            found = replace(last, log=found.log + last.log)
+        return found
 
-    optimum = newton(objective, first[None])
+    optimum = search(first[None])
     small = min((np.linalg.svd(L)[1].min() for L in factors(sums, optimum.best.theta[0]) if L.size), default=1.0)
     if np.isfinite(optimum.best.value[0]) and (small < SINGULAR or not optimum.converged[0]):
-        again = newton(objective, np.where(first == 0, 0.0, AGAIN)[None])
+        again = search(np.where(first == 0, 0.0, AGAIN)[None])
         lower = optimum.best.value[0] - again.best.value[0]
         if lower > 1e-9 * (1 + abs(again.best.value[0])) or (again.converged[0] and not optimum.converged[0]):
             optimum = again

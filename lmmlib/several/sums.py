@@ -2,8 +2,9 @@ r"""The sums of a model with several groupings: formed once, and all that the cr
 
 One grouping, that with most random effects, is eliminated group by group: of its columns :math:`Z_1` the sums
 :math:`C_{11} = Z_1'Z_1` are one small block for each group. The other groupings and X are the columns W that remain;
-:math:`C_1 = Z_1'W` is sparse, :math:`C = W'W` dense. Everything is in a working basis: columns of each Z, and of X,
-orthogonal with mean square one, and y less its fit by least squares, so that nothing cancels whatever the units.
+:math:`C_1 = Z_1'W` is sparse, and of many effects that seldom meet so is :math:`C = W'W`. Everything is in a working
+basis: columns of each Z, and of X, orthogonal with mean square one, and y less its fit by least squares, so that
+nothing cancels whatever the units.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import block_diag
 
 from lmmlib.design.basis import Basis, divide, triangle
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.errors import DesignError
 from lmmlib.several.relationship import Relationship
+from lmmlib.several.sparse import MOST_PRODUCTS, Plan
 from lmmlib.several.terms import SeveralDesign
 
-# Columns that remain, of which a square matrix must fit into memory.
-MOST = 6_000
+# Random effects that remain, of which a square matrix must fit into memory; and from where on it may be sparse.
+MOST, MANY = 6_000, 500
 # A sparse matrix with this share of entries is slower than a full one of this size.
 FEW_ZEROS, LARGEST_FULL = 0.05, 2**25
 
@@ -86,7 +87,10 @@ class Grouping:
 
 @dataclass(frozen=True, eq=False)
 class SeveralSums:
-    """All sums: ``first`` is eliminated, ``rest`` and X remain; ``C11`` (n, q, q), ``C1`` (n q, m), ``C`` (m, m)."""
+    """All sums: ``first`` is eliminated, ``rest`` and X remain; ``C11`` (n, q, q), ``C1`` (n q, m), ``C`` (m, m).
+
+    ``plan`` says how the effects of ``rest`` are eliminated if C is sparse, and is None if it is a full matrix.
+    """
 
     design: SeveralDesign
     cross: CrossProducts
@@ -95,7 +99,8 @@ class SeveralSums:
     W: sparse.csr_array
     C11: np.ndarray
     C1: sparse.csr_array
-    C: np.ndarray
+    C: np.ndarray | sparse.csr_array
+    plan: Plan | None
     y: np.ndarray
     C1y: np.ndarray
     Cy: np.ndarray
@@ -137,12 +142,11 @@ class SeveralSums:
         return found
 
     @cached_property
-    def precision(self) -> np.ndarray | None:
-        """Inverse of the covariance of the standardised effects that remain, where one has a relationship, (m, m)."""
-        if all(g.known is None for g in self.rest):
-            return None
-        blocks = [np.kron(g.known.Q.toarray() if g.known else np.eye(g.n), np.eye(g.q)) for g in self.rest]
-        return block_diag(*blocks, np.zeros((self.p, self.p)))
+    def precision(self) -> sparse.csr_array:
+        """Inverse of the covariance of the standardised effects that remain, (m - p, m - p)."""
+        one = sparse.csr_array((0, 0))
+        blocks = [sparse.kron(g.known.Q if g.known else sparse.eye_array(g.n), np.eye(g.q)) for g in self.rest]
+        return sparse.block_diag([one, *blocks], format="csr")
 
     @cached_property
     def _block_pattern(self) -> tuple[np.ndarray, np.ndarray]:
@@ -150,10 +154,11 @@ class SeveralSums:
         index = np.arange(n)[:, None, None] * q + np.zeros((q, 1), int) + np.arange(q)
         return index.ravel(), np.arange(n * q + 1) * q
 
-    def sandwich(self, blocks: np.ndarray) -> np.ndarray:
+    def sandwich(self, blocks: np.ndarray) -> np.ndarray | sparse.csr_array:
         """C1' M C1 of the blocks (n, q, q) of M, (m, m)."""
-        if self._full is None:
-            return (self._C1t @ (self.block_diagonal(blocks) @ self.C1)).toarray()
+        if self.plan is not None or self._full is None:
+            found = self._C1t @ (self.block_diagonal(blocks) @ self.C1)
+            return found.toarray() if self.plan is None else found
         return self._full.T @ (blocks @ self._full.reshape(*blocks.shape[:2], -1)).reshape(self._full.shape)
 
     def block_diagonal(self, blocks: np.ndarray) -> sparse.csr_array:
@@ -219,6 +224,25 @@ def _groupings(design: SeveralDesign) -> list[Grouping]:
     return sorted(found, key=lambda g: (g.known is not None, -g.n * g.q))
 
 
+def _plan(first: Grouping, rest: list[Grouping]) -> Plan | None:
+    """How the effects that remain are eliminated, those that meet in a group of the first or in a row being neighbours.
+
+    None if so many meet that a full matrix is as good.
+    """
+    rows = first.codes if first.q else np.arange(len(first.codes))
+    one = np.ones(len(rows))
+    meet = sparse.hstack([sparse.csr_array((one, (rows, g.codes)), (rows.max() + 1, g.n)) for g in rest], format="csr")
+    if (np.diff(meet.indptr).astype(float) ** 2).sum() > MOST_PRODUCTS:
+        return None
+    own = sparse.block_diag([abs(g.known.Q) if g.known else sparse.eye_array(g.n) for g in rest])
+    groups = np.repeat(np.arange(meet.shape[1]), np.repeat([g.q for g in rest], [g.n for g in rest]))
+    pattern = sparse.csr_array(meet.T @ meet + own)[groups][:, groups]
+    pattern.sort_indices()
+    pattern.data[:] = 1.0
+    plan = Plan.of(pattern)
+    return plan if plan.full <= len(groups) / 2 else None
+
+
 def several_sums(design: SeveralDesign) -> SeveralSums:
     """The sums of a design, in one pass over its rows.
 
@@ -236,10 +260,12 @@ def several_sums(design: SeveralDesign) -> SeveralSums:
         empty = np.zeros((0, 0, 0))
         first, rest = Grouping("", (), first.codes * 0, nothing, (), (), (), (), empty, empty, None), [first, *rest]
     most = sum(g.n * g.q for g in rest)
-    if most > MOST:
+    plan = _plan(first, rest) if most > MANY else None
+    full = most if plan is None else plan.full
+    if full > MOST:
         raise DesignError(
-            f"beside {first.name!r} there are {most} random effects, whose matrix is too large (at most {MOST}); leave "
-            "a grouping out, or make its levels coarser"
+            f"beside {first.name!r} there are {most} random effects, of which {full} meet so many of each other that "
+            f"their matrix is too large (at most {MOST}); leave a grouping out, or make its levels coarser"
         )
     X = divide(design.fixed.standard_rows(design.fixed.y)[1], cross.basis.Rx)
     W = sparse.hstack([*(g.columns for g in rest), sparse.csr_array(X)], format="csr")
@@ -247,5 +273,6 @@ def several_sums(design: SeveralDesign) -> SeveralSums:
     C11 = np.zeros((first.n, first.q, first.q))
     for a, b in np.ndindex(first.q, first.q):
         C11[:, a, b] = np.bincount(first.codes, first.Z[:, a] * first.Z[:, b], minlength=first.n)
-    sums = (C11, sparse.csr_array(Z1.T @ W), (W.T @ W).toarray())
+    C = W.T @ W
+    sums = (C11, sparse.csr_array(Z1.T @ W), C.toarray() if plan is None else sparse.csr_array(C), plan)
     return SeveralSums(design, cross, first, tuple(rest), W, *sums, **_of_y(design, cross.basis, W, Z1))

@@ -22,7 +22,7 @@ from lmmlib.inference import bootstrap, boundary
 from lmmlib.prediction import empirical_bayes
 from lmmlib.prediction import errors as prediction_errors
 from lmmlib.prediction import mixture as prediction_mixture
-from lmmlib.several import effects as several_effects
+from lmmlib.several import criterion as several_criterion
 from lmmlib.several import parameters as several_parameters
 from tests import modules
 
@@ -121,7 +121,7 @@ SAME = {
     ("equations.pieces", "BLOCK"): (sums_of_groups, 37),
     ("design.minque", "BLOCK"): (inner_products, 7 * 6),
     ("bayes.random_effects", "BLOCK"): (moments, 4 * 20 * 3),
-    ("several.effects", "ROOM"): (crossed_effects, 40),
+    ("several.criterion", "ROOM"): (crossed_effects, 40),
     ("prediction.mixture", "CHUNK"): (lambda many: mixture(many) | clone_mixture(many), 4),
 }
 # The same for draws: how many there are.
@@ -205,7 +205,7 @@ def counted(monkeypatch, key):
         "inference.bootstrap": (bootstrap, "fit_many"),
         "inference.boundary": (boundary, "_suprema"),
         "prediction.errors": (prediction_errors, "batched_effects"),
-        "several.effects": (several_effects, "_forms"),
+        "several.criterion": (several_criterion, "_rows"),
         "several.predict": (several_parameters, "simulate"),
     }
     module, name = inner[key[0]]

@@ -1,10 +1,12 @@
 """Random unbalanced designs with several groupings: the optimum is that of the full matrices, whatever is permuted."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
 import lmmlib
+from lmmlib.several import sparse, sums
 from lmmlib.several.criterion import criterion
 from tests.several import FORMULAS, Dense, frame
 
@@ -34,3 +36,47 @@ def test_optimum(seed):
     )
     assert_allclose(shuffled.criterion, fit.criterion, rtol=1e-11)
     assert_allclose(shuffled.sigma2, fit.sigma2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(40, 52))
+def test_a_sparse_part_gives_the_same_fit(seed, monkeypatch):
+    formula = [f for f in FORMULAS if "h" in f][seed % 5]
+    data, method = frame(seed, 60 + 5 * (seed % 20)), ("REML", "ML")[seed % 2]
+    full = lmmlib.fit(formula, data, method=method)
+    monkeypatch.setattr(sums, "MANY", 0)
+    monkeypatch.setattr(sparse, "FULL", seed % 4)
+    monkeypatch.setattr(sparse, "FEW", 1.0)
+    found = lmmlib.fit(formula, data, method=method)
+    assert found.state.sums.plan is not None and found.converged
+    assert_allclose(found.criterion, full.criterion, rtol=1e-8)
+    # The search ends where the criterion has no more digits, and its root are those of the estimates.
+    assert_allclose(found.beta, full.beta, rtol=1e-6, atol=1e-6)
+    table, expected = found.random_effects(), full.random_effects()
+    for name in ("estimate", "se_known", "se_pev"):
+        assert_allclose(table[name], expected[name], atol=1e-5 * np.abs(expected[name]).max())
+    new = data.assign(g=data["g"].sample(frac=1, random_state=seed).to_numpy())  # pairs that do not meet in the data
+    assert_allclose(found.predict(new)["se"], full.predict(new)["se"], rtol=1e-5)
+    if method == "REML":
+        assert_allclose(found.fixed_effects()["df"], full.fixed_effects()["df"], rtol=1e-4)
+
+
+def test_many_nested_groups_have_the_analysis_of_variance():
+    """Balanced: 100 labs of 10 batches of 3 casks of 2 rows, of which 1,100 effects remain, with closed forms."""
+    rng = np.random.default_rng(1)
+    lab, batch, cask = (np.repeat(np.arange(n), 6000 // n) for n in (100, 1000, 3000))
+    y = (
+        2 * rng.normal(size=100)[lab]
+        + rng.normal(size=1000)[batch]
+        + rng.normal(size=3000)[cask]
+        + rng.normal(size=6000)
+    )
+    data = pd.DataFrame({"lab": lab, "batch": batch, "cask": cask, "y": y})
+    fit = lmmlib.fit("y ~ 1 + (1 | lab / batch / cask)", data)
+    assert fit.state.sums.plan is not None and fit.state.sums.plan.full <= 200 and fit.converged
+    means = [y, *(data.groupby(name)["y"].transform("mean").to_numpy() for name in ("cask", "batch", "lab")), y.mean()]
+    squares = [((low - high) ** 2).sum() for low, high in zip(means, means[1:], strict=False)]
+    mean_squares = np.array(squares) / [3000, 2000, 900, 99]
+    expected = [mean_squares[0], *np.diff(mean_squares) / [2, 6, 60]]
+    assert_allclose([fit.sigma2, *(fit.D[t].iloc[0, 0] for t in (2, 1, 0))], expected, rtol=1e-6)
+    assert_allclose(fit.fixed_effects()["df"], 99, rtol=1e-4)
+    assert_allclose(fit.fixed_effects()["se"], np.sqrt(mean_squares[-1] / 6000), rtol=1e-6)

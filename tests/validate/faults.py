@@ -176,6 +176,18 @@ CODE = [
         "unit/several/test_criterion.py::test_gradient_and_hessian_are_differences",
     ),
     code(
+        "pairs that meet counted by how often",
+        "    pattern.data[:] = 1.0\n",
+        "",
+        "property/test_several.py::test_a_sparse_part_gives_the_same_fit",
+    ),
+    code(
+        "a trace of a sparse part without the relationship of the groups",
+        "np.tensordot(AX, X, ([0, 2], [0, 2]))",
+        "np.tensordot(X, X, ([0, 2], [0, 2]))",
+        "unit/several/test_criterion.py::test_a_sparse_part_is_the_full_one",
+    ),
+    code(
         "Henderson's rules without the inbreeding of parents",
         "own[i] -= A[parent, parent] / 4",
         "own[i] -= 1 / 4",

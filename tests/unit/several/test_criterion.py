@@ -1,12 +1,18 @@
 """The criterion is that of V as printed, and its derivatives are those of differences."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy import sparse
 
 from lmmlib.several import criterion as module
-from lmmlib.several.criterion import State, criterion, point
-from tests.several import FORMULAS, Dense, design_of, state_at
+from lmmlib.several import sparse as sparse_module
+from lmmlib.several import sums as sums_module
+from lmmlib.several.criterion import State, criterion, factors, point
+from lmmlib.several.sums import several_sums
+from lmmlib.several.terms import build
+from tests.several import FORMULAS, Dense, design_of, frame, state_at
 
 WAYS = [(formula, method) for formula in FORMULAS for method in ("REML", "ML")]
 STEP = 1e-5
@@ -91,6 +97,54 @@ def test_a_large_model_has_the_same_gradient_and_a_hessian_that_is_right_on_aver
     bends = np.array(bends)
     gap = bends.mean(axis=0) - State(sums, state.L, True).traces
     assert (np.abs(gap) < 4.5 * bends.std(axis=0) / 20).all()
+
+
+def relatives(seed):
+    """Animals of a pedigree, some without a record, in pens."""
+    rng, names = np.random.default_rng(seed), [f"a{i}" for i in range(25)]
+    parents = pd.DataFrame(
+        {"sire": [None if i < 6 else names[i % 3] for i in range(25)], "dam": [None] * 25}, names, dtype=object
+    )
+    data = frame(seed).assign(animal=lambda d: [names[i] for i in rng.integers(3, 25, len(d))])
+    return build("y ~ x + (x | animal) + (1 | h)", data, relationship={"animal": parents})
+
+
+def both_ways(design, monkeypatch):
+    """The sums with a full and with a sparse part that remains."""
+    full = several_sums(design)
+    monkeypatch.setattr(sums_module, "MANY", 0)
+    monkeypatch.setattr(sparse_module, "FULL", 2)
+    monkeypatch.setattr(sparse_module, "FEW", 1.0)
+    found = several_sums(design)
+    assert full.plan is None and found.plan is not None and found.plan.full <= 3
+    return full, found
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("formula", [f for f in FORMULAS if "h" in f] + ["relatives"])
+@pytest.mark.parametrize("singular", [False, True])
+def test_a_sparse_part_is_the_full_one(formula, method, singular, monkeypatch):
+    design = relatives(5) if formula == "relatives" else design_of(formula, 5, weights="w")
+    full, found = both_ways(design, monkeypatch)
+    theta = np.random.default_rng(6).normal(size=full.theta_places[-1].stop)
+    theta[full.theta_places[-1]] *= not singular
+    one, other = (State(sums, factors(sums, theta), method == "REML") for sums in (full, found))
+    for name in ("h", "r2", "beta", "R_inverse", "N", "h_slope", "r2_slope", "r2_bend"):
+        expected = np.asarray(getattr(one, name))
+        assert_allclose(getattr(other, name), expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max(), err_msg=name)
+    gradient = criterion(full, method, theta[None]).gradient
+    assert_allclose(criterion(found, method, theta[None]).gradient, gradient, rtol=1e-8, atol=1e-8)
+    assert_allclose(other.traces, one.traces, rtol=1e-4, atol=1e-5 * np.abs(one.traces).max())
+    exact = criterion(found, method, theta[None], exact=True).hessian
+    hessian = criterion(full, method, theta[None]).hessian
+    assert_allclose(exact, hessian, atol=1e-4 * np.abs(hessian).max())
+    v = sparse.csr_array(np.random.default_rng(7).normal(size=(9, len(full.Cy))) * (np.arange(9)[:, None] % 3 > 0))
+    for known in (False, True):
+        assert_allclose(other.forms(v, known), one.forms(v, known), rtol=1e-8)
+    vectors = np.random.default_rng(8).normal(size=(len(full.y), 2))
+    sums = full.first.columns.T @ vectors, full.W.T @ vectors
+    for a, b in zip(other.project(*sums), one.project(*sums), strict=True):
+        assert_allclose(a, b, rtol=1e-8, atol=1e-8 * np.abs(b).max())
 
 
 def test_the_gradient_vanishes_where_l_does():

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib.errors import ParameterError
-from lmmlib.several import effects
+from lmmlib.several import criterion
 from lmmlib.several.relationship import pedigree
 from tests.several import FORMULAS, Dense, frame
 
@@ -79,5 +79,5 @@ def test_relatives():
 def test_the_size_of_a_piece_does_not_matter(monkeypatch):
     fit = lmmlib.fit(FORMULAS[0], frame(1))
     whole = fit.random_effects()
-    monkeypatch.setattr(effects, "ROOM", 40)
+    monkeypatch.setattr(criterion, "ROOM", 40)
     assert_allclose(fit.random_effects()["se_pev"], whole["se_pev"], rtol=1e-12)

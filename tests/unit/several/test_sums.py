@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import scipy
 from numpy.testing import assert_allclose
 
 from lmmlib.errors import DataError, DesignError
+from lmmlib.several import sparse
 from lmmlib.several import sums as module
 from lmmlib.several.sums import several_sums
 from lmmlib.several.terms import build
@@ -70,5 +72,24 @@ def test_dependent_columns_are_an_error():
 
 def test_what_does_not_fit_is_an_error(monkeypatch):
     monkeypatch.setattr(module, "MOST", 5)
-    with pytest.raises(DesignError, match="beside 'g' there are 6 random effects.*at most 5"):
+    with pytest.raises(DesignError, match="beside 'g' there are 6 random effects, of which 6 .*at most 5"):
         several_sums(design_of(FORMULAS[0], 1))
+    monkeypatch.setattr(module, "MANY", 3)
+    monkeypatch.setattr(sparse, "FULL", 3)
+    monkeypatch.setattr(sparse, "FEW", 1.0)
+    assert several_sums(design_of(FORMULAS[0], 1)).plan.full <= 3
+    monkeypatch.setattr(module, "MOST_PRODUCTS", 100)  # the neighbours of 12 groups
+    with pytest.raises(DesignError, match="of which 6 "):
+        several_sums(design_of(FORMULAS[0], 1))
+
+
+def test_neighbours_meet_in_a_group_or_in_a_pedigree(monkeypatch):
+    monkeypatch.setattr(module, "MANY", 0)
+    monkeypatch.setattr(sparse, "FULL", 0)
+    monkeypatch.setattr(sparse, "FEW", 1.0)
+    sums = several_sums(design_of("y ~ x + (1 | g) + (x | k) + (1 | h)", 1))
+    assert [g.name for g in sums.rest] == ["k", "h"] and sums.plan.pattern.shape == (14, 14)
+    touch = (sums.C1[:, :14].toarray() != 0).astype(float)
+    assert (sums.plan.pattern.toarray() == (touch.T @ touch > 0)).all()
+    assert isinstance(sums.C, scipy.sparse.csr_array)
+    assert_allclose(sums.C.toarray(), (sums.W.T @ sums.W).toarray(), atol=1e-10)
