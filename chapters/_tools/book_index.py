@@ -26,6 +26,7 @@ DATA = {
     "counts_low": "low counts at fifty sites, simulated",
     "dental": "dental growth",
     "dyestuff": "dyestuff",
+    "lambs": "lambs of 23 sires",
     "neyman_scott": "Neyman and Scott's groups of two, simulated",
     "neyman_scott_1": "Neyman and Scott's groups of one, simulated",
     "planting": "planting density",

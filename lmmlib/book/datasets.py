@@ -28,6 +28,7 @@ _SHA256 = {
     "penicillin": "9a26c574d34d1b6d5a6fcb31d296ffa65fe0339eea4b77f502d90b7f2b4eca24",
     "pastes": "1ccc038f2636384688511818410a6e5b4a3d61d2f23cda657e43b2596ffd1331",
     "cbpp": "07d53849d29fa020ca1879087bccf6f180aabd6dd68a20cd7cd09d54518dfcca",
+    "lambs": "4962f06a312ac7a12c78f67ba9e21dd0aa800ed18051658e6327e2977a2a7e00",
     "neyman_scott": "853ad7f74ce40486f8cf513f4470c0d6f9202c32507392a9515ce76b66c51053",
     "neyman_scott_1": "fafc3eea21e0ee582055a0a045afea713473162759b0aab36ba4b5fff9e0c4af",
     "counts_4x2": "b02f94b3a98dfc38f47e321ec1d5c08f05821d3f1da6a5313e4f34c14b20a4ff",
@@ -58,6 +59,7 @@ _LEVELS: dict[str, dict[str, list]] = {
         "sample": [f"{batch}:{cask}" for batch in "ABCDEFGHIJ" for cask in "abc"],
     },
     "cbpp": {"herd": list(range(1, 16)), "period": list(range(1, 5))},
+    "lambs": {"line": list(range(1, 6)), "sire": list(range(1, 24)), "dam_age": list(range(1, 4))},
     "neyman_scott": {"group": list(range(1, 101))},
     "neyman_scott_1": {"group": list(range(1, 101))},
     "counts_4x2": {"site": list(range(1, 5))},
@@ -81,7 +83,7 @@ def load(name: str) -> pd.DataFrame:
     name : str
         Measured: ``"tlc"``, ``"dental"``, ``"sleep"``, ``"dyestuff"``, ``"planting"``,
         ``"seizures"``, ``"ratpup"``, ``"schools"``, ``"chicks"``, ``"ticks"``,
-        ``"penicillin"``, ``"pastes"``, ``"cbpp"``.
+        ``"penicillin"``, ``"pastes"``, ``"cbpp"``, ``"lambs"``.
         Simulated: ``"neyman_scott"``, ``"neyman_scott_1"``, ``"counts_4x2"``, ``"counts_50x10"``, ``"counts_low"``.
 
     Returns

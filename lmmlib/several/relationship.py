@@ -7,6 +7,8 @@ With :math:`b \sim N(0, A \otimes D)` only :math:`A^{-1}` and :math:`\log|A|` ar
 
 with the inbreeding :math:`F_i = A_{ii} - 1`, half the relationship of the parents of i. So
 :math:`A^{-1} = T'\Delta^{-1}T`, where a row of T has 1 at i and :math:`-\frac12` at its parents (Henderson 1976).
+
+Equations :eq:`breeding-value`, :eq:`mendelian-variance`, :eq:`tabular-method` and :eq:`pedigree-inverse` of the book.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from scipy import sparse
 
 from lmmlib.common.arguments import require_known, shown
 from lmmlib.errors import ParameterError
+
+# What the groups before it leave of a group, as a share of the largest variance, below which two groups are one.
+SINGULAR_A = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +70,24 @@ def relationship_of(given, groupings: list[str]) -> dict[str, Relationship]:
 def matrix(frame: pd.DataFrame) -> Relationship:
     """A relationship given as its matrix A, symmetric and positive definite, named on both sides."""
     A = frame.to_numpy(float)
-    if not np.isfinite(A).all() or np.abs(A - A.T).max() > 1e-8 * np.abs(A).max():
-        raise ParameterError(f"the relationship matrix must be finite and symmetric; got {shown(frame.to_numpy())}")
+    if not np.isfinite(A).all():
+        raise ParameterError(f"the relationship matrix must be finite; got {shown(frame.to_numpy())}")
+    i, j = np.unravel_index(np.abs(A - A.T).argmax(), A.shape)
+    if abs(A[i, j] - A[j, i]) > 1e-8 * np.abs(A).max():
+        raise ParameterError(
+            f"the relationship matrix must be symmetric; got {A[i, j]:g} for {frame.index[i]!r} and "
+            f"{frame.index[j]!r}, and {A[j, i]:g} for the two the other way round"
+        )
     try:
-        half = np.linalg.inv(np.linalg.cholesky((A + A.T) / 2))
+        root = np.linalg.cholesky((A + A.T) / 2)
+        singular = np.diag(root).min() ** 2 < SINGULAR_A * np.diag(A).max()
     except np.linalg.LinAlgError:
+        singular = True
+    if singular:
         raise ParameterError(
             "the relationship matrix is not positive definite, as it is when two groups are one; name them alike"
-        ) from None
+        )
+    half = np.linalg.inv(root)
     logdet = -2 * float(np.log(np.diag(half)).sum())
     return Relationship(tuple(frame.index), A, sparse.csr_array(half.T @ half), logdet)
 

@@ -218,6 +218,7 @@ UNITS = {
     ("pastes", "strength"): ("1", 50, 70),
     ("cbpp", "incidence"): ("animals", 0, 15),
     ("cbpp", "size"): ("animals", 1, 40),
+    ("lambs", "weight"): ("pounds", 5, 16),
     ("neyman_scott", "j"): ("1", 1, 2),
     ("neyman_scott", "y"): ("1", -1, 6),
     ("neyman_scott", "alpha"): ("1", -2.5, 2.5),

@@ -67,7 +67,8 @@ def test_a_matrix():
         (pd.DataFrame({"s": ["b", "a"], "d": [None, None]}, index=["a", "b"]), "'[ab]' is an ancestor of itself"),
         (pd.DataFrame({"s": [None]}, index=["a"]), "a pedigree has two columns.*got 1 columns"),
         (pd.DataFrame([[1.0, 2.0], [2.0, 1.0]], ["a", "b"], ["a", "b"]), "not positive definite"),
-        (pd.DataFrame([[1.0, 0.5], [0.4, 1.0]], ["a", "b"], ["a", "b"]), r"finite and symmetric; got array"),
+        (pd.DataFrame([[1.0, 0.5], [0.4, 1.0]], ["a", "b"], ["a", "b"]), "symmetric; got 0.5 for 'a' and 'b', and 0.4 for"),
+        (pd.DataFrame([[1.0, np.nan], [np.nan, 1.0]], ["a", "b"], ["a", "b"]), "must be finite; got array"),
         (pd.DataFrame({"s": [None, None], "d": [None, None]}, index=["a", "a"]), "names each group once"),
         (np.eye(2), "must be a DataFrame"),
     ],
@@ -75,6 +76,13 @@ def test_a_matrix():
 def test_what_is_none(frame, words):
     with pytest.raises(ParameterError, match=words):
         relationship_of({"animal": frame}, ["animal"])
+
+
+def test_two_groups_that_are_one():
+    """Rounding leaves a Cholesky factor of a matrix that has none."""
+    A = pedigree(MRODE).A[[0, 1, 2, 3, 4, 5, 6, 7, 4]][:, [0, 1, 2, 3, 4, 5, 6, 7, 4]]
+    with pytest.raises(ParameterError, match="not positive definite, as it is when two groups are one"):
+        matrix(pd.DataFrame(A, list("abcdefghi"), list("abcdefghi")))
 
 
 def test_a_group_without_relationship_is_an_error():
