@@ -31,8 +31,8 @@ def pr_12_6():
     )
     animal = lmmlib.fit(f"{fixed} + (1 | pup)", pups, relationship={"pup": parents})
     np.testing.assert_allclose(animal.loglik, litters.loglik, rtol=1e-9)
-    np.testing.assert_allclose(animal.D[0].iloc[0, 0], 2 * tau2, rtol=1e-4)
-    np.testing.assert_allclose(animal.sigma2, sigma_e2 - tau2, rtol=1e-4)
+    np.testing.assert_allclose(animal.D[0].iloc[0, 0], 2 * tau2, rtol=1e-6)
+    np.testing.assert_allclose(animal.sigma2, sigma_e2 - tau2, rtol=1e-6)
     return 2 * tau2 / (tau2 + sigma_e2)
 
 

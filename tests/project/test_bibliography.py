@@ -12,6 +12,7 @@ NO_ADDRESS = {
     "raudenbush-bryk-2002": "a book without a DOI",
     "crowder-hand-1990": "its DOI could not be verified",
     "lush-1937": "a book of before DOIs",
+    "mrode-2014": "a book whose DOI could not be verified",
     "henderson-1950": "an abstract among others of a meeting, without an identifier of its own",
     "laird-louis-1987": "its DOI could not be verified",
     "robert-1993": "no DOI of it could be found",

@@ -166,7 +166,7 @@ def test_planting():
     assert (frame["source"] == "observed").equals(frame["block"] == 1), "data/planting.csv: block 1 was observed"
 
 
-UNBALANCED = {"ratpup", "schools", "chicks", "ticks"}
+UNBALANCED = {"ratpup", "schools", "chicks", "ticks", "lambs"}
 COPIES = {
     "cbpp": ("binomial/cbpp.csv", {}),
     "neyman_scott": ("cloning/y_n100_m2.csv", {"i": "group", "alpha_true": "alpha"}),

@@ -67,7 +67,10 @@ def test_a_matrix():
         (pd.DataFrame({"s": ["b", "a"], "d": [None, None]}, index=["a", "b"]), "'[ab]' is an ancestor of itself"),
         (pd.DataFrame({"s": [None]}, index=["a"]), "a pedigree has two columns.*got 1 columns"),
         (pd.DataFrame([[1.0, 2.0], [2.0, 1.0]], ["a", "b"], ["a", "b"]), "not positive definite"),
-        (pd.DataFrame([[1.0, 0.5], [0.4, 1.0]], ["a", "b"], ["a", "b"]), "symmetric; got 0.5 for 'a' and 'b', and 0.4 for"),
+        (
+            pd.DataFrame([[1.0, 0.5], [0.4, 1.0]], ["a", "b"], ["a", "b"]),
+            "symmetric; got 0.5 for 'a' and 'b', and 0.4 for",
+        ),
         (pd.DataFrame([[1.0, np.nan], [np.nan, 1.0]], ["a", "b"], ["a", "b"]), "must be finite; got array"),
         (pd.DataFrame({"s": [None, None], "d": [None, None]}, index=["a", "a"]), "names each group once"),
         (np.eye(2), "must be a DataFrame"),
