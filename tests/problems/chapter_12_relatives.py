@@ -53,10 +53,10 @@ def sources(h2=0.25, daughters=40):
 def pr_12_7a():
     """Reliability of a young bull by his parents: a quarter of the sum of theirs.
 
-    (a) Without records of his own and without children a = (a_s + a_d)/2 in hats (`thm-three-sources`). Sire and dam are
+    (a) Without own records and without children a = (a_s + a_d)/2 in hats (`thm-three-sources`). Sire and dam are
     unrelated and have different records, so their predictions are independent, with variances r_s^2 and r_d^2 times
-    sigma_a^2: Var(hat a) = (r_s^2 + r_d^2) sigma_a^2/4, and that over sigma_a^2 is the reliability. Neither can be more
-    than 1, so it is at most a half: the rest is Mendelian sampling.
+    sigma_a^2: Var(hat a) = (r_s^2 + r_d^2) sigma_a^2/4, and that over sigma_a^2 is the reliability. Neither can be
+    more than 1, so it is at most a half: the rest is Mendelian sampling.
 
     (b) k = 15: r_s^2 = 40/55, r_d^2 = h^2 = 0.25 by exercise 12.9, so (0.727 + 0.25)/4 = 0.244.
     """
