@@ -27,6 +27,7 @@ _SHA256 = {
     "ticks": "25cc36aafb0389ae356f1e8e3bb33f233418ee64f853c7bbac54750694cf4413",
     "penicillin": "9a26c574d34d1b6d5a6fcb31d296ffa65fe0339eea4b77f502d90b7f2b4eca24",
     "pastes": "1ccc038f2636384688511818410a6e5b4a3d61d2f23cda657e43b2596ffd1331",
+    "oats": "fa1617b5d9603d204e57d47a92f3586afacc7d5766b317aafb2ba41bdda0d568",
     "cbpp": "07d53849d29fa020ca1879087bccf6f180aabd6dd68a20cd7cd09d54518dfcca",
     "lambs": "4962f06a312ac7a12c78f67ba9e21dd0aa800ed18051658e6327e2977a2a7e00",
     "neyman_scott": "853ad7f74ce40486f8cf513f4470c0d6f9202c32507392a9515ce76b66c51053",
@@ -58,6 +59,10 @@ _LEVELS: dict[str, dict[str, list]] = {
         "cask": list("abc"),
         "sample": [f"{batch}:{cask}" for batch in "ABCDEFGHIJ" for cask in "abc"],
     },
+    "oats": {
+        "block": ["I", "II", "III", "IV", "V", "VI"],
+        "variety": ["victory", "golden rain", "marvellous"],
+    },
     "cbpp": {"herd": list(range(1, 16)), "period": list(range(1, 5))},
     "lambs": {"line": list(range(1, 6)), "sire": list(range(1, 24)), "dam_age": list(range(1, 4))},
     "neyman_scott": {"group": list(range(1, 101))},
@@ -83,7 +88,7 @@ def load(name: str) -> pd.DataFrame:
     name : str
         Measured: ``"tlc"``, ``"dental"``, ``"sleep"``, ``"dyestuff"``, ``"planting"``,
         ``"seizures"``, ``"ratpup"``, ``"schools"``, ``"chicks"``, ``"ticks"``,
-        ``"penicillin"``, ``"pastes"``, ``"cbpp"``, ``"lambs"``.
+        ``"penicillin"``, ``"pastes"``, ``"oats"``, ``"cbpp"``, ``"lambs"``.
         Simulated: ``"neyman_scott"``, ``"neyman_scott_1"``, ``"counts_4x2"``, ``"counts_50x10"``, ``"counts_low"``.
 
     Returns

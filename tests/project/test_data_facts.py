@@ -42,6 +42,7 @@ ARMS = {
     "planting": ("block", None, 10, 8),
     "penicillin": ("plate", None, 24, 6),
     "pastes": ("sample", None, 30, 2),
+    "oats": ("block", None, 6, 12),
 }
 
 
@@ -160,6 +161,19 @@ def test_ticks():
     assert (frame.groupby("brood", observed=True)["location"].nunique() == 1).all(), "data/ticks.csv: a brood moved"
 
 
+def test_oats():
+    """Yates (1935), as in Pinheiro and Bates (2000) and MASS: mean squares of blocks, plots and subplots; means."""
+    cube = datasets.load("oats").set_index(["block", "variety", "nitrogen"])["grain"].unstack().to_numpy()
+    cube = cube.reshape(6, 3, 4)
+    plot = cube.mean(axis=2)
+    rest = plot - plot.mean(axis=1, keepdims=True) - plot.mean(axis=0) + plot.mean()
+    within = cube - plot[:, :, None] - cube.mean(axis=0) + plot.mean(axis=0)[:, None]
+    found = [12 * plot.mean(axis=1).var(ddof=1), 4 * (rest**2).sum() / 10, (within**2).sum() / 45]
+    check("oats", "mean squares", found, [3175.1, 601.3, 177.1], 1)
+    check("oats", "mean by nitrogen", means("oats", "grain", "nitrogen"), [79.4, 98.9, 114.2, 123.4], 1)
+    check("oats", "mean by variety", means("oats", "grain", "variety"), [97.6, 104.5, 109.8], 1)
+
+
 def test_planting():
     frame = datasets.load("planting")
     assert set(frame.groupby(["block", "density"], observed=True).size()) == {2}, "data/planting.csv: two of a density"
@@ -216,6 +230,8 @@ UNITS = {
     ("ticks", "ticks"): ("ticks", 0, 100),
     ("penicillin", "diameter"): ("mm", 10, 40),
     ("pastes", "strength"): ("1", 50, 70),
+    ("oats", "grain"): ("1/4 lb", 30, 200),
+    ("oats", "nitrogen"): ("cwt/acre", 0, 0.6),
     ("cbpp", "incidence"): ("animals", 0, 15),
     ("cbpp", "size"): ("animals", 1, 40),
     ("lambs", "weight"): ("pounds", 5, 16),
