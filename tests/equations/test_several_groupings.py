@@ -75,7 +75,7 @@ def frame_of(model):
 
 
 def test_several_model(rng):
-    """`def-several`, `several-model`, `several-covariance`: simulated covariances, entry by entry; lmmlib's likelihood."""
+    """`def-several`, `several-model`, `several-covariance`: covariances by entry, simulated; lmmlib's likelihood."""
     model, sigma2 = random_model(rng, N=12, sizes=(4, 3, 2)), 0.7
     V = sigma2 * V0(model)
     for r, s in rng.integers(0, 12, size=(30, 2)):
@@ -303,7 +303,7 @@ def test_fallacy(rng):
 
 
 def test_min_f(rng):
-    """`min-f`: the denominator is the sum of two, with Satterthwaite's degrees of freedom, and counts residuals twice."""
+    """`min-f`: the denominator is the sum of two, with the df of Satterthwaite; residuals count twice."""
     beta2, v1, v2, f1, f2 = rng.uniform(1, 3), *rng.uniform(0.1, 1, size=2), 19, 14
     F1, F2 = beta2 / v1, beta2 / v2
     assert_allclose(F1 * F2 / (F1 + F2), beta2 / (v1 + v2))
@@ -376,4 +376,6 @@ def test_prediction(rng):
         prior = sum(t / s2 * (w @ w) for t, w in zip(tau2, weights, strict=True))
         assert_allclose(variance, s2 * (prior - k @ full.Vi @ k + unseen @ Phi @ unseen), rtol=1e-8)
         fresh = sum(t for t, i in zip(tau2, known, strict=True) if i is None)
-        assert_allclose(shown.loc[r, ["estimate", "se"]].astype(float), [estimate, np.sqrt(variance + fresh)], rtol=1e-6)
+        assert_allclose(
+            shown.loc[r, ["estimate", "se"]].astype(float), [estimate, np.sqrt(variance + fresh)], rtol=1e-6
+        )
