@@ -96,6 +96,7 @@ def test_there_are_chapters():
         "10",
         "11",
         "11",  # counts, and yes or no
+        "12",  # several groupings, and relatives
         "12",
     ]
 
