@@ -74,11 +74,13 @@ lab: $(READY)  ## Open the chapters in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=chapters $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  --LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate
 
-bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (about four minutes)
+bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (about ten minutes)
 	@$(BIN)/python -m benchmarks.run
 	@$(BIN)/python -m benchmarks.gibbs
 	@$(BIN)/python -m benchmarks.cloning
-	@$(BIN)/python -m benchmarks.poisson
+	@$(BIN)/python -m benchmarks.glmm
+	@$(BIN)/python -m benchmarks.several
+	@$(BIN)/python -m benchmarks.residual
 	@$(BIN)/python -m benchmarks.questions
 
 study: $(READY)  ## Run the simulation studies again (about ten minutes), rewrites their tables

@@ -35,15 +35,29 @@ def lme4_version() -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def lme4(frame: pd.DataFrame, formula: str, group: str, repeats: int, nodes: int | None = None) -> Times:
-    """lmer by REML, or with nodes of quadrature glmer of counts, at default settings; the group is the first column."""
+def lme4(frame: pd.DataFrame, formula: str, group: str, repeats: int) -> Times:
+    """lmer by REML at its default settings, wall-clock time."""
+    return r(frame, f"lmer({formula}, data)", [group], repeats, clock="wall")
+
+
+def r(frame: pd.DataFrame, call: str, groups: list[str], repeats: int, *, clock: str = "processor") -> Times:
+    """An expression of R in which ``data`` is the frame, its groups factors: a fit by lme4 or nlme."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data.csv"
-        frame[[group, *frame.columns.drop(group)]].to_csv(path, index=False)
-        command = ["Rscript", str(Path(__file__).with_name("lme4.R")), str(path), formula, str(repeats)]
-        command += [] if nodes is None else [str(nodes)]
+        frame[[*groups, *frame.columns.drop(groups)]].to_csv(path, index=False)
+        script = str(Path(__file__).with_name("lme4.R"))
+        command = ["Rscript", script, str(path), call, str(repeats), ",".join(groups), clock]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     return lme4_times(done.stdout)
+
+
+def data_of_lme4(name: str) -> pd.DataFrame:
+    """A data set that comes with lme4."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data.csv"
+        code = f"write.csv(lme4::{name}, {str(path)!r}, row.names = FALSE)"
+        subprocess.run(["Rscript", "-e", code], capture_output=True, check=True)
+        return pd.read_csv(path)
 
 
 def lme4_times(printed: str) -> Times:

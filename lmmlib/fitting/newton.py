@@ -45,11 +45,15 @@ class Point:
     hessian: np.ndarray
 
     def take(self, rows) -> Self:
-        """Some of the responses."""
+        """Some of the responses, in their order: by their numbers, or by whether each is one."""
+        if len(self.value) == 1 and np.array_equal(np.arange(1)[rows], [0]):
+            return self
         return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     def put(self, rows, other: Self) -> Self:
         """The same with others in the place of some."""
+        if len(self.value) == 1 and len(other.value) == 1:
+            return other
         changed = {f.name: getattr(self, f.name).copy() for f in fields(self)}
         for name, values in changed.items():
             values[rows] = getattr(other, name)
@@ -133,8 +137,8 @@ def _descend(objective, here: _Here[P]) -> tuple[P, np.ndarray]:
         new = objective(now.theta[todo] + length[todo, None] * step[todo], here.rows[todo])
         finite = np.isfinite(new.value)  # -inf: no residual is left
         good = finite & ~rounded[todo] & (new.value <= now.value[todo] - 1e-4 * length[todo] * decrement[todo])
-        near = np.flatnonzero(close[todo] & finite)
-        good[near] |= _Here.of(new.take(near), near).decrement < decrement[todo[near]] / 4
+        if len(near := np.flatnonzero(close[todo] & finite & ~good)):
+            good[near] = _Here.of(new.take(near), near).decrement < decrement[todo[near]] / 4
         now = now.put(todo[good], new.take(good))
         falls[todo[good]] = True
         length[todo[~good]] /= np.where(rounded[todo[~good]], np.inf, 2.0)

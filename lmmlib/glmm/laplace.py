@@ -108,7 +108,7 @@ def hessian(s: Slopes) -> np.ndarray:
 
 def over_groups(A: np.ndarray, C: np.ndarray) -> np.ndarray:
     """Sums over groups and entries of the products of the columns: (q, left, n) and (q, right, n) to (left, right)."""
-    return np.tensordot(A, C, axes=([0, 2], [0, 2]))
+    return (A @ C.swapaxes(1, 2)).sum(axis=0)
 
 
 def of_joint(s: Slopes) -> np.ndarray:
