@@ -24,6 +24,7 @@ DATA = {
     "counts_4x2": "counts at four sites, simulated",
     "counts_50x10": "counts at fifty sites, simulated",
     "counts_low": "low counts at fifty sites, simulated",
+    "cream": "cream in eight centres",
     "dental": "dental growth",
     "dyestuff": "dyestuff",
     "lambs": "lambs of 23 sires",

@@ -30,6 +30,7 @@ _SHA256 = {
     "oats": "fa1617b5d9603d204e57d47a92f3586afacc7d5766b317aafb2ba41bdda0d568",
     "cbpp": "07d53849d29fa020ca1879087bccf6f180aabd6dd68a20cd7cd09d54518dfcca",
     "lambs": "4962f06a312ac7a12c78f67ba9e21dd0aa800ed18051658e6327e2977a2a7e00",
+    "cream": "bc73491a03c312268020a08ba69700f714c1f7e10aeeb1b893ce8ac86624f9dd",
     "neyman_scott": "853ad7f74ce40486f8cf513f4470c0d6f9202c32507392a9515ce76b66c51053",
     "neyman_scott_1": "fafc3eea21e0ee582055a0a045afea713473162759b0aab36ba4b5fff9e0c4af",
     "counts_4x2": "b02f94b3a98dfc38f47e321ec1d5c08f05821d3f1da6a5313e4f34c14b20a4ff",
@@ -65,6 +66,7 @@ _LEVELS: dict[str, dict[str, list]] = {
     },
     "cbpp": {"herd": list(range(1, 16)), "period": list(range(1, 5))},
     "lambs": {"line": list(range(1, 6)), "sire": list(range(1, 24)), "dam_age": list(range(1, 4))},
+    "cream": {"centre": list(range(1, 9)), "treatment": ["control", "drug"]},
     "neyman_scott": {"group": list(range(1, 101))},
     "neyman_scott_1": {"group": list(range(1, 101))},
     "counts_4x2": {"site": list(range(1, 5))},
@@ -88,7 +90,7 @@ def load(name: str) -> pd.DataFrame:
     name : str
         Measured: ``"tlc"``, ``"dental"``, ``"sleep"``, ``"dyestuff"``, ``"planting"``,
         ``"seizures"``, ``"ratpup"``, ``"schools"``, ``"chicks"``, ``"ticks"``,
-        ``"penicillin"``, ``"pastes"``, ``"oats"``, ``"cbpp"``, ``"lambs"``.
+        ``"penicillin"``, ``"pastes"``, ``"oats"``, ``"cbpp"``, ``"lambs"``, ``"cream"``.
         Simulated: ``"neyman_scott"``, ``"neyman_scott_1"``, ``"counts_4x2"``, ``"counts_50x10"``, ``"counts_low"``.
 
     Returns

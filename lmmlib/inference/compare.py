@@ -134,7 +134,7 @@ def compare(fit0: Maximum, fit1: Maximum, *, method: str = "auto", size: int = 1
         return _mixture(test, fit0, np.array([0.5, 0.5]), df_fixed + df_random - 1)
     if not (isinstance(fit0, Fitted) and isinstance(fit1, Fitted)):
         raise DesignError(
-            f"method={method!r} of these models is for normal responses; for counts use 'chi-square', which is "
+            f"method={method!r} of these models is for normal responses; otherwise use 'chi-square', which is "
             "conservative on the boundary, or simulate with fit0.simulate() and refit both"
         )
     if method == "exact":

@@ -10,6 +10,10 @@ from lmmlib.fitting.fitted import Maximum
 
 # A column is in the span of others when this share of its length, or less, is outside.
 OUTSIDE = 1e-8
+CONTRASTS = (
+    "REML criteria of models with different fixed effects are likelihoods of different contrasts of the data "
+    "and do not compare"
+)
 
 
 def same_data(fit0: Maximum, fit1: Maximum) -> None:
@@ -68,10 +72,9 @@ def nested_fixed(fit0: Maximum, fit1: Maximum) -> int:
         )
     more = X1.shape[1] - X0.shape[1]
     if more and fit0.method == "REML":
-        raise ParameterError(
-            "REML criteria of models with different fixed effects are likelihoods of different contrasts of the data "
-            "and do not compare; fit both with method='ML'"
-        )
+        if hasattr(fit0, "family"):
+            raise ParameterError(f"{CONTRASTS}; fit both with method='laplace'")
+        raise ParameterError(f"{CONTRASTS}; fit both with method='ML'")
     return more
 
 

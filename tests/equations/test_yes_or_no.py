@@ -88,6 +88,20 @@ def test_attenuation_approx(rng):
     assert_allclose(logit(means(expit, eta, tau)), eta * factor, rtol=0.08)
 
 
+def test_covariate_left_out(rng):
+    """`covariate-left-out`: the slope of a covariate of the group, and the effect b, averaged over that of a row."""
+    c2, s, tau = (16 * np.sqrt(3) / (15 * np.pi)) ** 2, rng.uniform(0.3, 2), rng.uniform(0.3, 1)
+    beta_w, beta_x = rng.normal(), rng.uniform(0.5, 1)
+    factor = 1 / np.sqrt(1 + c2 * beta_x**2 * s**2)
+    # Bits of one group have the mean over x of p(beta_w w + tau u + beta_x x), the logarithm of whose odds is shorter.
+    w, u = rng.uniform(0.2, 2, 6), rng.uniform(0.2, 1, 6)
+    inside = logit(means(expit, beta_w * w + tau * u, beta_x * s))
+    assert_allclose(inside, beta_w * factor * w + tau * factor * u, atol=0.08)
+    # Over all groups as well: both variances are in one denominator.
+    whole = logit(means(expit, beta_w * w, np.sqrt(tau**2 + beta_x**2 * s**2)))
+    assert_allclose(whole, beta_w * factor * w / np.sqrt(1 + c2 * (tau * factor) ** 2), atol=0.08)
+
+
 def test_binomial_overdispersion(rng):
     """`thm-one-trial`, `binomial-overdispersion`: the variance of sums of correlated bits, enumerated."""
     m, b, chance = int(rng.integers(2, 7)), rng.normal(size=4), rng.dirichlet(np.ones(4))

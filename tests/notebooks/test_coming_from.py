@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import lmmlib
+from tests import tolerances as tol
 from tests.notebooks.conftest import CHAPTERS, ROOT
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -57,7 +58,14 @@ def names():
     pairs = lmmlib.clone("y ~ 1 + (1 | group)", lmmlib.load("neyman_scott"), rng=1)
     new = pd.DataFrame({"Days": [0, 5, 12], "Subject": [308, 308, 309]})
     d = lmmlib.sample(SLEEP, sleep, draws=20, rng=1)
-    more = {"new": new, "L": [0, 1], "f0": lmmlib.fit("Reaction ~ Days + (1 | Subject)", sleep), "m": None}
+    lead = lmmlib.fit("lead ~ week + (0 | id)", lmmlib.load("tlc"), residual=lmmlib.residual.compound("week"))
+    more = {
+        "residual": lead,
+        "new": new,
+        "L": [0, 1],
+        "f0": lmmlib.fit("Reaction ~ Days + (1 | Subject)", sleep),
+        "m": None,
+    }
     return {"np": np, "lmmlib": lmmlib, "f": f, "c": pairs, "d": d, "counts": counts, **more}
 
 
@@ -164,6 +172,46 @@ def test_clones(page, names):
     check(page, names, clone_answers(), 0.05)
 
 
+def frames():
+    """The data of stored fits under the names of the page's tables; a fifth of the lead trial is left out, as in R."""
+    lead = lmmlib.load("tlc").rename(columns={"lead": "y", "treatment": "arm"})
+    lead = lead[((7 * lead["id"].astype(int) + 3 * lead["week"]) % 5 != 0).to_numpy()]
+    return {
+        "lead": lead.assign(visit=lead["week"].astype("category")),
+        "penicillin": lmmlib.load("penicillin").rename(columns={"diameter": "y"}),
+        "pastes": lmmlib.load("pastes").rename(columns={"strength": "y"}),
+        "cream": lmmlib.load("cream").rename(columns={"cured": "well", "patients": "n"}),
+    }
+
+
+def nlme(model):
+    return next(f for f in stored("residual/nlme.json") if f["model"] == model and f["method"] == "REML")
+
+
+@pytest.mark.parametrize(
+    "head, left, data, known",
+    [
+        ("lme4", "lmer(y ~ 1 + (1 | plate) + (1 | sample), d)", "penicillin", "crossed/penicillin_reml.json"),
+        ("mmrm", "mmrm(y ~ arm * visit + us(visit | id), d)", "lead", "unstructured"),
+        ("R", "glmer(cbind(well, n - well) ~ ..., family = binomial)", "cream", "binomial/cream.json"),
+    ],
+)
+def test_other_families(page, head, left, data, known):
+    code = next(r[0] for h, ls, r in page if h.startswith(head) and ls[:1] == [left])
+    formula = "well ~ treatment + (1 | centre)"
+    fit = eval(code, {"lmmlib": lmmlib, "data": frames()[data], "formula": formula})
+    if known == "unstructured":
+        expected = nlme(known)
+        assert abs(fit.loglik - expected["loglik"]) < 1e-7
+        assert np.allclose(fit.se.iloc[0], expected["se"][0], rtol=tol.NLME)
+    elif data == "cream":
+        expected = stored(known)["cream_glmer"]["nAGQ_1"]
+        assert abs(fit.loglik - expected["loglik"]) < 1e-8
+        assert np.allclose(fit.beta, expected["beta"], atol=1e-6)
+    else:
+        assert abs(fit.criterion - stored(known)["criterion"]) < 1e-8
+
+
 @pytest.mark.parametrize(
     "left, wrong", [("sigma(m)", "f.sigma2"), ('getME(m, "theta")', "f.D"), ("logLik(m)", "f.criterion")]
 )
@@ -254,7 +302,7 @@ def test_all_other_code_exists(page, names):
     codes = [code for _, _, right in page for code in right]
     assert len(codes) > 120
     for code in codes:
-        problems = [unknown(code, names), unknown(code, names | {"f": names["counts"]})]
+        problems = [unknown(code, names | {"f": names[fit]}) for fit in ("f", "counts", "residual")]
         assert None in problems, f"{code}: {problems[0]}"
 
 

@@ -1,10 +1,13 @@
-"""Solutions of the problems of chapter 11: pairs of bits, ticks on grouse, whose variance, a lost Jacobian."""
+"""Solutions of the problems of chapter 11: pairs of bits, ticks on grouse, whose variance, a lost Jacobian; seeds of a
+parasite, a normal link, a covariate that confounds nothing, no cure among twelve.
+"""
 
 from functools import cache
 
 import numpy as np
-from scipy import optimize
-from scipy.special import expit
+import pandas as pd
+from scipy import optimize, stats
+from scipy.special import expit, logsumexp
 
 import lmmlib
 
@@ -17,6 +20,16 @@ DECIMALS = {
     "pr-11-3a": 3,
     "pr-11-3b": 3,
     "pr-11-4": 1,
+    "pr-11-5a": 2,
+    "pr-11-5b": 2,
+    "pr-11-5c": 3,
+    "pr-11-6a": 3,
+    "pr-11-6b": 3,
+    "pr-11-6c": 3,
+    "pr-11-7a": 3,
+    "pr-11-7b": 3,
+    "pr-11-8a": 3,
+    "pr-11-8b": 3,
 }
 PAIRS = np.array([88, 34, 15, 63])  # (0, 0), (0, 1), (1, 0), (1, 1)
 
@@ -241,3 +254,199 @@ def pr_11_4():
     np.testing.assert_allclose(tens.aic + 2 * (frame["logged"].sum() + 403 * np.log(np.log(10))), aic, rtol=1e-7)
     assert linear.aic < 871 < aic < counts.aic
     return aic
+
+
+# Seeds of two kinds on plates with an extract of bean or of cucumber: germinated, and how many there were.
+PLATES = {
+    (0, 0): "10/39 23/62 23/81 26/51 17/39",
+    (0, 1): "5/6 53/74 55/72 32/51 46/79 10/13",
+    (1, 0): "8/16 10/30 8/28 23/45 0/4",
+    (1, 1): "3/12 22/41 15/30 32/51 3/7",
+}
+
+
+@cache
+def seeds():
+    """A row for each plate."""
+    rows = [
+        [kind, cucumber, *map(float, plate.split("/"))]
+        for (kind, cucumber), line in PLATES.items()
+        for plate in line.split()
+    ]
+    frame = pd.DataFrame(rows, columns=["kind", "cucumber", "up", "seeds"])
+    return frame.assign(plate=np.arange(21))
+
+
+def pr_11_5a():
+    """Pearson's statistic over its degrees of freedom, without plates.
+
+    (a) 31.65 on 21 - 4 = 17 degrees of freedom, 1.86. A row is a sum of up to 81 bits, and by thm-one-trial (b) a
+    correlation rho of the seeds of a plate multiplies its variance by 1 + (m - 1) rho: with forty seeds a rho of 0.02
+    nearly doubles it. Given seed by seed, in 831 rows, the data would still have the plates, and the same random
+    intercept; but Pearson's statistic of single bits could not show it.
+    """
+    frame = seeds()
+    fit = lmmlib.fit_glmm("up ~ kind * cucumber + (0 | plate)", frame, "binomial", trials="seeds")
+    share = frame.groupby(["kind", "cucumber"])[["up", "seeds"]].transform("sum").eval("up / seeds")
+    pearson = ((frame["up"] - frame["seeds"] * share) ** 2 / (frame["seeds"] * share * (1 - share))).sum()
+    np.testing.assert_allclose(fit.overdispersion().pearson, pearson, rtol=1e-6)
+    return pearson / 17
+
+
+def pr_11_5b():
+    """The interaction with a random plate, by quadrature.
+
+    (b) -0.81, se 0.385, with tau = 0.236. The plates have hardly moved the estimate (-0.78 without), but its standard
+    error is a quarter larger than the 0.306 of the regression without plates. In words: cucumber multiplies the odds of
+    seeds of the first kind by e^1.34 = 3.8, of the second by e^0.53 = 1.7 only.
+    """
+    frame = seeds()
+    fit = lmmlib.fit_glmm("up ~ kind * cucumber + (1 | plate)", frame, "binomial", trials="seeds", method="aghq")
+    X = np.column_stack([np.ones(21), frame["kind"], frame["cucumber"], frame["kind"] * frame["cucumber"]])
+    u = np.linspace(-9, 9, 361)
+
+    def minus(psi):
+        eta = (X @ psi[:4])[:, None] + np.exp(psi[4]) * u
+        rows = stats.binom.logpmf(frame["up"].to_numpy()[:, None], frame["seeds"].to_numpy()[:, None], expit(eta))
+        return -logsumexp(rows + stats.norm.logpdf(u), axis=1, b=u[1] - u[0]).sum()
+
+    found = optimize.minimize(minus, [-0.5, 0.1, 1.3, -0.8, -1.5], method="BFGS", options={"gtol": 1e-6}).x
+    np.testing.assert_allclose([*found[:4], np.exp(found[4])], fit.parameters(), rtol=1e-3)
+    return fit.beta["kind:cucumber"]
+
+
+def pr_11_5c():
+    """The standard deviation of the plates by REML.
+
+    (c) 0.318, where maximum likelihood has 0.236 (0.235 by Laplace): a third more. Four coefficients were spent on
+    twenty-one plates, so the plates' deviations have seventeen degrees of freedom; with tau^2 small beside the binomial
+    variance of a plate that matters more than the 21/17 of a linear model would. Laplace's approximation, on which REML
+    is built, is good here, because a plate has many seeds: it costs a hundredth of a unit of log-likelihood.
+    """
+    fits = [
+        lmmlib.fit_glmm("up ~ kind * cucumber + (1 | plate)", seeds(), "binomial", trials="seeds", method=how)
+        for how in ("laplace", "aghq", "REML")
+    ]
+    assert abs(fits[0].loglik - fits[1].loglik) < 0.02
+    taus = [fit.parameters()["sd (Intercept)"] for fit in fits]
+    np.testing.assert_allclose(taus[:2], [0.235, 0.236], atol=6e-4)
+    return taus[2]
+
+
+@cache
+def probit():
+    """Correlation, tau and slope of the probit model of the pairs of pr-11-1."""
+    before, after, both = (PAIRS[2] + PAIRS[3]) / 200, (PAIRS[1] + PAIRS[3]) / 200, PAIRS[3] / 200
+    limits = stats.norm.ppf([before, after])
+
+    def gap(r):
+        return stats.multivariate_normal.cdf(limits, [0, 0], [[1, r], [r, 1]]) - both
+
+    r = optimize.brentq(gap, 0, 0.999)
+    tau = np.sqrt(r / (1 - r))
+    # The same by an integral over b alone.
+    x, w = normal_rule()
+    given = [stats.norm.cdf(limit * np.sqrt(1 + tau**2) + tau * x) for limit in limits]
+    np.testing.assert_allclose(
+        [w @ given[0], w @ given[1], w @ (given[0] * given[1])], [before, after, both], atol=1e-6
+    )
+    return r, tau, (limits[1] - limits[0]) * np.sqrt(1 + tau**2)
+
+
+def pr_11_6a():
+    """The correlation of two latent normal variables.
+
+    (a) y = 1 if e <= eta + b with e standard normal, that is if e - b <= eta, and e - b has variance 1 + tau^2. (b) For
+    two bits of a patient (e_1 - b, e_2 - b)/sqrt(1 + tau^2) is bivariate normal with correlation rho = tau^2/(1 +
+    tau^2), so the four shares are those of a bivariate normal distribution cut at z_1 and z_2: three numbers, z_1 =
+    Phi^-1(78/200) = -0.279, z_2 = Phi^-1(97/200) = -0.038, and rho, for three free shares. The rho with P(both <= z) =
+    63/200 is 0.737, Pearson's tetrachoric correlation.
+    """
+    return probit()[0]
+
+
+def pr_11_6b():
+    """The standard deviation of the patients.
+
+    (b) tau = sqrt{rho/(1 - rho)} = 1.672. The logistic model has 2.898, and 2.898/1.7 = 1.70: the logistic distribution
+    is nearly a normal one with a standard deviation of 1/c = 1.7.
+    """
+    return probit()[1]
+
+
+def pr_11_6c():
+    """The slope for one patient.
+
+    (c) (z_2 - z_1) sqrt(1 + tau^2) = 0.242 * 1.949 = 0.471; times 1.7 it is 0.80, where the logistic model has 0.818.
+    In the population the slope is z_2 - z_1 = 0.242, exactly the fraction 1/sqrt(1 + tau^2) of it, for all eta: that is
+    what is approximate for the logistic link. (d) The ratio of P(0, 1 | b) to P(1, 0 | b) is not free of b: only the
+    logistic link has a sufficient statistic for b_i, the total, and so a conditional likelihood.
+    """
+    r, tau, slope = probit()
+    np.testing.assert_allclose(slope / np.sqrt(1 + tau**2), np.diff(stats.norm.ppf([78 / 200, 97 / 200]))[0])
+    return slope
+
+
+def pr_11_7a():
+    """The coefficient without severity, by the approximation.
+
+    (a) By covariate-left-out the fit without severity has 1.2/sqrt{1 + c^2 1.5^2 1.3^2} = 1.2/1.522 = 0.789, and tau
+    becomes 0.8/1.522 = 0.526. No confounding is needed: severity is independent of the arm.
+    """
+    c2 = (16 * np.sqrt(3) / (15 * np.pi)) ** 2
+    return 1.2 / np.sqrt(1 + c2 * 1.5**2 * 1.3**2)
+
+
+def pr_11_7b():
+    """The exact coefficient near log odds of zero.
+
+    (b) The slope of log{pbar/(1 - pbar)} at eta = 0 is E{p(1 - p)}/{pbar (1 - pbar)} by attenuation, with pbar = 1/2:
+    it is 4 E{p(1 - p)} over v ~ N(0, 1.95^2), 0.615, and the coefficient 1.2 * 0.615 = 0.738.
+
+    (c) "The effect changes when z is added" finds confounders in linear models (and for risks and their differences);
+    an odds ratio is not collapsible, and changes when anything is added that predicts the response. What both models
+    agree on are the probabilities averaged over severity: compare those, by predict(of="population") averaged over the
+    severities of the data. Add severity all the same: its coefficient answers the question for patients of one
+    severity, and the power is higher.
+    """
+    x, w = normal_rule(120)
+    p = expit(1.95 * x)
+    slope = 4 * (w @ (p * (1 - p)))
+    v = np.linspace(-20, 20, 8001)
+    np.testing.assert_allclose(
+        slope, 4 * np.trapezoid(expit(v) * expit(-v) * stats.norm.pdf(v, scale=1.95), v), rtol=1e-6
+    )
+    return 1.2 * slope
+
+
+def pr_11_8a():
+    """The log odds ratio of centre 5, one half added to each cell.
+
+    (a) log{6.5 * 12.5/(11.5 * 0.5)} = 2.648, se sqrt(1/6.5 + 1/11.5 + 1/0.5 + 1/12.5) = 1.52: between an odds ratio of
+    0.7 and one of 280. Without the half the likelihood of this centre rises with the effect to a limit: separation.
+    """
+    return np.log(6.5 * 12.5 / (11.5 * 0.5))
+
+
+def pr_11_8b():
+    """The effect of the drug in centre 5, predicted by the model in which it varies.
+
+    (b) 0.892 + 0.302 = 1.194. The mode is finite because the other centres say how much effects vary: the standard
+    deviation is 0.491. (c) It is drawn from 2.65 more than half of the way to 0.89, because this centre has a standard
+    error of 1.5 for an effect that varies by half a unit only; and the effect is learnt from the centre's level too, as
+    the two effects have a correlation of -0.81: poor centres have the larger effect. With the effect held equal in all
+    centres all have 0.738; the likelihood ratio has p = 0.61, so the data do not say that centre 5 has another effect.
+    Reported for the trial: 0.738 (se 0.300); 1.194 only as what this model would bet on centre 5, with its error.
+    """
+    frame = lmmlib.load("cream")
+    formula = "cured ~ treatment + (treatment | centre)"
+    fit = lmmlib.fit_glmm(formula, frame, "binomial", trials="patients", method="aghq")
+    precision = np.linalg.inv(fit.D.to_numpy())
+
+    def minus(b):
+        p = expit(np.array([fit.beta.iloc[0] + b[0], fit.beta.sum() + b.sum()]))
+        return -stats.binom.logpmf([0, 6], [12, 17], p).sum() + b @ precision @ b / 2
+
+    b = optimize.minimize(minus, [0.0, 0.0], method="BFGS", options={"gtol": 1e-7}).x
+    np.testing.assert_allclose(b, fit.modes().b.loc[5], atol=1e-4)
+    return fit.beta.iloc[1] + fit.modes().b.loc[5].iloc[1]

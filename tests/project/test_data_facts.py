@@ -43,6 +43,7 @@ ARMS = {
     "penicillin": ("plate", None, 24, 6),
     "pastes": ("sample", None, 30, 2),
     "oats": ("block", None, 6, 12),
+    "cream": ("centre", None, 8, 2),
 }
 
 
@@ -174,6 +175,18 @@ def test_oats():
     check("oats", "mean by variety", means("oats", "grain", "variety"), [97.6, 104.5, 109.8], 1)
 
 
+def test_cream():
+    """Agresti (2002), table 6.9: patients and cures of both arms, and Mantel and Haenszel's odds ratio and test."""
+    frame = datasets.load("cream")
+    sums = frame.groupby("treatment", observed=True)[["cured", "patients"]].sum()
+    check("cream", "cured and patients", sums, [[47, 143], [55, 130]], 0)
+    (c, n0), (d, n1) = (rows[["cured", "patients"]].to_numpy().T for _, rows in frame.groupby("treatment"))
+    n, well = n0 + n1, c + d
+    check("cream", "common odds ratio", (d * (n0 - c) / n).sum() / (c * (n1 - d) / n).sum(), 2.13, 2)
+    variance = (n0 * n1 * well * (n - well) / (n**2 * (n - 1))).sum()
+    check("cream", "Cochran, Mantel and Haenszel", (d - n1 * well / n).sum() ** 2 / variance, 6.38, 2)
+
+
 def test_planting():
     frame = datasets.load("planting")
     assert set(frame.groupby(["block", "density"], observed=True).size()) == {2}, "data/planting.csv: two of a density"
@@ -235,6 +248,8 @@ UNITS = {
     ("cbpp", "incidence"): ("animals", 0, 15),
     ("cbpp", "size"): ("animals", 1, 40),
     ("lambs", "weight"): ("pounds", 5, 16),
+    ("cream", "cured"): ("patients", 0, 37),
+    ("cream", "patients"): ("patients", 5, 37),
     ("neyman_scott", "j"): ("1", 1, 2),
     ("neyman_scott", "y"): ("1", -1, 6),
     ("neyman_scott", "alpha"): ("1", -2.5, 2.5),

@@ -290,3 +290,6 @@ def test_families_are_not_compared(frame):
         lmmlib.compare(lmmlib.fit_glmm("y ~ 1 + (1 | g)", frame, "binomial", trials=frame["size"] + 1), one)
     null = lmmlib.fit_glmm("y ~ 1 + (1 | g)", frame, "binomial", trials="size")
     assert lmmlib.compare(null, one).p < 1e-3
+    by_reml = [lmmlib.fit_glmm(f"y ~ {x} + (1 | g)", frame, "binomial", trials="size", method="REML") for x in "1x"]
+    with pytest.raises(lmmlib.errors.ParameterError, match="fit both with method='laplace'"):
+        lmmlib.compare(*by_reml)
