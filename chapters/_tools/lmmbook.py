@@ -1,7 +1,10 @@
 """Sphinx extension of this book.
 
-- A page is complete without a network: MathJax comes from an installed wheel, and scripts that
-  would be fetched from elsewhere are taken out.
+- A page is complete without a network, and loads no more than it uses (assets.py); scripts that would be fetched
+  from elsewhere are taken out.
+- The front page shows the chapters as they are (front_page.py), tables and figures look like those of a book
+  (print_forms.py).
+- What a reference leads to is shown where it stands (previews.py), and the search finds sections (search_places.py).
 - ``{ledger}`` lists every number that the source documents print (ledger_page.py).
 - Equations lead to the functions that compute them (equation_links.py).
 - ``{book-index}`` is the index (book_index.py).
@@ -13,32 +16,42 @@
 """
 
 import re
-import shutil
-from importlib.metadata import files
 from pathlib import Path
 
+import assets
 import book_index
 import equation_links
 import explorers
+import front_page
 import ledger_page
+import previews
+import print_forms
+import search_places
 from docutils import nodes
 from sphinx.domains.std import StandardDomain
 from sphinx.util.nodes import make_refnode
 
 import lmmlib
 
+SCRIPTS = ("_static", "scripts", "explorers")  # folders whose scripts may name a class
 TOUCHES = re.compile(r"[.,;:!?)\]’”'\"%]+|[-–]\w+")
 OPENS = re.compile(r"[(\[“\"]+$")
-MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
 
 
-def copy_mathjax(app, exception):
-    """Put the one file of MathJax where ``mathjax_path`` of _config.yml expects it."""
-    if exception is None and app.builder.format == "html":
-        source = next(file for file in files("sphinx-mathjax-offline") if str(file) == MATHJAX)
-        target = Path(app.outdir, "_static", "mathjax", source.name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source.locate(), target)
+def finish(app, exception):
+    """Give the pages their last form: what they load, and what their references show."""
+    if exception is not None or app.builder.format != "html":
+        return
+    root = Path(app.outdir)
+    static = root / "_static"
+    pages = {path: path.read_text(encoding="utf-8") for path in root.rglob("*.html") if static not in path.parents}
+    pages = {path: print_forms.formed(assets.lighten(html), path) for path, html in pages.items()}
+    for path, html in pages.items():
+        path.write_text(html, encoding="utf-8")
+    assets.copy_mathjax(static)
+    scripts = [path.read_text(encoding="utf-8") for path in static.rglob("*.js") if path.parent.name in SCRIPTS]
+    assets.lighten_sheets(static, assets.words_of(pages.values(), scripts))
+    previews.write({path.relative_to(root).as_posix(): html for path, html in pages.items()}, static / "previews")
 
 
 def is_foreign(asset):
@@ -132,9 +145,11 @@ def setup(app):
     equation_links.setup(app)
     book_index.setup(app)
     explorers.setup(app)
-    app.connect("build-finished", copy_mathjax)
+    front_page.setup(app)
+    search_places.setup(app)
+    app.connect("build-finished", finish, priority=900)
     app.connect("html-page-context", drop_foreign_assets, priority=900)
     app.connect("doctree-resolved", frame_tables)
     app.connect("doctree-resolved", keep_together)
     app.connect("missing-reference", resolve_package_name)
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 4}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 5}

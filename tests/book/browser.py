@@ -5,6 +5,9 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tests.book import access
 
 FLAGS = (
     "--no-sandbox",
@@ -65,6 +68,16 @@ PARTED = """() => [...document.querySelectorAll('.bd-article mjx-container:not([
     const at = mark.getBoundingClientRect(), formula = e.getBoundingClientRect();
     return at.width > 0 && formula.width > 0 && at.left < formula.right - 2;
 }).map(e => e.closest('p, li, dd, td, th, div').textContent.slice(0, 80))"""
+# Glyphs that a formula lacks: outlines that were taken out of MathJax's font, and letters of another font.
+NO_GLYPH = """() => [...document.querySelectorAll('mjx-container svg')].flatMap(e =>
+    [...e.querySelectorAll('path:not([d]), path[d=""], text, use')].filter(part => {
+        if (part.tagName === 'use') {
+            const glyph = document.getElementById((part.getAttribute('xlink:href') || '').slice(1));
+            return !glyph || (!glyph.getAttribute('d') && !/-(?:20|A0|206[0-4]|200[0-9A-F])$/.test(glyph.id));
+        }
+        return part.tagName === 'text' && part.textContent.trim();
+    }).map(part => part.id || part.getAttribute('xlink:href') || part.textContent))"""
+HEIGHT = "() => (document.querySelector('article') || document.body).scrollHeight"
 COLOURS = """() => {
     const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number); return 0.2126*r + 0.7152*g + 0.0722*b; };
     const style = getComputedStyle(document.body);
@@ -86,6 +99,12 @@ class Observation:
     too_wide: list = field(default_factory=list)
     parted: list = field(default_factory=list)
     sticking_out: list = field(default_factory=list)
+    no_glyph: list = field(default_factory=list)
+    silent: list = field(default_factory=list)
+    out_of_reach: list = field(default_factory=list)
+    violations: list = field(default_factory=list)
+    height: int = 0
+    weight: dict = field(default_factory=dict)
 
 
 def executable():
@@ -123,6 +142,12 @@ def settle(page):
     page.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise : null")
 
 
+def size(url):
+    """The size of a file that a page has loaded."""
+    path = Path(unquote(urlsplit(url).path))
+    return path.stat().st_size if url.startswith("file:") and path.is_file() else 0
+
+
 def observe(browser, path):
     """Open the page at `path` on a desk and on a phone; return what was seen."""
     context, tried = offline_context(browser)
@@ -131,8 +156,12 @@ def observe(browser, path):
     page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: seen.errors.append(str(e)))
     page.on("requestfailed", lambda r: seen.errors.append(f"could not load {r.url}"))
+    page.on("request", lambda r: seen.weight.setdefault(r.url, size(r.url)))
     page.goto(Path(path).as_uri())
     settle(page)
+    seen.height = page.evaluate(HEIGHT)
+    seen.no_glyph = page.evaluate(NO_GLYPH)
+    seen.silent = page.evaluate(access.SILENT)
     seen.untypeset = page.evaluate(UNTYPESET)
     seen.formulas = page.locator("mjx-container").count()
     seen.prose = page.evaluate(PROSE)
@@ -144,5 +173,7 @@ def observe(browser, path):
     page.set_viewport_size(PHONE)
     page.wait_for_timeout(150)
     seen.sticking_out = page.evaluate(STICKING_OUT)
+    seen.out_of_reach = page.evaluate(access.OUT_OF_REACH)
+    seen.violations = access.violations(page, {"desk": DESK, "phone": PHONE})
     context.close()
     return seen

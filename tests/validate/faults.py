@@ -799,4 +799,25 @@ MORE += [
     ),
 ]
 
-FAULTS = [*CODE, *MATHEMATICS, *TEXT, *PICTURES, *OUTPUTS, *EXERCISES, *DATA, *REFERENCES, *MORE]
+PAGE = [
+    Fault(
+        "page",
+        "a subscript that is the next one",
+        text("chapters/_tools/print_forms.py", "0x2080 + int(i)", "0x2081 + int(i)"),
+        ("tests/book/test_print_forms.py::test_names_become_symbols",),
+    ),
+    Fault(
+        "page",
+        "a need of a need in the map of chapters",
+        text("chapters/_tools/front_page.py", "if not any(a in all_below(b)", "if all(a in all_below(b)"),
+        ("tests/book/test_front_page.py::test_a_need_of_a_need_is_not_drawn",),
+    ),
+    Fault(
+        "page",
+        "a style for what is used taken out",
+        text("chapters/_tools/assets.py", "return all(name in words", "return not all(name in words"),
+        ("tests/book/test_assets.py::test_a_sheet_keeps_what_is_used",),
+    ),
+]
+
+FAULTS = [*CODE, *MATHEMATICS, *TEXT, *PICTURES, *OUTPUTS, *EXERCISES, *DATA, *REFERENCES, *MORE, *PAGE]

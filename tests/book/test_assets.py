@@ -1,0 +1,36 @@
+"""What a page loads is as little as it uses."""
+
+import pytest
+
+from tests.notebooks.conftest import load_tool
+
+assets = load_tool("assets")
+SHEET = """/* a { } */ @charset "x"; a{color:red} .used, .unused{b:c} .used .unused{d:e} .used:not(.unused){f:g}
+@media (min-width: 9px){.unused{h:i} .used>p{j:k}} @media print{.unused{l:m}} @font-face{src:url(x)}"""
+
+
+def test_a_sheet_keeps_what_is_used():
+    kept = '@charset "x";a{color:red}.used{b:c}.used:not(.unused){f:g}@media (min-width: 9px){.used>p{j:k}}'
+    assert assets.purged(SHEET, {"used"}) == f"{kept}@font-face{{src:url(x)}}"
+
+
+def test_words_are_those_of_pages_and_scripts():
+    words = assets.words_of(['<p class="one two-b">three</p>'], ["e.classList.add('four')"])
+    assert {"one", "two-b", "four"} <= words and "three" not in words
+
+
+def test_code_keeps_its_text_and_colours():
+    html = '<pre><span class="n">x</span> <span class="o">=</span> <span class="mi">1</span></pre>'
+    assert assets.lighten(html) == '<pre>x <span class="o">=</span> <span class="mi">1</span></pre>'
+
+
+@pytest.mark.parametrize("code, kept", [(0x1D6FD, True), (0x41, True), (0x1D504, False), (0x22C9, False)])
+def test_the_font_has_the_letters_of_the_book(code, kept, built):
+    """beta and A, but no Fraktur and no bow tie; a formula that misses a glyph is found on its page."""
+    font = (built / "_static" / "mathjax" / f"{assets.FONT}.js").read_text(encoding="utf-8")
+    assert (f'{code}:"' in font) == kept
+
+
+def test_icons_are_in_the_sheet(built):
+    sheet = (built / "_static" / "styles" / "pydata-sphinx-theme.css").read_text(encoding="utf-8")
+    assert sheet.count("@font-face") == 1 and "data:font/woff;base64," in sheet and ".fa-magnifying-glass" in sheet
