@@ -103,13 +103,18 @@ def number(docname):
     return int(docname.removeprefix("chapters/")[:2])
 
 
+def in_order(env):
+    """The pages in the order of the book: a second page of a chapter has a number such as 12.16."""
+    return sorted(about(env), key=lambda page: env.toc_secnumbers.get(page, {}).get("") or (number(page),))
+
+
 def title(env, docname):
     return env.titles[docname].astext()
 
 
 def needs(env):
     """{page: pages that it needs}, without those that come with another one that it needs."""
-    pages = sorted(about(env))
+    pages = in_order(env)
     firsts = {number(page): page for page in reversed(pages)}
     labels = {name: doc for name, (doc, _, _) in env.get_domain("std").labels.items()}
     found = {}
@@ -118,8 +123,7 @@ def needs(env):
         of_labels = {labels[label] for label in facts["labels"] if label in labels}
         found[page] = ({firsts[n] for n in facts["numbers"] if n in firsts} | of_labels) & set(pages) - {page}
         # A second page of a chapter comes after its first.
-        if firsts[number(page)] != page and not found[page]:
-            found[page] = {firsts[number(page)]}
+        found[page] |= {firsts[number(page)]} - {page}
     return reduced(found)
 
 
@@ -137,7 +141,7 @@ def reduced(found):
 def cards(app, docname):
     env = app.env
     out = ['<ul class="chapter-cards">']
-    for page in sorted(about(env)):
+    for page in in_order(env):
         facts = about(env)[page]
         link = app.builder.get_relative_uri(docname, page)
         deeper = f"{page}-deeper"
@@ -184,7 +188,7 @@ def thumbnail(app, page):
 def rows_of(graph):
     """The pages in rows: each below all that it needs."""
     row = {}
-    for page in sorted(graph, key=lambda p: (number(p), p)):
+    for page in graph:
         row[page] = 1 + max((row.get(a, 0) for a in graph[page]), default=-1)
     return [[page for page in row if row[page] == k] for k in range(max(row.values(), default=-1) + 1)]
 

@@ -1,6 +1,7 @@
 """The front page shows every chapter, with the question that it answers, and the map says what they say themselves."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,11 @@ def front(built):
 
 
 def core(notebooks):
-    return [name for name in notebooks if not name.endswith("-deeper")]
+    """The pages of chapters but the deeper ones, in the order of the book."""
+    toc = re.findall(r"file: chapters/(\d\d-[\w-]+)$", (ROOT / "_toc.yml").read_text(encoding="utf-8"), re.M)
+    pages = [name for name in toc if not name.endswith("-deeper")]
+    assert set(pages) == {name for name in notebooks if not name.endswith("-deeper")}
+    return pages
 
 
 def test_every_chapter_has_a_card(front, notebooks, built):
@@ -66,6 +71,14 @@ def test_questions_and_needs_are_read_from_a_page():
     assert front_page.needed(text) == ({3, 5}, {"sec-reml"})
     asks = ":::{admonition} Predict: more?\n:class: predict dropdown\n\nYes.\n:::\n\nNothing is asked.\n"
     assert front_page.question(asks) == "" and front_page.needed(asks) == (set(), set())
+
+
+def test_a_second_page_comes_after_its_first():
+    env = SimpleNamespace(
+        chapters_about=dict.fromkeys(["chapters/12-b", "chapters/12-a", "chapters/02-c"]),
+        toc_secnumbers={"chapters/12-b": {"": (12,)}, "chapters/12-a": {"": (12, 16)}, "chapters/02-c": {"": (2,)}},
+    )
+    assert front_page.in_order(env) == ["chapters/02-c", "chapters/12-b", "chapters/12-a"]
 
 
 def test_a_need_of_a_need_is_not_drawn():
