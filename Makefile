@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test fuzz run lab bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages check validate
+.PHONY: book test fuzz run lab edit bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages check validate
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -68,11 +68,19 @@ pages: book
 run: $(READY)  ## Execute the chapters in place; one of them with CHAPTER=03
 	$(BIN)/python chapters/_tools/execute.py $(CHAPTER)
 
-# The plugin that is switched off asks on the first start whether it may fetch news.
-lab: $(READY)  ## Open the chapters in JupyterLab
-	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements >/dev/null 2>&1
-	$(BIN)/jupyter lab --notebook-dir=chapters $(if $(filter 0,$(shell id -u)),--allow-root) \
-	  --LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate
+# The settings in chapters/_tools/jupyter switch off the plugin that asks on the first start whether it may fetch news,
+# and for the pages of the book, which are plain, jupyterlab-myst.
+LAB = $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
+  --LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate
+
+lab: $(READY)  ## Open the pages of the book in JupyterLab: copies in my-notebooks, yours to change
+	@test -f _build/html/index.html || $(MAKE) --no-print-directory book
+	@$(BIN)/python -m chapters._tools.lab
+	JUPYTER_CONFIG_PATH=chapters/_tools/jupyter/lab $(LAB) --notebook-dir=my-notebooks \
+	  --ServerApp.extra_static_paths="['$(CURDIR)/_build/html']"
+
+edit: $(READY)  ## Open the sources of the chapters in JupyterLab, for authors
+	JUPYTER_CONFIG_PATH=chapters/_tools/jupyter/edit $(LAB) --notebook-dir=chapters
 
 bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (about ten minutes)
 	@$(BIN)/python -m benchmarks.run

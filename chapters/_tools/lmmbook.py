@@ -12,6 +12,7 @@
 - Some figures move when a reader asks (explorers.py).
 - A wide table gets a frame that scrolls on its own, so that the page itself never does.
 - A formula and the full stop, comma or bracket that touches it stand on one line.
+- The download of a page is a notebook that any Jupyter shows (portable.py).
 - A page is read from the disk once for all references to its numbers: half of the time of a build.
 """
 
@@ -24,6 +25,7 @@ import equation_links
 import explorers
 import front_page
 import ledger_page
+import portable
 import previews
 import print_forms
 import search_places
@@ -148,6 +150,7 @@ def setup(app):
     front_page.setup(app)
     search_places.setup(app)
     app.connect("build-finished", finish, priority=900)
+    portable.setup(app)
     app.connect("html-page-context", drop_foreign_assets, priority=900)
     app.connect("doctree-resolved", frame_tables)
     app.connect("doctree-resolved", keep_together)

@@ -31,6 +31,7 @@ def files(*patterns):
 
 
 CODE = files("lmmlib/*.py", "lmmlib/*/*.py", "lmmlib/py.typed")
+STUDIES = files("studies/*.*")
 
 
 def test_wheel_holds_code_and_data(wheel):
@@ -38,14 +39,14 @@ def test_wheel_holds_code_and_data(wheel):
         for path in ROOT.glob("data/*.csv"):
             assert held.read(f"lmmlib/data/{path.name}") == path.read_bytes()
         names = {name for name in held.namelist() if ".dist-info/" not in name}
-    assert names == CODE | {f"lmmlib/{name}" for name in files("data/*.csv", "data/README.md")}
+    assert names == CODE | STUDIES | {f"lmmlib/{name}" for name in files("data/*.csv", "data/README.md")}
 
 
 def test_sdist_holds_code_and_data_and_gives_the_same_wheel(wheel, tmp_path):
     copy = tmp_path / "copy"
     strays = ["lmmlib/.stray.swp", "lmmlib/design/stray.md", "lmmlib/design/old/stray.py", "data/stray.txt"]
     strays += ["tests/README.md", "tests/data/stray.csv"]
-    for name in [*strays, *CODE, *files("data/*"), *DESCRIPTION]:
+    for name in [*strays, *CODE, *STUDIES, *files("data/*"), *DESCRIPTION]:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / ("README.md" if name in strays else name), copy / name)
     path = archive("sdist", copy, tmp_path / "sdist")
@@ -53,7 +54,7 @@ def test_sdist_holds_code_and_data_and_gives_the_same_wheel(wheel, tmp_path):
         held.extractall(tmp_path, filter="data")
     source = tmp_path / path.name.removesuffix(".tar.gz")
     names = {file.relative_to(source).as_posix() for file in source.rglob("*") if file.is_file()}
-    assert names == CODE | files("data/*.csv", "data/README.md") | DESCRIPTION | {"PKG-INFO"}
+    assert names == CODE | STUDIES | files("data/*.csv", "data/README.md") | DESCRIPTION | {"PKG-INFO"}
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(archive("wheel", source, tmp_path / "wheel")) as other:
         assert set(one.namelist()) == set(other.namelist())
 
