@@ -56,6 +56,11 @@ def one_line(formula):
     return " ".join(formula.split())
 
 
+def without_bars(formula):
+    """A formula for a table, where a bar would end the cell."""
+    return formula.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
+
+
 def code(text):
     """Text between as many backticks as it needs."""
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
@@ -96,7 +101,7 @@ class Writer:
 
     def __init__(self, page, base, numbers, sections):
         self.page, self.base, self.numbers, self.sections = page, base, numbers, sections
-        self.level = 0
+        self.level, self.in_table = 0, False
 
     # Within a line
 
@@ -108,9 +113,11 @@ class Writer:
             case nodes.Text():
                 return escaped(str(node))
             case nodes.math():
-                return f"${one_line(node.astext())}$"
+                text = one_line(node.astext())
+                return f"${without_bars(text) if self.in_table else text}$"
             case nodes.literal():
-                return code(node.astext())
+                text = code(node.astext())
+                return text.replace("|", r"\|") if self.in_table else text
             case nodes.emphasis():
                 return f"*{self.inline(node)}*"
             case nodes.strong():
@@ -227,8 +234,10 @@ class Writer:
 
     def cell(self, entry):
         """An entry of a table, where a bar would end it."""
+        self.in_table = True
         text = "<br>".join(" ".join(piece.split()) for piece in self.blocks(entry))
-        return re.sub(r"(?<!\\)\|", r"\\vert ", text.replace(r"\|", r"\Vert ")) if "$" in text else text
+        self.in_table = False
+        return text
 
     def on_container(self, node):
         if node.get("nb_element") == "cell_code":
@@ -280,7 +289,7 @@ class Writer:
                 pieces += [Solved(piece) for piece in run]
             else:
                 pieces.append(folded(title, "\n\n".join(run)))
-                title = title.replace("Solution to", "Solution, continued:")
+                title = "<b>Solution, continued</b>"
         return pieces
 
 

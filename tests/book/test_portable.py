@@ -53,6 +53,12 @@ def test_only_plain_markdown_is_left(name, portable):
     assert without_code(text).count("$") % 2 == 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_of_a_table_have_the_same_cells(name, portable):
+    for table in re.findall(r"(?:^\|.*\|$\n?)+", markdown(portable[name]), re.M):
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
+
+
 def test_markup_of_myst_is_found(stored):
     assert [name for name in NAMES if name != "chapters/index" and not MYST.search(markdown(stored[name]))] == []
     for text in ("{ref}`a`", ":::{note}", "```{math}", ":label: a", "(sec-a)=", "$$x$$ (eq-a)"):

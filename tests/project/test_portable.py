@@ -117,10 +117,12 @@ def test_answers_are_folded_with_empty_lines_about_their_text(writer):
 
 
 def test_a_bar_in_a_table_ends_no_cell(writer):
-    row = nodes.row("", nodes.entry("", paragraph(math("p(a | b)"))), nodes.entry("", paragraph("a|b")))
+    call = nodes.literal("", "(x | g)")
+    row = nodes.row("", nodes.entry("", paragraph(math("p(a | b)"))), nodes.entry("", paragraph("a|b ", call)))
     head = nodes.row("", nodes.entry("", paragraph("x")), nodes.entry("", paragraph("y")))
     table = nodes.table("", nodes.tgroup("", nodes.thead("", head), nodes.tbody("", row)))
-    assert block(writer, table) == "| x | y |\n| --- | --- |\n| $p(a \\vert  b)$ | a\\|b |"
+    assert block(writer, table) == "| x | y |\n| --- | --- |\n| $p(a \\vert b)$ | a\\|b `(x \\| g)` |"
+    assert block(writer, paragraph(math(r"\|a\|"), call.deepcopy())) == r"$\|a\|$`(x | g)`"
 
 
 def test_headings_have_their_numbers(writer):
