@@ -771,6 +771,18 @@ MORE = [
     ),
     Fault(
         "machinery",
+        "a notebook that a reader changed, written over",
+        text("chapters/_tools/lab.py", "changed.append(name)\n            continue", "changed.append(name)"),
+        ("tests/project/test_lab.py",),
+    ),
+    Fault(
+        "machinery",
+        "an answer that is open in the plain notebook",
+        text("chapters/_tools/portable.py", '"dropdown" in node["classes"]', '"folded" in node["classes"]'),
+        ("tests/project/test_portable.py",),
+    ),
+    Fault(
+        "machinery",
         "an error that is not the package's",
         text(LIBRARY, 'raise ParameterError(f"X_new must be rows', 'raise ValueError(f"X_new must be rows'),
         ("tests/project/test_raises.py",),
