@@ -397,7 +397,7 @@ def write(app, pagename, templatename, context, doctree):
     nbformat.validate(notebook)
     target = Path(app.outdir, pagename + ".ipynb")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    nbformat.write(notebook, target)
     offer(context, target.name, app)
 
 
