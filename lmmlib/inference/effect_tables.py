@@ -8,7 +8,7 @@ from lmmlib.common.table import Table, written
 from lmmlib.common.text import brief, fixed, p, short
 from lmmlib.equations.moments import correlation
 from lmmlib.errors import DesignError
-from lmmlib.fitting.fitted import Tested
+from lmmlib.fitting.fitted import Linear
 from lmmlib.inference.contrasts import fixed_effects
 
 # With more fixed effects than this their correlations are left out.
@@ -30,7 +30,7 @@ COLUMNS = {
 }
 
 
-def fixed_table(fit: Tested, width: int) -> Table:
+def fixed_table(fit: Linear, width: int) -> Table:
     """Estimates, se, df, t or z, and p, written; NaN where the information gives no df."""
     try:
         frame = fixed_effects(fit)
@@ -42,7 +42,7 @@ def fixed_table(fit: Tested, width: int) -> Table:
     return Table(("Fixed effects", *shown), rows, (False, *[True] * len(shown)), widths=widths)
 
 
-def correlation_table(fit: Tested, width: int) -> Table:
+def correlation_table(fit: Linear, width: int) -> Table:
     """Correlations of the estimates of the fixed effects, below the diagonal."""
     names = list(fit.beta.index)
     r, columns = correlation(fit.cov_beta.to_numpy()), [name[:11] for name in names[:-1]]

@@ -7,19 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmmlib.common.arguments import checked_made, checked_method, generator, numbers
+from lmmlib.common.arguments import checked_made, checked_method, numbers
 from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design
 from lmmlib.design.identify import require_identified
 from lmmlib.design.syntax import several_terms
-from lmmlib.equations import drawing, residuals
+from lmmlib.equations import residuals
+from lmmlib.equations.names import parameter_names
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.inference import components, intervals, profile
 from lmmlib.inference import influence as influences
-from lmmlib.inference.verbs import AboutFixedEffects
+from lmmlib.inference import intervals, profile
+from lmmlib.inference.profiled import Profiled
+from lmmlib.inference.verbs import Asked
 from lmmlib.lmm import residual_plots
 from lmmlib.lmm.summary import summary
 from lmmlib.prediction import blups, predict
@@ -29,7 +31,7 @@ from lmmlib.residual.structures import Structure
 from lmmlib.several.fit import fit_several
 
 
-class Fit(Shown, AboutFixedEffects, Fitted):
+class Fit(Shown, Asked, Fitted):
     """A fitted mixed model: the attributes of :class:`lmmlib.fitting.fitted.Fitted`, and what can be asked of it."""
 
     def summary(self) -> Summary:
@@ -60,10 +62,6 @@ class Fit(Shown, AboutFixedEffects, Fitted):
         """The predictions of :meth:`blups` as a table: group, term, estimate, all errors, limits by one of them."""
         return self.blups().frame(level, error=error)
 
-    def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
-        """New responses from the fitted model, (n_obs,) or (n_obs, size): new random effects, new errors."""
-        return drawing.lmm(self.design, *self.estimates, generator(rng), size)
-
     def refit(self, y) -> Fit:
         """The same model and method fitted to another response (n_obs,)."""
         return fit_design(self.design.with_response(numbers(y, "y")), method=self.method)
@@ -76,17 +74,14 @@ class Fit(Shown, AboutFixedEffects, Fitted):
         """:func:`lmmlib.inference.intervals.cov_parameters`: the covariance of their estimates."""
         return intervals.cov_parameters(self)
 
-    def confint(
-        self, level: float = 0.95, *, method: str = "profile", parameters=None, size: int = 1000, rng=None
-    ) -> pd.DataFrame:
-        """:func:`lmmlib.inference.intervals.confint`: profile, Wald or bootstrap limits of the parameters."""
-        return intervals.confint(self, level, method=method, parameters=parameters, size=size, rng=rng)
+    @property
+    def kinds(self) -> dict[str, tuple]:
+        """:func:`lmmlib.equations.names.parameter_names`: every parameter by name, and its kind."""
+        return parameter_names(self.design)
 
-    def variance_components(
-        self, level: float = 0.95, *, method: str = "profile", size: int = 1000, rng=None
-    ) -> pd.DataFrame:
-        """:func:`lmmlib.inference.components.variance_components`: the random part, with intervals."""
-        return components.variance_components(self, level, method=method, size=size, rng=rng)
+    def held(self, kind: tuple) -> Profiled:
+        """:func:`lmmlib.inference.profile.held`: the models in which a parameter is held."""
+        return profile.held(self, kind)
 
     def profile(self, parameter: str, values=None) -> pd.DataFrame:
         """:func:`lmmlib.inference.profile.profile`: the deviance as a function of one parameter."""

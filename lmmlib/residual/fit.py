@@ -10,15 +10,17 @@ from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.formula import build_design
 from lmmlib.design.syntax import several_terms
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.inference.verbs import AboutFixedEffects
-from lmmlib.residual import blocks, intervals, parameters, predict
+from lmmlib.inference.profiled import Profiled
+from lmmlib.inference.verbs import Asked
+from lmmlib.residual import blocks, parameters, predict
 from lmmlib.residual.fitted import ResidualFitted
+from lmmlib.residual.held import held
 from lmmlib.residual.structures import Structure
 from lmmlib.residual.summary import residual_covariance, summary
 from lmmlib.residual.visits import Visits
 
 
-class ResidualFit(Shown, AboutFixedEffects, ResidualFitted):
+class ResidualFit(Shown, Asked, ResidualFitted):
     """A fit with a residual covariance: what :class:`lmmlib.residual.fitted.ResidualFitted` has, and its verbs."""
 
     def summary(self) -> Summary:
@@ -61,17 +63,15 @@ class ResidualFit(Shown, AboutFixedEffects, ResidualFitted):
         """:func:`lmmlib.residual.parameters.cov_parameters`: the covariance of their estimates."""
         return parameters.cov_parameters(self)
 
-    def confint(
-        self, level: float = 0.95, *, method: str = "profile", parameters=None, size: int = 1000, rng=None
-    ) -> pd.DataFrame:
-        """:func:`lmmlib.residual.intervals.confint`: profile, Wald or bootstrap limits of the parameters."""
-        return intervals.confint(self, level, method=method, parameters=parameters, size=size, rng=rng)
+    @property
+    def kinds(self) -> dict[str, tuple]:
+        """Every parameter by name: its kind, and which fixed effect, or the name that its form has."""
+        effects = {name: ("effect", j) for j, name in enumerate(self.beta.index)}
+        return effects | {name: (form.kind, name) for name, form in parameters.forms(self).items()}
 
-    def variance_components(
-        self, level: float = 0.95, *, method: str = "profile", size: int = 1000, rng=None
-    ) -> pd.DataFrame:
-        """:func:`lmmlib.residual.intervals.variance_components`: all but the fixed effects, with intervals."""
-        return intervals.variance_components(self, level, method=method, size=size, rng=rng)
+    def held(self, kind: tuple) -> Profiled:
+        """:func:`lmmlib.residual.held.held`: the models in which a parameter is held."""
+        return held(self, kind)
 
     def predict(
         self,

@@ -18,7 +18,7 @@ from lmmlib.equations.degrees import Degrees
 from lmmlib.equations.information import information_of, inverse
 from lmmlib.errors import DesignError
 from lmmlib.fitting.batch import NO_RESIDUAL, NO_VARIATION, SINGULAR, ZERO
-from lmmlib.fitting.fitted import Maximum
+from lmmlib.fitting.fitted import Linear, Maximum
 from lmmlib.fitting.newton import Optimum, Point, newton
 from lmmlib.residual.identify import require_enough, require_identified, require_maximum
 from lmmlib.residual.model import Model, Surface
@@ -63,7 +63,7 @@ class ResidualDegrees(Degrees):
 
 
 @dataclass(frozen=True, eq=False)
-class ResidualFitted(Maximum):
+class ResidualFitted(Linear, Maximum):
     """The estimates of a mixed model with a residual covariance, of which a :class:`ResidualFit` asks questions.
 
     Attributes
@@ -76,6 +76,8 @@ class ResidualFitted(Maximum):
         True if D or R has no full rank: an ordinary answer.
     residual : Structure
         As it was given to ``fit``.
+    cross : CrossProducts
+        The sums of the design.
     model : Model
         Design, visits and sums.
     working : (k,) array
@@ -83,6 +85,7 @@ class ResidualFitted(Maximum):
     """
 
     residual: Structure
+    cross: CrossProducts = field(repr=False)
     model: Model = field(repr=False)
     working: np.ndarray = field(repr=False)
 
@@ -132,6 +135,7 @@ class ResidualFitted(Maximum):
             log=optimum.log,
             design=design,
             residual=visits.structure,
+            cross=cross,
             model=model,
             working=w,
         )
@@ -146,19 +150,9 @@ class ResidualFitted(Maximum):
         return self if self.method == "ML" else self.of(self.design, self.model.visits, "ML")
 
     @property
-    def cross(self) -> CrossProducts:
-        """The sums of the design."""
-        return self.model.cross
-
-    @property
     def n_parameters(self) -> int:
         """Fixed effects, entries of theta, and parameters of R."""
         return len(self.beta) + len(self.working)
-
-    @property
-    def root(self) -> np.ndarray:
-        """The factor R of X'X = R'R, upper triangular, (p, p)."""
-        return np.linalg.cholesky(self.cross.work.XtX).T @ self.cross.basis.Rx
 
     @cached_property
     def alpha(self) -> np.ndarray:

@@ -11,7 +11,6 @@ from scipy import sparse
 from lmmlib.common.arguments import checked_choice, checked_count, checked_level, generator
 from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.common.tails import half_width
-from lmmlib.design.basis import chunks
 from lmmlib.design.formula import fixed_matrix, require_columns
 from lmmlib.design.known import of_new_rows
 from lmmlib.design.new_rows import new_rows
@@ -26,8 +25,6 @@ OPTIONS = {
     "method": ("plugin",),
 }
 KINDS = ("response", "scaled")
-# Responses that are simulated together.
-CHUNK = 250
 
 
 def fitted_values(fit: SeveralFitted, *, of: str = "group") -> np.ndarray:
@@ -46,11 +43,6 @@ def residuals(fit: SeveralFitted, *, of: str = "group", kind: str = "response") 
     checked_choice("kind", kind, KINDS)
     rest = fit.design.y - fitted_values(fit, of=of)
     return rest if kind == "response" else rest / np.sqrt(fit.sigma2 * fit.design.residual_variances)
-
-
-def pieces(size: int) -> list[int]:
-    """How many responses are simulated together, until there are ``size``."""
-    return [min(some.stop, size) - some.start for some in chunks(size, CHUNK)]
 
 
 def simulate(fit: SeveralFitted, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:

@@ -6,7 +6,7 @@ from scipy.optimize import minimize_scalar
 import lmmlib
 from lmmlib.errors import DesignError
 from lmmlib.residual import ar1, compound
-from lmmlib.residual.profile import HeldEffect, HeldForm
+from lmmlib.residual.held import HeldEffect, HeldForm
 from tests.unit.residual import dense
 
 F = "lead ~ week + (0 | child)"
@@ -77,5 +77,5 @@ def test_a_search_that_ends_nowhere_is_said(fit, monkeypatch):
     from lmmlib.fitting import newton
 
     monkeypatch.setattr(newton, "MAX_STEPS", 1)
-    with pytest.raises(DesignError, match="the minimum with the effect held at 30 was not found: 1 steps"):
+    with pytest.raises(DesignError, match="the minimum with the parameter held at 30 was not found: 1 steps"):
         HeldEffect(fit.by_ml, 1).at(30.0)

@@ -8,6 +8,7 @@ import numpy as np
 
 from lmmlib.equations.information import inverse
 from lmmlib.errors import DesignError
+from lmmlib.inference.profiled import Point, Profiled
 from lmmlib.residual.fitted import ResidualFitted, best
 from lmmlib.residual.parameters import forms
 
@@ -20,49 +21,40 @@ NOTHING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class HeldPoint:
-    """A point of a profile: its ``value``, ``criterion``, ``working`` parameters, and what was ``reached``."""
+class HeldPoint(Point):
+    """A point of a profile: with its ``working`` parameters, and what was ``reached``."""
 
-    value: float
-    criterion: float
     working: np.ndarray
     reached: float
 
 
-class HeldEffect:
+def held(fit: ResidualFitted, kind: tuple) -> Profiled[HeldPoint]:
+    """The models in which a parameter is held, of a fixed effect by ML; ``kind`` as ``ResidualFit.kinds`` has it."""
+    return HeldEffect(fit.by_ml, kind[1]) if kind[0] == "effect" else HeldForm(fit, kind[1])
+
+
+class HeldEffect(Profiled[HeldPoint]):
     r"""A fixed effect held at a value: its column, times the value, is taken from the response.
 
     In the working basis :math:`\beta_j = l'\tilde\beta + \beta_{0j}`, and the other coefficients are those of the
     columns :math:`\tilde XN`, with N orthogonal to l.
     """
 
-    edges, attained = (-np.inf, np.inf), (False, False)
-
     def __init__(self, fit: ResidualFitted, j: int):
-        self.fit, self.estimate, self.step = fit, float(fit.beta.iloc[j]), float(fit.se.iloc[j])
-        self.row = fit.cross.basis.x_back[j]
-        self.shift = fit.cross.basis.beta0[j]
-        self.points = [HeldPoint(self.estimate, fit.criterion, fit.working, self.estimate)]
+        estimate = float(fit.beta.iloc[j])
+        super().__init__(fit, estimate, fit.se.iloc[j], HeldPoint(estimate, fit.criterion, fit.working, estimate))
+        self.row, self.shift = fit.cross.basis.x_back[j], fit.cross.basis.beta0[j]
 
-    def at(self, value: float) -> HeldPoint:
+    def find(self, value: float) -> HeldPoint:
         """The optimum with the effect held."""
-        near = min(self.points, key=lambda point: abs(point.value - value))
-        if near.value == value:
-            return near
         gap = (value - self.shift) / self.fit.model.unit
-        optimum = best(self.fit.model.without(self.row, gap), "ML", [near.working])
+        optimum = best(self.fit.model.without(self.row, gap), "ML", [self.near(value).working])
         if not optimum.converged[0]:
-            raise DesignError(f"the minimum with the effect held at {value:g} was not found: {optimum.reason[0]}")
-        point = HeldPoint(value, float(optimum.best.value[0]), optimum.best.theta[0], value)
-        self.points.append(point)
-        return point
-
-    def parameter(self, value: float) -> float:
-        """The effect."""
-        return value
+            raise DesignError(f"the minimum with the parameter held at {value:g} was not found: {optimum.reason[0]}")
+        return HeldPoint(value, float(optimum.best.value[0]), optimum.best.theta[0], value)
 
 
-class HeldForm:
+class HeldForm(Profiled[HeldPoint]):
     r"""A variance or correlation :math:`\psi(w)` drawn to a target t: the minimum of :math:`d(w) + c\,(\psi(w) - t)^2`.
 
     There d is least of all w with this :math:`\psi`: the minima are points of the profile, whatever the weight c, and
@@ -70,32 +62,27 @@ class HeldForm:
     """
 
     def __init__(self, fit: ResidualFitted, name: str):
-        self.fit, self.form = fit, forms(fit)[name]
-        self.estimate, slope, _ = self.form.at(fit.alpha)
+        self.form = forms(fit)[name]
+        estimate, slope, _ = self.form.at(fit.alpha)
         # What the parameter is seen beside: of a variance that of all residuals of least squares.
         self.size = 1.0
         if self.form.is_sd:
             scale = dict(zip(fit.D.index, fit.cross.basis.z_size, strict=True)).get(name.partition(" ")[2], 1.0)
-            self.size = max(self.estimate, (fit.model.unit / (scale if self.form.kind == "sd" else 1.0)) ** 2)
+            self.size = max(estimate, (fit.model.unit / (scale if self.form.kind == "sd" else 1.0)) ** 2)
         A = None if fit.is_singular else inverse(fit.surface.hessian / 2)
-        self.step = self.size / 10 if A is None else float(np.sqrt(slope @ A @ slope))
+        step = self.size / 10 if A is None else float(np.sqrt(slope @ A @ slope))
+        super().__init__(fit, estimate, step, HeldPoint(estimate, fit.criterion, fit.working, estimate))
         self.weight, far = HOLD / self.step**2, BEYOND * max(self.size, self.step)
         self.edges = (-far, np.inf if self.form.is_sd else far)
         self.attained = (True, not self.form.is_sd)
-        self.points = [HeldPoint(self.estimate, fit.criterion, fit.working, self.estimate)]
 
-    def at(self, value: float) -> HeldPoint:
+    def find(self, value: float) -> HeldPoint:
         """The optimum with the parameter drawn to a value."""
-        near = min(self.points, key=lambda point: abs(point.value - value))
-        if near.value == value:
-            return near
-        optimum = best(self.fit.model, self.fit.method, [_off_the_edge(near.working)], self._penalty(value))
+        start = _off_the_edge(self.near(value).working)
+        optimum = best(self.fit.model, self.fit.method, [start], self._penalty(value))
         w = optimum.best.theta[0]
         reached = self.form.at(self.fit.model.natural(w)[0])[0]
-        criterion = float(optimum.best.value[0]) - self.weight * (reached - value) ** 2
-        point = HeldPoint(value, criterion, w, reached)
-        self.points.append(point)
-        return point
+        return HeldPoint(value, float(optimum.best.value[0]) - self.weight * (reached - value) ** 2, w, reached)
 
     def parameter(self, value: float) -> float:
         """The standard deviation or correlation that was reached."""
