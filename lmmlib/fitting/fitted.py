@@ -28,6 +28,7 @@ from lmmlib.fitting.refits import Refits
 class Criteria(ABC):
     """What follows from the maximum of a likelihood, whatever the random part of the model is."""
 
+    formula: str
     method: str
     beta: pd.Series
     cov_beta: pd.DataFrame
