@@ -13,7 +13,7 @@ from lmmlib.residual.fitted import ResidualFitted, best
 from lmmlib.residual.parameters import forms
 
 # Weight of the penalty that holds a parameter, in units of the curvature of the criterion along it.
-HOLD = 10.0
+HOLD = 1e3
 # How far beyond its edge a variance or a correlation is drawn, in units of its size, to be seen to stay there.
 BEYOND = 20.0
 # A variance beside its size, or a gap of a correlation to 1, that is rounding.
@@ -88,6 +88,8 @@ class HeldForm(Profiled[HeldPoint]):
         """The standard deviation or correlation that was reached."""
         if not np.isfinite(value):
             return value
+        if not np.isfinite(self.estimate):  # a correlation that does not exist, free to have any value
+            return float(np.sign(value))
         reached = self.at(value).reached
         if self.form.is_sd:
             return float(np.sqrt(reached)) if reached > NOTHING * self.size else 0.0
