@@ -15,6 +15,7 @@ from lmmlib.common.arguments import generator, standard_deviations
 from lmmlib.common.table import labels
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
+from lmmlib.design.identify import require_identified
 from lmmlib.design.responses import Responses
 from lmmlib.equations import drawing
 from lmmlib.equations.degrees import Curvature, Degrees, curvature
@@ -147,6 +148,10 @@ class Linear(Criteria):
     def again(self, y) -> Self:
         """The same model and method for another response (n_obs,)."""
 
+    @abstractmethod
+    def without(self, rows: np.ndarray) -> Self:
+        """The same model and method for the other rows; ``rows`` (n_obs,) says which are left out."""
+
     def refits(self, Y: np.ndarray, done: Callable[[int], object]) -> Fits | Refits:
         """The same model and method for many responses (n_obs, B); ``done`` is told how many are."""
         return Refits.of(self, Y, done)
@@ -218,6 +223,20 @@ class Fitted(Linear, Maximum):
         """The same model and method for another response (n_obs,)."""
         design = self.design.with_response(y)
         return self.of(design, cross_products(design), self.method)
+
+    def without(self, rows: np.ndarray) -> Self:
+        """The same model and method for the other rows, a group without rows being one still.
+
+        Raises
+        ------
+        DesignError
+            If the others do not identify the parameters.
+        """
+        design = self.design.take(~rows)
+        cross = cross_products(design)
+        cross.require_full_rank()
+        require_identified(cross, design.grouping)
+        return self.of(design, cross, self.method)
 
     def refits(self, Y: np.ndarray, done: Callable[[int], object]) -> Fits:
         """The same model and method for many responses (n_obs, B), as one computation."""

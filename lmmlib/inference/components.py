@@ -6,7 +6,7 @@ import pandas as pd
 
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.intervals import limits
-from lmmlib.inference.profiled import Parametrised
+from lmmlib.inference.parametrised import Parametrised
 
 QUANTITY = {"sd": "sd", "sigma": "sd", "corr": "correlation", "rho": "correlation", "icc": "icc"}
 

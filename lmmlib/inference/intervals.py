@@ -20,8 +20,8 @@ from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.bootstrap import refits
 from lmmlib.inference.contrasts import fixed_effects
+from lmmlib.inference.parametrised import Parametrised
 from lmmlib.inference.profile import reach
-from lmmlib.inference.profiled import Parametrised
 
 METHODS = ("profile", "wald", "bootstrap")
 # What the intraclass correlation is made of.

@@ -11,7 +11,8 @@ from lmmlib.errors import ParameterError
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.held import Held
 from lmmlib.inference.held_parameters import HeldCorrelation, HeldEffect, HeldRatio, HeldSd, HeldSigma
-from lmmlib.inference.profiled import Parametrised, Profiled
+from lmmlib.inference.parametrised import Parametrised
+from lmmlib.inference.profiled import Profiled
 
 # The default grid: so many values on each side of the estimate, out to this signed root.
 SIDE, REACH = 15, 3.0
@@ -111,26 +112,30 @@ def profile(fit: Parametrised, parameter: str, values=None) -> pd.DataFrame:
         raise ParameterError(f"parameter must be one name; got {parameter!r}")
     model = fit.held(chosen(fit.kinds, fit.design, parameter)[parameter])
     values = _grid(model) if values is None else _checked(values, model, parameter)
-    for value in sorted(values, key=lambda v: abs(v - np.nan_to_num(model.estimate))):
-        model.at(value)  # neighbours start from one another, whatever the order
-    criterion, roots = [model.at(value).criterion for value in values], [zeta(model, value) for value in values]
-    return pd.DataFrame({"value": values, "criterion": criterion, "zeta": roots})
+    estimate, criteria = model.parameter(model.estimate), {}
+    for value in sorted(values, key=lambda v: abs(v - np.nan_to_num(estimate))):
+        criteria[value] = model.criterion(value)  # neighbours start from one another, whatever the order
+    rises = np.array([criteria[value] for value in values]) - model.fit.criterion
+    roots = np.sign(values - np.nan_to_num(estimate)) * np.sqrt(np.maximum(rises, 0.0)) * np.isfinite(estimate)
+    return pd.DataFrame({"value": values, "criterion": [criteria[value] for value in values], "zeta": roots})
 
 
 def _grid(model: Profiled) -> np.ndarray:
     if not np.isfinite(model.estimate):
-        return np.linspace(*model.edges, 2 * SIDE + 1)
-    low, high = (reach(model, root) for root in (-REACH, REACH))
-    known = [point.value for point in model.points]  # as far as the root rises, where an edge is infinite
+        return np.linspace(*model.space[0], 2 * SIDE + 1)
+    low, high = (model.parameter(reach(model, root)) for root in (-REACH, REACH))
+    # As far as the root rises, where an edge is infinite.
+    known = [model.parameter(point.value) for point in model.points]
     ends = max(low, min(known)), min(high, max(known))
-    return np.unique(np.concatenate([np.linspace(end, model.estimate, SIDE + 1) for end in ends]))
+    estimate = model.parameter(model.estimate)
+    return np.unique(np.concatenate([np.linspace(end, estimate, SIDE + 1) for end in ends]))
 
 
 def _checked(values, model: Profiled, parameter: str) -> np.ndarray:
     values = np.atleast_1d(numbers(values, "values"))
-    low, high = model.edges
-    inside = (values >= low if model.attained[0] else values > low) & np.isfinite(values)
-    inside &= values <= high if model.attained[1] else values < high
+    (low, high), attained = model.space
+    inside = (values >= low if attained[0] else values > low) & np.isfinite(values)
+    inside &= values <= high if attained[1] else values < high
     if values.ndim != 1 or not inside.all():
         bad = values.ravel()[~inside.ravel()]
         what = f"got {bad[0]:g}" if len(bad) else f"got shape {values.shape}"

@@ -1,4 +1,4 @@
-"""A model with one parameter held at a value, whatever its random part is, and what of a fit is held so."""
+"""A model with one parameter held at a value, whatever its random part is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import pandas as pd
-
 from lmmlib.errors import DesignError
-from lmmlib.fitting.fitted import Linear
 
 # A criterion that is lower than that of the fit by this share is no rounding error.
 LOCAL = 1e-9
@@ -46,6 +43,15 @@ class Profiled(ABC, Generic[P]):
         """The parameter where this value is held: itself, or what rises with it."""
         return value
 
+    @property
+    def space(self) -> tuple[tuple[float, float], tuple[bool, bool]]:
+        """Edges of the parameter itself, and which of them belong to its space."""
+        return self.edges, self.attained
+
+    def criterion(self, parameter: float) -> float:
+        """The least criterion with the parameter itself at a value."""
+        return self.at(parameter).criterion
+
     @abstractmethod
     def find(self, value: float) -> P:
         """The optimum with the parameter held, searched from known points."""
@@ -67,24 +73,3 @@ class Profiled(ABC, Generic[P]):
             )
         self.points.append(point)
         return point
-
-
-class Parametrised(Linear):
-    """A fit whose parameters have names, a covariance, and models in which one of them is held."""
-
-    @property
-    @abstractmethod
-    def kinds(self) -> dict[str, tuple]:
-        """Every parameter by name: its kind, "effect", "sd", "corr", "sigma" or "rho", and which of these it is."""
-
-    @abstractmethod
-    def parameters(self) -> pd.Series:
-        """Fixed effects and the parameters of the covariances by name; NaN for a correlation that does not exist."""
-
-    @abstractmethod
-    def cov_parameters(self) -> pd.DataFrame:
-        """The covariance of their estimates; NaN where there is none."""
-
-    @abstractmethod
-    def held(self, kind: tuple) -> Profiled:
-        """The models in which a parameter of this kind is held, of a fixed effect by ML."""

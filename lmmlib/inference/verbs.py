@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from lmmlib.equations.wald_tests import Wald
-from lmmlib.inference import anova_table, components, contrasts, intervals, marginal_means
-from lmmlib.inference.profiled import Parametrised
+from lmmlib.inference import anova_table, components, contrasts, intervals, marginal_means, residual_plots
+from lmmlib.inference import influence as influences
+from lmmlib.inference import profile as profiles
+from lmmlib.inference.parametrised import Parametrised
 
 
 class Asked(Parametrised):
-    """Tests and means of the fixed effects of a fit, and intervals of all its parameters."""
+    """Tests and means of the fixed effects of a fit, intervals and profiles of its parameters, and how it fits."""
 
     def contrast(self, L, *, df=None, null=0.0, level: float = 0.95) -> Wald:
         """:func:`lmmlib.inference.contrasts.contrast`: test and interval of combinations of the fixed effects."""
@@ -43,3 +48,15 @@ class Asked(Parametrised):
     ) -> pd.DataFrame:
         """:func:`lmmlib.inference.components.variance_components`: the random part, with intervals."""
         return components.variance_components(self, level, method=method, size=size, rng=rng)
+
+    def profile(self, parameter: str, values=None) -> pd.DataFrame:
+        """:func:`lmmlib.inference.profile.profile`: the deviance as a function of one parameter."""
+        return profiles.profile(self, parameter, values)
+
+    def influence(self, *, refit: bool = False) -> pd.DataFrame:
+        """:func:`lmmlib.inference.influence.influence`: what leaving out each group does to the estimates."""
+        return influences.influence(self, refit=refit)
+
+    def plot_residuals(self, *, size: int = 199, rng: np.random.Generator | int) -> Any:
+        """:func:`lmmlib.inference.residual_plots.plot_residuals`: two kinds, a Q-Q plot, Cook distances; a figure."""
+        return residual_plots.plot_residuals(self, size=size, rng=rng)

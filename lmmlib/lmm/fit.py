@@ -18,11 +18,11 @@ from lmmlib.equations import residuals
 from lmmlib.equations.names import parameter_names
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.inference import influence as influences
-from lmmlib.inference import intervals, profile
+from lmmlib.inference import intervals, profile, residual_plots
+from lmmlib.inference.influence import groups
+from lmmlib.inference.parametrised import Groups
 from lmmlib.inference.profiled import Profiled
 from lmmlib.inference.verbs import Asked
-from lmmlib.lmm import residual_plots
 from lmmlib.lmm.summary import summary
 from lmmlib.prediction import blups, predict
 from lmmlib.prediction.blups import Blups
@@ -46,14 +46,6 @@ class Fit(Shown, Asked, Fitted):
         """:func:`lmmlib.equations.residuals.residuals`: response less fitted value, as it is or divided."""
         return residuals.residuals(self.design, self.cross, *self.estimates, of=of, kind=kind)
 
-    def plot_residuals(self, *, size: int = 199, rng: np.random.Generator | int) -> Any:
-        """:func:`lmmlib.lmm.residual_plots.plot_residuals`: both kinds, a Q-Q plot, Cook's distances; a figure."""
-        return residual_plots.plot_residuals(self, size=size, rng=rng)
-
-    def influence(self, *, refit: bool = False) -> pd.DataFrame:
-        """:func:`lmmlib.inference.influence.influence`: what leaving out each group does to the estimates."""
-        return influences.influence(self, refit=refit)
-
     def blups(self) -> Blups:
         """:func:`lmmlib.prediction.blups.blups`: predictions of the random effects, with three errors."""
         return blups.blups(self)
@@ -74,6 +66,14 @@ class Fit(Shown, Asked, Fitted):
         """:func:`lmmlib.inference.intervals.cov_parameters`: the covariance of their estimates."""
         return intervals.cov_parameters(self)
 
+    def groups(self) -> list[Groups]:
+        """:func:`lmmlib.inference.influence.groups`: what each group says of the fixed effects."""
+        return groups(self)
+
+    def standardised(self, Y: np.ndarray) -> np.ndarray:
+        """:func:`lmmlib.inference.residual_plots.standardised`: conditional residuals of other responses."""
+        return residual_plots.standardised(self, Y)
+
     @property
     def kinds(self) -> dict[str, tuple]:
         """:func:`lmmlib.equations.names.parameter_names`: every parameter by name, and its kind."""
@@ -82,10 +82,6 @@ class Fit(Shown, Asked, Fitted):
     def held(self, kind: tuple) -> Profiled:
         """:func:`lmmlib.inference.profile.held`: the models in which a parameter is held."""
         return profile.held(self, kind)
-
-    def profile(self, parameter: str, values=None) -> pd.DataFrame:
-        """:func:`lmmlib.inference.profile.profile`: the deviance as a function of one parameter."""
-        return profile.profile(self, parameter, values)
 
     def predict(
         self,

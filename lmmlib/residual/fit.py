@@ -10,6 +10,7 @@ from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.formula import build_design
 from lmmlib.design.syntax import several_terms
 from lmmlib.errors import DesignError, ParameterError
+from lmmlib.inference.parametrised import Groups
 from lmmlib.inference.profiled import Profiled
 from lmmlib.inference.verbs import Asked
 from lmmlib.residual import blocks, parameters, predict
@@ -40,12 +41,20 @@ class ResidualFit(Shown, Asked, ResidualFitted):
         return blocks.residuals(self, of=of, kind=kind)
 
     def blups(self) -> blocks.ResidualBlups:
-        """:func:`lmmlib.residual.blocks.random_effects`: predictions of the random effects, with two errors."""
+        """:func:`lmmlib.residual.blocks.random_effects`: predictions of the random effects, with three errors."""
         return blocks.random_effects(self)
 
     def random_effects(self, level: float = 0.95, *, error: str = "pev") -> pd.DataFrame:
-        """The predictions of the random effects as a table: group, term, estimate, both errors, limits by one."""
+        """The predictions of the random effects as a table: group, term, estimate, all errors, limits by one."""
         return self.blups().frame(level, error=error)
+
+    def groups(self) -> list[Groups]:
+        """:func:`lmmlib.residual.blocks.groups`: what each group says of the fixed effects."""
+        return blocks.groups(self)
+
+    def standardised(self, Y: np.ndarray) -> np.ndarray:
+        """:func:`lmmlib.residual.blocks.standardised`: conditional residuals of other responses."""
+        return blocks.standardised(self, Y)
 
     def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
         """:func:`lmmlib.residual.blocks.simulate`: new responses from the fitted model."""
@@ -80,13 +89,14 @@ class ResidualFit(Shown, Asked, ResidualFitted):
         of: str = "group",
         new_groups: str = "population",
         interval: str | None = None,
+        method: str = "plugin",
         level: float = 0.95,
         weights=None,
         offset=None,
     ) -> pd.DataFrame:
         """:func:`lmmlib.residual.predict.predict`: predictions for new rows, with intervals."""
         about = {"of": of, "new_groups": new_groups, "weights": weights, "offset": offset}
-        return predict.predict(self, new, interval=interval, level=level, **about)
+        return predict.predict(self, new, interval=interval, method=method, level=level, **about)
 
 
 def fit_residual(

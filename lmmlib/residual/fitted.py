@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
 
@@ -143,6 +143,17 @@ class ResidualFitted(Linear, Maximum):
     def again(self, y) -> Self:
         """The same model and method for another response (n_obs,)."""
         return self.of(self.design.with_response(numbers(y, "y")), self.model.visits, self.method)
+
+    def without_column(self, a: int) -> Self:
+        """The same model and method without a random column."""
+        names = tuple(name for k, name in enumerate(self.design.z_names) if k != a)
+        design = replace(self.design, Z=np.delete(self.design.Z, a, axis=1), z_names=names)
+        return self.of(design, self.model.visits, self.method)
+
+    def without(self, rows: np.ndarray) -> Self:
+        """The same model and method for the other rows, a group without rows being one still."""
+        design = self.design.take(~rows)
+        return self.of(design, self.model.visits.take(~rows, design), self.method)
 
     @cached_property
     def by_ml(self) -> Self:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import scipy  # which imports scipy.optimize when it is first asked for
 
 from lmmlib.equations.information import inverse
 from lmmlib.errors import DesignError
 from lmmlib.inference.profiled import Point, Profiled
 from lmmlib.residual.fitted import ResidualFitted, best
-from lmmlib.residual.parameters import forms
+from lmmlib.residual.parameters import Form, forms
 
 # Weight of the penalty that holds a parameter, in units of the curvature of the criterion along it.
 HOLD = 1e3
 # How far beyond its edge a variance or a correlation is drawn, in units of its size, to be seen to stay there.
 BEYOND = 20.0
+# How near a form is brought to a value, in steps.
+NEAR = 1e-6
 # A variance beside its size, or a gap of a correlation to 1, that is rounding.
 NOTHING = 1e-9
 
@@ -30,7 +34,7 @@ class HeldPoint(Point):
 
 def held(fit: ResidualFitted, kind: tuple) -> Profiled[HeldPoint]:
     """The models in which a parameter is held, of a fixed effect by ML; ``kind`` as ``ResidualFit.kinds`` has it."""
-    return HeldEffect(fit.by_ml, kind[1]) if kind[0] == "effect" else HeldForm(fit, kind[1])
+    return HeldEffect(fit.by_ml, kind[1]) if kind[0] == "effect" else HeldForm(fit, forms(fit)[kind[1]])
 
 
 class HeldEffect(Profiled[HeldPoint]):
@@ -61,14 +65,13 @@ class HeldForm(Profiled[HeldPoint]):
     :math:`\psi` rises with t. An edge is no special case: beyond it the minima stay there.
     """
 
-    def __init__(self, fit: ResidualFitted, name: str):
-        self.form = forms(fit)[name]
+    def __init__(self, fit: ResidualFitted, form: Form):
+        self.form = form
         estimate, slope, _ = self.form.at(fit.alpha)
         # What the parameter is seen beside: of a variance that of all residuals of least squares.
         self.size = 1.0
         if self.form.is_sd:
-            scale = dict(zip(fit.D.index, fit.cross.basis.z_size, strict=True)).get(name.partition(" ")[2], 1.0)
-            self.size = max(estimate, (fit.model.unit / (scale if self.form.kind == "sd" else 1.0)) ** 2)
+            self.size = max(estimate, self.form.size)
         A = None if fit.is_singular else inverse(fit.surface.hessian / 2)
         step = self.size / 10 if A is None else float(np.sqrt(slope @ A @ slope))
         super().__init__(fit, estimate, step, HeldPoint(estimate, fit.criterion, fit.working, estimate))
@@ -82,7 +85,14 @@ class HeldForm(Profiled[HeldPoint]):
         optimum = best(self.fit.model, self.fit.method, [start], self._penalty(value))
         w = optimum.best.theta[0]
         reached = self.form.at(self.fit.model.natural(w)[0])[0]
-        return HeldPoint(value, float(optimum.best.value[0]) - self.weight * (reached - value) ** 2, w, reached)
+        criterion = float(optimum.best.value[0]) - self.weight * (reached - value) ** 2
+        return HeldPoint(value, min(criterion, self.without), w, reached)
+
+    @cached_property
+    def without(self) -> float:
+        """Of a correlation the least criterion without one of the two columns, where it may be anything."""
+        pair = self.form.columns if self.form.kind == "corr" else ()
+        return min((self.fit.without_column(a).criterion for a in pair), default=np.inf)
 
     def parameter(self, value: float) -> float:
         """The standard deviation or correlation that was reached."""
@@ -94,6 +104,41 @@ class HeldForm(Profiled[HeldPoint]):
         if self.form.is_sd:
             return float(np.sqrt(reached)) if reached > NOTHING * self.size else 0.0
         return float(np.sign(reached)) if abs(reached) > 1 - NOTHING else reached
+
+    @property
+    def space(self) -> tuple[tuple[float, float], tuple[bool, bool]]:
+        """All standard deviations, or correlations."""
+        return ((0.0, np.inf), (True, False)) if self.form.is_sd else ((-1.0, 1.0), (True, True))
+
+    def criterion(self, parameter: float) -> float:
+        """The least criterion with the standard deviation or correlation at a value.
+
+        The target lies beyond the form, and is looked for between a value that is too near and one that is too far.
+
+        Raises
+        ------
+        DesignError
+            If there is no such model.
+        """
+        if self.form.kind == "sd" and not parameter:
+            return self.fit.without_column(*self.form.columns).criterion
+        psi = parameter**2 if self.form.is_sd else parameter
+        side, close, far = np.sign(psi - self.estimate), NEAR * self.step, BEYOND * max(self.size, self.step)
+
+        def lacks(target: float) -> float:
+            return side * (psi - self.at(target).reached)
+
+        ends = [psi, 2 * psi - self.estimate]
+        while lacks(ends[1]) > close and abs(ends[1]) < far:
+            ends = [ends[1], 3 * ends[1] - 2 * psi]
+        target = (
+            scipy.optimize.brentq(lacks, *ends, xtol=0.1 * close) if lacks(ends[0]) > 0 > lacks(ends[1]) else ends[1]
+        )
+        point = self.at(target)
+        if abs(psi - point.reached) > close and np.isinf(self.without):
+            raise DesignError(f"no model was found whose parameter is {parameter:g}; the nearest has {point.reached:g}")
+        slope = 2 * self.weight * (target - point.reached)
+        return min(point.criterion + slope * (psi - point.reached), self.without)
 
     def _penalty(self, target: float):
         """c (psi - t)^2 as a function of w, with gradient and Hessian."""

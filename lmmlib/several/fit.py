@@ -9,6 +9,7 @@ import pandas as pd
 
 from lmmlib.common.arguments import checked_method, numbers
 from lmmlib.common.summary import Shown, Summary
+from lmmlib.inference.parametrised import Groups
 from lmmlib.inference.profiled import Profiled
 from lmmlib.inference.verbs import Asked
 from lmmlib.several import effects, parameters, predict
@@ -33,12 +34,20 @@ class SeveralFit(Shown, Asked, SeveralFitted):
         return predict.fitted_values(self, of=of)
 
     def residuals(self, *, of: str = "group", kind: str = "response") -> np.ndarray:
-        """:func:`lmmlib.several.predict.residuals`: response less fitted value, as it is or ``"scaled"``."""
+        """:func:`lmmlib.several.predict.residuals`: response less fitted value, as it is or divided."""
         return predict.residuals(self, of=of, kind=kind)
 
     def random_effects(self, level: float = 0.95, *, error: str = "pev") -> pd.DataFrame:
         """:func:`lmmlib.several.effects.random_effects`: predictions of every grouping, with two errors."""
         return effects.random_effects(self, level, error=error)
+
+    def groups(self) -> list[Groups]:
+        """:func:`lmmlib.several.effects.groups`: what each group of each grouping says of the fixed effects."""
+        return effects.groups(self)
+
+    def standardised(self, Y: np.ndarray) -> np.ndarray:
+        """:func:`lmmlib.several.predict.standardised`: conditional residuals of other responses."""
+        return predict.standardised(self, Y)
 
     def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
         """:func:`lmmlib.several.predict.simulate`: new responses, (n_obs,) or (n_obs, size)."""

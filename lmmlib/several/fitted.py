@@ -22,7 +22,7 @@ from lmmlib.fitting.fitted import Linear
 from lmmlib.fitting.newton import ROUNDING, Optimum, Step, newton
 from lmmlib.several.criterion import State, criterion, factors, is_large
 from lmmlib.several.identify import inner, require_seen, start
-from lmmlib.several.sums import SeveralSums
+from lmmlib.several.sums import SeveralSums, several_sums
 from lmmlib.several.terms import SeveralDesign
 
 F = TypeVar("F", bound="SeveralFitted")
@@ -226,6 +226,12 @@ class SeveralFitted(Linear):
         """The same model and method for another response (n_obs,), searched from the fit."""
         return self.of(self.state.sums.response(y), self.method, away_from_zero(self.log[-1].working))
 
+    def without(self, rows: np.ndarray) -> Self:
+        """The same model and method for the other rows, a group without rows being one still."""
+        terms = tuple(replace(term, design=term.design.take(~rows)) for term in self.terms.terms)
+        design = replace(self.terms, fixed=self.design.take(~rows), terms=terms)
+        return fit_sums(several_sums(design), self.method, type(self))
+
     @property
     def n_parameters(self) -> int:
         """Fixed effects, entries of theta, and sigma2."""
@@ -239,7 +245,7 @@ class SeveralFitted(Linear):
     @cached_property
     def expected(self) -> Variances:
         """The same with the expected information: Kenward and Roger's, and Satterthwaite's at a singular optimum."""
-        return Variances(self.state, self.sigma2, "expected")
+        return Variances(replace(self.state, reml=True), self.sigma2, "expected")
 
 
 def _covariances(state: State) -> tuple[dict[int, pd.DataFrame], np.ndarray, dict[int, bool]]:

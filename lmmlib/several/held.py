@@ -8,6 +8,7 @@ standard deviation is one entry, :math:`T_{11} = \psi/\sigma`, and a correlation
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -45,7 +46,28 @@ class Held(Profiled[Point]):
 
     def find(self, value: float) -> Point:
         """The search with the parameter held, from the nearest point that is known."""
-        return self.solve(float(value), self.near(value))
+        found, without = self.solve(float(value), self.near(value)), self.without
+        if without and (without.criterion < found.criterion or self._turned(found)):
+            return replace(without, value=value)
+        return found
+
+    def _turned(self, point: Point) -> bool:
+        """Whether T_11 and s have other signs, so that the correlation is minus the value."""
+        fit, (_, number, a, b) = self.fit, self.kind
+        for g, L in zip(fit.state.sums.groupings, point.L, strict=True):
+            for own, basis, columns in zip(g.numbers, g.bases, g.slices, strict=True):
+                if own == number:
+                    half = L[columns, columns]
+                    return bool(basis.D_back(half @ half.T)[a, b] * point.value < 0)
+        return False
+
+    @cached_property
+    def without(self) -> Point | None:
+        """Of a correlation the lowest without one of the two standard deviations, where it may be anything."""
+        if self.kind[0] != "corr":
+            return None
+        found = (held(self.fit, ("sd", self.kind[1], a)).at(0.0) for a in self.kind[2:])
+        return min(found, key=lambda point: point.criterion)
 
     def solve(self, value: float, near: Point) -> Point:
         """The search with the parameter held, from a point."""

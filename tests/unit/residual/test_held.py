@@ -11,6 +11,7 @@ from lmmlib.common.tails import half_width
 from lmmlib.errors import DesignError, LmmError, ParameterError
 from lmmlib.residual import ar1, by, compound, independent, unstructured
 from lmmlib.residual.held import HeldEffect, HeldForm
+from lmmlib.residual.parameters import forms
 from tests.several import frame
 from tests.unit.residual import dense
 
@@ -31,7 +32,7 @@ def criterion(fit, sigma2, rho, method="REML", X=None, y=None):
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 1.1])
 def test_a_correlation_drawn_aside_is_a_point_of_the_profile(fit, share):
-    held = HeldForm(fit, "rho")
+    held = HeldForm(fit, forms(fit)["rho"])
     point = held.at(share * held.estimate)
     rho = held.parameter(share * held.estimate)
     best = minimize_scalar(
@@ -42,7 +43,7 @@ def test_a_correlation_drawn_aside_is_a_point_of_the_profile(fit, share):
 
 
 def test_a_variance_drawn_aside_is_one_too(fit):
-    held = HeldForm(fit, "sigma")
+    held = HeldForm(fit, forms(fit)["sigma"])
     point = held.at(1.4 * held.estimate)
     sigma2 = held.parameter(1.4 * held.estimate) ** 2
     best = minimize_scalar(
@@ -70,7 +71,7 @@ def test_edges_are_reached_and_kept():
         {"y": rng.standard_normal(30), "g": np.repeat(np.arange(10), 3), "v": np.tile(np.arange(3), 10)}
     )
     fit = lmmlib.fit("y ~ 1 + (0 | g)", data, residual=compound("v"))
-    held = HeldForm(fit, "rho")
+    held = HeldForm(fit, forms(fit)["rho"])
     low, high = (held.parameter(edge) for edge in held.edges)
     assert -0.5 <= low < fit.parameters()["rho"] < high <= 1
     assert held.at(held.edges[0]).criterion > fit.criterion
@@ -132,7 +133,7 @@ def test_limits_of_profiles_are_where_the_criterion_has_risen(fit):
 def test_one_of_a_free_covariance(trial):
     free = lmmlib.fit("lead ~ week + (0 | child)", trial, residual=unstructured("week", by="arm"))
     table = free.confint(parameters=["sigma placebo: 0", "rho placebo: 1, 4"])
-    held = HeldForm(free, "rho placebo: 1, 4")
+    held = HeldForm(free, forms(free)["rho placebo: 1, 4"])
     for end in table.loc["rho placebo: 1, 4", ["lower", "upper"]]:
         target = end + 0.2 * (end - held.estimate)
         rises = [held.at(t).criterion - free.criterion for t in (end, target)]
@@ -183,7 +184,7 @@ def test_wrong_requests(fit):
 
 
 def test_a_correlation_that_does_not_exist_may_be_anything(fit):
-    held = HeldForm(fit, "rho")
+    held = HeldForm(fit, forms(fit)["rho"])
     held.estimate = np.nan
     assert [held.parameter(edge) for edge in held.edges] == [-1, 1]
 

@@ -7,10 +7,10 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from lmmlib.lmm.residual_plots import envelope
 from numpy.testing import assert_allclose
 
 import lmmlib
-from lmmlib.lmm.residual_plots import envelope
 
 
 @pytest.fixture
