@@ -16,7 +16,7 @@ from lmmlib.common.arguments import checked_choice, checked_count, generator
 from lmmlib.equations.effects import Effects, labelled
 from lmmlib.equations.residuals import NOTHING
 from lmmlib.inference.parametrised import Groups
-from lmmlib.residual.corrected import Targets, added, slopes_of
+from lmmlib.residual.corrected import estimation_covariance, slopes_of_D
 from lmmlib.residual.fitted import ResidualFitted
 
 
@@ -88,13 +88,11 @@ class ResidualBlups(Effects):
 
         As of a :class:`lmmlib.Fit` what D and R do to the error through beta is left out.
         """
-        fit, q, out = self.fit, len(self.fit.D), self.pev.copy()
-        dD = np.zeros((len(fit.alpha), q, q))
-        dD[: fit.model.n_D] = fit.model.unit**2 * fit.cross.basis.D_back(fit.cross.D_coordinates)
+        fit, out, dD = self.fit, self.pev.copy(), slopes_of_D(self.fit)
         for b, block in enumerate(blocks(fit)):
-            slopes, bends = slopes_of(fit, b, fit.model.batches[b].pattern)
             c, dc = block.Z @ fit.D.to_numpy(), np.einsum("nia,kab->knib", block.Z, dD)
-            out[block.group] += added(fit, Targets(block.V, block.X, slopes, bends, c, dc, 0 * c))
+            pattern = fit.model.batches[b].pattern
+            out[block.group] += 2 * estimation_covariance(fit, b, pattern, block.V, block.X, c, dc)
         return out
 
 

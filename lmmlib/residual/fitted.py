@@ -50,15 +50,24 @@ class ResidualDegrees(Degrees):
         vars(self).update(shared | {"gram": cross.work.XtX})
 
     @cached_property
-    def adjustment(self) -> np.ndarray:
-        """Half of what Kenward and Roger add to the covariance of beta, for X R^-1, (p, p)."""
+    def spread(self) -> np.ndarray:
+        r""":math:`\sum_{rs}A_{rs}(Q_{rs} - P_r\Phi P_s)`, for X R^-1, (p, p)."""
         P, model, alpha = self.slopes, self.model, self.surface.alpha
         total = -np.einsum("rs,rxy,syz->xz", self.A, P, P)
-        bends = model.bends(alpha, self.A)
         for b, (batch, (W_inverse, X)) in enumerate(zip(model.batches, self.surface.precision, strict=True)):
             slopes = model.slopes(b, alpha)
             middle = np.einsum("rkij,kjl,rklm->kim", slopes, W_inverse, np.tensordot(self.A, slopes, 1), optimize=True)
-            total += np.tensordot(X, (middle - bends[b] / 4)[batch.of] @ X, ([0, 1], [0, 1]))
+            total += np.tensordot(X, middle[batch.of] @ X, ([0, 1], [0, 1]))
+        return (total + total.T) / 2
+
+    @cached_property
+    def adjustment(self) -> np.ndarray:
+        """Half of what Kenward and Roger add to the covariance of beta, for X R^-1, (p, p)."""
+        total = self.spread.copy()
+        for batch, bend, (_, X) in zip(
+            self.model.batches, self.model.bends(self.surface.alpha, self.A), self.surface.precision, strict=True
+        ):
+            total -= np.tensordot(X, bend[batch.of] @ X, ([0, 1], [0, 1])) / 4
         return (total + total.T) / 2
 
 
@@ -181,11 +190,11 @@ class ResidualFitted(Linear, Maximum):
         return self._degrees(self.surface.hessian / 2, "observed")
 
     @cached_property
-    def expected(self) -> Degrees:
+    def expected(self) -> ResidualDegrees:
         """The same with the expected information: Kenward and Roger's, and Satterthwaite's at a singular optimum."""
         return self._degrees(information_of(self.surface.directions, "REML", "expected"), "expected")
 
-    def _degrees(self, information: np.ndarray, kind: str) -> Degrees:
+    def _degrees(self, information: np.ndarray, kind: str) -> ResidualDegrees:
         A = inverse(information)
         if A is None:
             raise DesignError(

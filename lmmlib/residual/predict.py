@@ -11,7 +11,7 @@ from lmmlib.design.known import of_new_rows
 from lmmlib.design.new_rows import new_rows
 from lmmlib.prediction.predict import OPTIONS
 from lmmlib.residual.blocks import blocks, phi
-from lmmlib.residual.corrected import Targets, added, slopes_of
+from lmmlib.residual.corrected import estimation_covariance, slopes_of_D
 from lmmlib.residual.fitted import ResidualFitted
 
 
@@ -89,9 +89,12 @@ def predict(
         alpha = fit.model.parts(fit.alpha)[1]
         R = fit.model.unit**2 * np.array([fit.residual.matrix(one, positions) for one in alpha])
     variance = np.einsum("nx,xy,ny->n", x, Phi, x)
-    half = x @ fit.expected.R_inverse if method == "corrected" else x
-    if method == "corrected":
-        variance += 2 * np.einsum("nx,xy,ny->n", half, fit.expected.adjustment, half)
+    corrected, added = method == "corrected", np.zeros(len(x))
+    if corrected:
+        dD, places = slopes_of_D(fit), fit.model.visits.positions if R is None else positions
+        dR = fit.model.unit**2 * fit.model.slopes_of_R(fit.alpha, places)
+        half = x @ fit.expected.R_inverse
+        added = np.einsum("nx,xy,ny->n", half, fit.expected.spread, half)
     if interval == "prediction" or of == "group":
         variance += np.einsum("na,ab,nb->n", rows.Z, fit.D.to_numpy(), rows.Z)
     if interval == "prediction" and R is not None:
@@ -116,50 +119,18 @@ def predict(
         gap, own = x[there] - np.einsum("nix,ni->nx", X, S), x[there]
         variance[there] += np.einsum("nx,xy,ny->n", gap, Phi, gap) - np.einsum("nx,xy,ny->n", own, Phi, own)
         variance[there] -= np.einsum("ni,ni->n", c, S)
-        if method == "corrected":
-            seen_before = again if correlated and R is not None else np.ones(len(there), bool)
-            visit = None if seen_before.all() else (old, cell[there], code[there], positions, root[there], ~seen_before)
-            more = _estimated(fit, b, at, c, rows.Z[there], x[there], visit, interval == "prediction")
-            own = half[there]
-            variance[there] += more - 2 * np.einsum("nx,xy,ny->n", own, fit.expected.adjustment, own)
+        if corrected:
+            pattern, dc = fit.model.batches[b].pattern[at], np.einsum("nia,kab,nb->kni", Z, dD, rows.Z[there])
+            if correlated and R is not None:
+                dc += dR[:, cell[there, None], old, code[there, None]] / root[there, None] * ~again[:, None]
+            about = V, X, c[..., None], dc[..., None], x[there][:, None]
+            added[there] = estimation_covariance(fit, b, pattern, *about)[:, 0, 0]
+    variance += 2 * added
     se = np.sqrt(np.maximum(variance, 0.0))
     limits = {}
     if interval is not None:
         limits = {"lower": estimate - half_width(level) * se, "upper": estimate + half_width(level) * se}
     return pd.DataFrame({"estimate": estimate, "se": se, **limits, "known_group": seen}, new.index)
-
-
-def _estimated(fit: ResidualFitted, b: int, at: np.ndarray, c, Z, x, visit, prediction: bool) -> np.ndarray:
-    """What estimating D and R adds to the variances for rows of the groups ``at`` of a batch, (rows,)."""
-    model, block = fit.model, list(blocks(fit))[b]
-    slopes, bends = slopes_of(fit, b, model.batches[b].pattern[at])
-    dD, unit2 = np.zeros((len(fit.alpha), *fit.D.shape)), model.unit**2
-    dD[: model.n_D] = unit2 * fit.cross.basis.D_back(fit.cross.D_coordinates)
-    dc, bent = np.einsum("nia,kab,nb->kni", block.Z[at], dD, Z), 0 * c
-    own = np.zeros(len(c))
-    if visit is not None:
-        old, cell, code, positions, root, new = visit
-        A, (_, alpha) = fit.expected.A, model.parts(fit.alpha)
-        size = alpha.shape[1]
-        for k, one in enumerate(alpha):
-            mine, place = np.flatnonzero((cell == k) & new), slice(model.n_D + k * size, model.n_D + (k + 1) * size)
-            pair = old[mine], code[mine, None]
-            full, twice = fit.residual.slopes(one, positions), fit.residual.bends(one, positions)
-            beside = unit2 * full[:, *pair] / root[mine, None]
-            dc[place, mine] += beside
-            second = unit2 * np.einsum("rs,rsni->ni", A[place, place], twice[:, :, *pair]) / root[mine, None]
-            bent[mine] += second
-            if not prediction and len(mine):  # the residual's part of the target changes with R
-                R, R0 = block.R[at][mine], unit2 * fit.residual.matrix(one, positions)[pair] / root[mine, None]
-                of_R = slopes[place][:, mine]
-                u = _solve(R, R0)
-                n = beside - np.einsum("kmij,mj->kmi", of_R, u)
-                Rn = np.array([_solve(R, one_n) for one_n in n])
-                own_part = 2 * np.einsum("rs,rmi,smi->m", A[place, place], n, Rn)
-                own_part += 2 * (u * second).sum(axis=1) - np.einsum("mi,mij,mj->m", u, bends[mine], u)
-                own[mine] += own_part
-    t = Targets(block.V[at], block.X[at], slopes, bends, c[..., None], dc[..., None], bent[..., None], x[:, None])
-    return added(fit, t)[:, 0, 0] - own / 2
 
 
 def _solve(M: np.ndarray, v: np.ndarray) -> np.ndarray:
