@@ -74,7 +74,7 @@ def linear_summary(
         The note if the fit is so.
     about : tuple of str
         More lines, after the formula.
-    scaled : (n_obs,) array, optional
+    scaled : optional
         Scaled residuals, of which quartiles are shown.
     """
     reml, d = fit.method == "REML", fit.design

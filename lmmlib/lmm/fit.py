@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -26,9 +27,9 @@ from lmmlib.inference.verbs import Asked
 from lmmlib.lmm.summary import summary
 from lmmlib.prediction import blups, predict
 from lmmlib.prediction.blups import Blups
-from lmmlib.residual.fit import fit_residual
+from lmmlib.residual.fit import ResidualFit, fit_residual
 from lmmlib.residual.structures import Structure
-from lmmlib.several.fit import fit_several
+from lmmlib.several.fit import SeveralFit, fit_several
 
 
 class Fit(Shown, Asked, Fitted):
@@ -102,6 +103,45 @@ class Fit(Shown, Asked, Fitted):
         return predict.predict(self, new, interval=interval, method=method, level=level, size=size, rng=rng, **about)
 
 
+@overload
+def fit(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    method: str = "REML",
+    missing: str = "error",
+    weights=None,
+    offset=None,
+    drop: str | None = None,
+    relationship=None,
+    residual: Structure,
+) -> ResidualFit: ...
+@overload
+def fit(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    method: str = "REML",
+    missing: str = "error",
+    weights=None,
+    offset=None,
+    drop: str | None = None,
+    relationship: None = None,
+    residual: None = None,
+) -> Fit | SeveralFit: ...
+@overload
+def fit(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    method: str = "REML",
+    missing: str = "error",
+    weights=None,
+    offset=None,
+    drop: str | None = None,
+    relationship: Mapping,
+    residual: None = None,
+) -> SeveralFit: ...
 def fit(
     formula: str,
     data: pd.DataFrame,
@@ -113,7 +153,7 @@ def fit(
     drop: str | None = None,
     relationship=None,
     residual: Structure | None = None,
-) -> Fit:
+) -> Fit | SeveralFit | ResidualFit:
     r"""Fit a linear mixed model by REML or maximum likelihood.
 
     The maximum of :eq:`restricted-loglik` or :eq:`profile-loglik` over all positive semidefinite D and all sigma2.
@@ -156,15 +196,17 @@ def fit(
         If there is no random term, columns of X are dependent, or the rows do not identify D and sigma2.
     """
     if residual is not None:
-        about = {"missing": missing, "weights": weights, "offset": offset, "drop": drop, "relationship": relationship}
-        # A type checker, which does not look at residual, takes it for a Fit: it has the same verbs.
-        of_visits: Any = fit_residual(formula, data, residual, method=method, **about)
-        return of_visits
+        about: dict[str, Any] = {
+            "missing": missing,
+            "weights": weights,
+            "offset": offset,
+            "drop": drop,
+            "relationship": relationship,
+        }
+        return fit_residual(formula, data, residual, method=method, **about)
     if relationship is not None or several_terms(formula) is not None:
         known = {"weights": weights, "offset": offset, "relationship": relationship}
-        # A type checker, which does not read formulas, takes it for a Fit: it has the same verbs.
-        several: Any = fit_several(formula, data, method=method, missing=missing, drop=drop, **known)
-        return several
+        return fit_several(formula, data, method=method, missing=missing, drop=drop, **known)
     design = build_design(formula, data, missing=missing, weights=weights, offset=offset, drop=drop)
     return fit_design(design, method=method)
 

@@ -31,19 +31,9 @@ def estimation_covariance(
 ) -> np.ndarray:
     """What estimating D and R adds to the covariance of T errors of each of some groups, once, (some, T, T).
 
-    Parameters
-    ----------
-    fit : ResidualFit
-    b : int
-        The batch of the groups.
-    pattern : (some,) array
-        Of the groups.
-    V, X : (some, size, size) and (some, size, p) arrays
-        Of the groups, X in the working basis.
-    c, dc : (some, size, T) and (k, some, size, T) arrays
-        Covariances of the targets with the responses, and their derivatives.
-    x : (some, T, p) array, optional
-        Of the targets; by default beta is taken as known.
+    Of a batch by its number ``b`` some groups with their ``pattern`` (some,), V (some, size, size) and X (some, size,
+    p) in the working basis; of the targets ``c`` (some, size, T), covariances with the responses, ``dc`` (k, some,
+    size, T), their derivatives, and ``x`` (some, T, p), or None where beta is taken as known.
     """
     e, slopes = fit.expected, fit.model.unit**2 * fit.model.slopes(b, fit.alpha)[:, pattern]
     own = dc - slopes @ np.linalg.solve(V, c)

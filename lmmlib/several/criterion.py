@@ -152,7 +152,9 @@ class State:
         """Blocks (n, q, q), one for each group of the first grouping, times rows v (n q, columns)."""
         return (blocks @ self.sums.first.per_group(v)).reshape(v.shape)
 
-    def project(self, c1: np.ndarray, c: np.ndarray, known: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def project(
+        self, c1: np.ndarray, c: np.ndarray, known: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Z_1'P v, W'P v, the effects u = H s and s = W'V_1^-1 v of vectors v, of which Z_1'v and W'v are given.
 
         ``known``: beta is, and V_0^-1 stands for P.

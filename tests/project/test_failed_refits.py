@@ -168,6 +168,8 @@ def test_every_module_that_meets_failures_is_here():
         "inference.held",
         "fitting.refits",
         "several.parameters",
+        "inference.influence",
+        "lmm.summary",
         "laplace.likelihood",
         "laplace.point",
         "equations.pieces",

@@ -12,8 +12,7 @@ import lmmlib
 from lmmlib.bayes import sample
 from lmmlib.cloning import prediction
 from lmmlib.glmm import dispersion, estimate
-from lmmlib.inference import bootstrap, boundary, components, intervals
-from lmmlib.lmm import residual_plots
+from lmmlib.inference import bootstrap, boundary, components, intervals, residual_plots
 from lmmlib.prediction import empirical_bayes, predict
 from lmmlib.residual import blocks
 from lmmlib.several import predict as several_predict
@@ -154,11 +153,11 @@ KINDS = {
     ],
     "cloning.gaussian.GaussianClones.posterior_of_b": lambda s, cloned: cloned.posterior_of_b(6, rng(s)).b,
     "lmm.fit.Fit.predict": lambda s, fit: fit.predict(NEW, **WALD, rng=rng(s))["se"],
-    "lmm.fit.Fit.plot_residuals": lambda s, fit: drawn_envelope(fit.plot_residuals(size=6, rng=rng(s))),
-    "lmm.residual_plots.plot_residuals": lambda s, fit: drawn_envelope(
+    "inference.verbs.Asked.plot_residuals": lambda s, fit: drawn_envelope(fit.plot_residuals(size=6, rng=rng(s))),
+    "inference.residual_plots.plot_residuals": lambda s, fit: drawn_envelope(
         residual_plots.plot_residuals(fit, size=6, rng=rng(s))
     ),
-    "lmm.residual_plots.envelope": lambda s, fit: residual_plots.envelope(fit, 6, rng(s)),
+    "inference.residual_plots.envelope": lambda s, fit: residual_plots.envelope(fit, 6, rng(s)),
     "fitting.fitted.Fitted.simulate": lambda s, fit: fit.simulate(rng=rng(s)),
     "fitting.fitted.Linear.simulate": lambda s, fit: fit.simulate(rng=rng(s)),
     "inference.verbs.Asked.confint": lambda s, visits: visits.confint(**WALD, rng=rng(s))["upper"],
