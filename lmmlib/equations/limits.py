@@ -13,10 +13,12 @@ from lmmlib.common.tails import half_width
 
 # Scales on which a parameter has no edge, the way back, and the slope there.
 LOG = (np.log, np.exp, lambda x: 1 / x)
+FISHER = (np.arctanh, np.tanh, lambda x: 1 / (1 - x**2))
 SCALES = {
     "sd": LOG,
     "sigma": LOG,
-    "corr": (np.arctanh, np.tanh, lambda x: 1 / (1 - x**2)),
+    "corr": FISHER,
+    "rho": FISHER,
     "icc": (logit, expit, lambda x: 1 / (x * (1 - x))),
 }
 
@@ -24,7 +26,7 @@ SCALES = {
 def normal_limits(estimate: pd.Series, se: pd.Series, level: float, kinds: Iterable[str] = ()) -> pd.DataFrame:
     """Estimates with normal limits, each of the coverage ``level`` by itself: estimate, se, lower, upper.
 
-    With the ``kinds`` of the parameters limits of "sd", "sigma", "corr" and "icc" are made on the scales of ``SCALES``.
+    With the ``kinds`` of the parameters limits of all but "effect" are made on the scales of ``SCALES``.
     """
     values, errors, reach = estimate.to_numpy(float), se.to_numpy(float), half_width(level)
     limits = np.stack([values - reach * errors, values + reach * errors])

@@ -35,15 +35,14 @@ def parameter_names(design: Design, sigma: bool = True) -> dict[str, tuple]:
     return names
 
 
-def chosen(design: Design, parameters=None, sigma: bool = True) -> dict[str, tuple]:
-    """The named parameters, all by default, in the order of :func:`parameter_names`.
+def chosen(names: dict[str, tuple], design: Design, parameters=None) -> dict[str, tuple]:
+    """The named parameters among those that there are, all by default, in their order.
 
     Raises
     ------
     ParameterError
         If there is no parameter of a name.
     """
-    names = parameter_names(design, sigma)
     if parameters is None:
         return names
     wanted = several("parameters", parameters)
@@ -71,5 +70,4 @@ def derived(kinds: dict[str, tuple], beta: np.ndarray, D: np.ndarray, sigma2: np
         "corr": correlation,
         "sigma": lambda: np.sqrt(sigma2),
     }
-    of["icc"] = lambda: D[:, 0, 0] / (D[:, 0, 0] + sigma2)
     return pd.DataFrame({name: of[kind](*at) for name, (kind, *at) in kinds.items()})

@@ -111,6 +111,12 @@ class Fits(Shown):
         """One row for each response, with the parameters of :meth:`lmmlib.Fit.parameters` by name."""
         return derived(parameter_names(self.design), self.beta, self.D, self.sigma2)
 
+    def join(self, others: list[Fits]) -> Fits:
+        """These fits, and others of the same model after them."""
+        parts = [self, *others]
+        every = {a.name: np.concatenate([getattr(part, a.name) for part in parts]) for a in fields(Fits)[2:]}
+        return Fits(method=self.method, design=self.design, reason=tuple(every.pop("reason")), **every)
+
     def frame(self) -> pd.DataFrame:
         """One row for each response: fixed effects, entries of D, sigma2, loglik, is_singular, converged."""
         x, z = self.design.x_names, self.design.z_names
@@ -173,12 +179,6 @@ def fit_many(design: Design, Y, *, method: str = "REML") -> Fits:
         if len(columns):
             _put(every, columns, solve(cross, Responses.of_columns(cross, design, Y[:, columns]), method)[0])
     return Fits(method=method, design=design, reason=tuple(every.pop("reason")), **every)
-
-
-def join(parts: list[Fits]) -> Fits:
-    """The fits of several calls for one model, one after the other."""
-    every = {a.name: np.concatenate([getattr(part, a.name) for part in parts]) for a in fields(Fits)[2:]}
-    return Fits(method=parts[0].method, design=parts[0].design, reason=tuple(every.pop("reason")), **every)
 
 
 def _nothing(cross: CrossProducts, many: int, reason: str = "") -> dict[str, Any]:

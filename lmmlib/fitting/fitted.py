@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from lmmlib.common.arguments import standard_deviations
+from lmmlib.common.arguments import generator, standard_deviations
 from lmmlib.common.table import labels
-from lmmlib.design.cross import CrossProducts
+from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
+from lmmlib.design.identify import require_identified
 from lmmlib.design.responses import Responses
+from lmmlib.equations import drawing
 from lmmlib.equations.degrees import Curvature, Degrees, curvature
 from lmmlib.equations.information import Directions, directions
 from lmmlib.equations.weighted import weigh
-from lmmlib.fitting.batch import solve
+from lmmlib.fitting.batch import Fits, fit_many, solve
 from lmmlib.fitting.newton import Step
+from lmmlib.fitting.refits import Refits
 
 
 class Criteria(ABC):
     """What follows from the maximum of a likelihood, whatever the random part of the model is."""
 
+    formula: str
+    method: str
     beta: pd.Series
     cov_beta: pd.DataFrame
+    D: Any
+    theta: np.ndarray
     loglik: float
     n_obs: int
+    is_singular: bool
+    converged: bool
+    reason: str
     design: Design
 
     @property
@@ -109,44 +120,45 @@ class Maximum(Criteria):
         return len(self.beta) + len(self.theta)
 
 
-class Tested(Protocol):
-    """What tests of fixed effects ask of a fit of a Gaussian model, whatever its random part is."""
+class Linear(Criteria):
+    """What fits of linear models for normal responses have in common, whatever their random part is."""
 
-    @property
-    def beta(self) -> pd.Series:
-        """Fixed effects, labelled."""
-
-    @property
-    def cov_beta(self) -> pd.DataFrame:
-        """Their covariance for known variance parameters."""
-
-    @property
-    def method(self) -> str:
-        """ "REML" or "ML"."""
-
-    @property
-    def is_singular(self) -> bool:
-        """Whether the optimum lies on the boundary, where the observed information means little."""
-
-    @property
-    def design(self) -> Design:
-        """The columns of X, by terms and names."""
+    cross: CrossProducts
 
     @property
     def root(self) -> np.ndarray:
         """The factor R of X'X = R'R, upper triangular, (p, p)."""
+        return np.linalg.cholesky(self.cross.work.XtX).T @ self.cross.basis.Rx
 
     @property
+    @abstractmethod
     def observed(self) -> Degrees:
         """What Satterthwaite's df are made of, of a fit by REML, with the observed information."""
 
     @property
+    @abstractmethod
     def expected(self) -> Degrees:
         """The same with the expected information: Kenward and Roger's, and Satterthwaite's at a singular optimum."""
 
+    @abstractmethod
+    def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
+        """New responses from the fitted model, (n_obs,) or (n_obs, size): new random effects, new errors."""
+
+    @abstractmethod
+    def again(self, y) -> Self:
+        """The same model and method for another response (n_obs,)."""
+
+    @abstractmethod
+    def without(self, rows: np.ndarray) -> Self:
+        """The same model and method for the other rows; ``rows`` (n_obs,) says which are left out."""
+
+    def refits(self, Y: np.ndarray, done: Callable[[int], object]) -> Fits | Refits:
+        """The same model and method for many responses (n_obs, B); ``done`` is told how many are."""
+        return Refits.of(self, Y, done)
+
 
 @dataclass(frozen=True, eq=False)
-class Fitted(Maximum):
+class Fitted(Linear, Maximum):
     """The estimates of a fitted linear mixed model, of which :class:`lmmlib.Fit` asks questions.
 
     Attributes
@@ -203,10 +215,34 @@ class Fitted(Maximum):
         """The same model fitted by ML, of which profiles of fixed effects are made; itself if it is by ML."""
         return self if self.method == "ML" else self.of(self.design, self.cross, "ML")
 
-    @property
-    def root(self) -> np.ndarray:
-        """The factor R of X'X = R'R, upper triangular, (p, p)."""
-        return np.linalg.cholesky(self.cross.work.XtX).T @ self.cross.basis.Rx
+    def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
+        """New responses from the fitted model, (n_obs,) or (n_obs, size): new random effects, new errors."""
+        return drawing.lmm(self.design, *self.estimates, generator(rng), size)
+
+    def again(self, y) -> Self:
+        """The same model and method for another response (n_obs,)."""
+        design = self.design.with_response(y)
+        return self.of(design, cross_products(design), self.method)
+
+    def without(self, rows: np.ndarray) -> Self:
+        """The same model and method for the other rows, a group without rows being one still.
+
+        Raises
+        ------
+        DesignError
+            If the others do not identify the parameters.
+        """
+        design = self.design.take(~rows)
+        cross = cross_products(design)
+        cross.require_full_rank()
+        require_identified(cross, design.grouping)
+        return self.of(design, cross, self.method)
+
+    def refits(self, Y: np.ndarray, done: Callable[[int], object]) -> Fits:
+        """The same model and method for many responses (n_obs, B), as one computation."""
+        fits = fit_many(self.design, Y, method=self.method)
+        done(len(fits))
+        return fits
 
     @property
     def directions(self) -> Directions:

@@ -83,6 +83,6 @@ def confint(fit: FittedGlmm, level: float = 0.95, parameters=None) -> pd.DataFra
     ParameterError
         If there is no parameter of a name.
     """
-    kinds, cov = chosen(fit.design, parameters, sigma=False), cov_parameters(fit)
+    kinds, cov = chosen(parameter_names(fit.design, sigma=False), fit.design, parameters), cov_parameters(fit)
     se, names = pd.Series(standard_deviations(cov, "the parameters"), cov.index), list(kinds)
     return normal_limits(_estimates(fit, kinds), se[names], level, [kind for kind, *_ in kinds.values()])

@@ -15,7 +15,7 @@ from lmmlib.design.design import Design
 from lmmlib.design.expressions import unmask
 from lmmlib.design.formula import lme4_names
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.fitting.fitted import Tested
+from lmmlib.fitting.fitted import Linear
 from lmmlib.inference.contrasts import checked_df, joint_test
 
 TYPES = (1, 2, 3)
@@ -43,7 +43,7 @@ class Term:
         return self.numbers == other.numbers and self.categories < other.categories
 
 
-def anova(fit: Tested, type: int = 3, *, df=None) -> pd.DataFrame:
+def anova(fit: Linear, type: int = 3, *, df=None) -> pd.DataFrame:
     r"""F tests of the terms of the fixed effects.
 
     Each is the test :eq:`wald-f` of the rows of :func:`hypotheses`, as :func:`lmmlib.inference.contrasts.contrast`

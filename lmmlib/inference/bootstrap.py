@@ -2,11 +2,14 @@ r"""The parametric bootstrap: responses simulated from a fit, and fitted again."
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from lmmlib.common.arguments import checked_count, generator
 from lmmlib.common.progress import progress_bar
-from lmmlib.equations.drawing import lmm
-from lmmlib.fitting.batch import Fits, fit_many, join
-from lmmlib.fitting.fitted import Fitted
+from lmmlib.fitting.batch import Fits
+from lmmlib.fitting.fitted import Fitted, Linear
 
 # Responses that are simulated together.
 CHUNK = 250
@@ -38,14 +41,18 @@ def parametric_bootstrap(fit: Fitted, size: int, rng, progress: bool | None = No
     return refits(fit, [fit], size, rng, progress)[0]
 
 
-def refits(fit: Fitted, models: list[Fitted], size: int, rng, progress: bool | None = None) -> list[Fits]:
+def refits(fit: Linear, models: list[Linear], size: int, rng, progress: bool | None = None) -> list[Any]:
     """The fits of several models to the same responses, simulated from the first argument."""
     size, rng = checked_count("size", size), generator(rng)
-    parts: list[list[Fits]] = [[] for _ in models]
-    with progress_bar(size, "bootstrap", progress) as update:
+    parts: list[list[Any]] = [[] for _ in models]
+    with progress_bar(size * len(models), "bootstrap", progress) as update:
         for first in range(0, size, CHUNK):
-            Y = lmm(fit.design, *fit.estimates, rng, min(CHUNK, size - first))
+            Y = simulated(fit, min(CHUNK, size - first), rng)
             for part, model in zip(parts, models, strict=True):
-                part.append(fit_many(model.design, Y, method=model.method))
-            update(Y.shape[1])
-    return [join(part) for part in parts]
+                part.append(model.refits(Y, update))
+    return [first.join(others) for first, *others in parts]
+
+
+def simulated(fit: Linear, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Responses from a fit, (n_obs, size)."""
+    return fit.simulate(size, rng=rng)

@@ -14,11 +14,15 @@ from lmmlib.common.tails import chi2_tail
 from lmmlib.common.text import fixed, p_equals
 from lmmlib.design.cross import cross_products
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.fitting.fitted import Fitted, Maximum
+from lmmlib.fitting.fitted import Criteria, Fitted, Linear, Maximum
 from lmmlib.inference.bootstrap import refits
 from lmmlib.inference.boundary import chi_bar_square_sf, exact_null, variance_weights
 from lmmlib.inference.nested import is_diagonal, matches, nested_fixed, nested_random, same_data
 
+ONE_OF_SEVERAL = (
+    "the mixture is exact in the limit of many groups, when the other variances are not zero; of one term among "
+    "several method='bootstrap' needs neither"
+)
 SINGULAR_NULL = "the smaller model is singular, which this reference does not allow for"
 METHODS = ("auto", "chi-square", "chi-bar-square", "exact", "bootstrap")
 # Rounding of a statistic: that of the optimisers, and of sums of the size of the criterion.
@@ -69,7 +73,9 @@ class Comparison(Shown):
         return Summary((line,), notes=(f"  {self.note}",) if self.note else ())
 
 
-def compare(fit0: Maximum, fit1: Maximum, *, method: str = "auto", size: int = 10_000, rng=None) -> Comparison:
+def compare(
+    fit0: Criteria, fit1: Criteria, *, method: str = "auto", size: int = 10_000, rng=None, nested=nested_random
+) -> Comparison:
     r"""Likelihood ratio test of a smaller model within a larger one.
 
     .. math:: T = 2(\hat\ell_1 - \hat\ell_0)
@@ -81,11 +87,14 @@ def compare(fit0: Maximum, fit1: Maximum, *, method: str = "auto", size: int = 1
     uncorrelated, by REML: the law that would be exact were the other random effects known and taken out, an
     approximation (Greven et al. 2008). Anything: the bootstrap :eq:`bootstrap-p`.
 
+    Variances of levels, correlations and free covariances of residuals are tested in the interior, by chi-square. Of
+    one term among several the mixture is an approximation, which the ``note`` names.
+
     Parameters
     ----------
-    fit0 : Fit or GlmmFit
+    fit0 : Fit, SeveralFit, ResidualFit or GlmmFit
         The smaller model; for no random effects at all fit ``(0 | g)``.
-    fit1 : Fit or GlmmFit
+    fit1 : Fit, SeveralFit, ResidualFit or GlmmFit
         The larger model, by the same method on the same rows, with the same weights and offset.
     method : {"auto", "chi-square", "chi-bar-square", "exact", "bootstrap"}
         "auto" is chi-square in the interior and chi-bar-square on the boundary. "exact" says in its ``reference``
@@ -94,6 +103,9 @@ def compare(fit0: Maximum, fit1: Maximum, *, method: str = "auto", size: int = 1
         Number of draws of "exact" and "bootstrap".
     rng : Generator or int, optional
         Needed by these two; a whole number is a seed.
+    nested : function
+        Of the two fits: how many variances of the larger model are zero in the smaller, on the boundary, and how many
+        parameters of its covariances it has more. It knows how the random parts of these fits lie within each other.
 
     Returns
     -------
@@ -104,47 +116,48 @@ def compare(fit0: Maximum, fit1: Maximum, *, method: str = "auto", size: int = 1
     ParameterError
         If the models are not nested, differ in data or method, or are REML fits with different fixed effects.
     DesignError
-        If the chosen reference does not exist for these models.
+        If the chosen reference does not exist for these models, or a fit has not converged.
     """
     checked_choice("method", method, METHODS)
     same_data(fit0, fit1)
     df_fixed = nested_fixed(fit0, fit1)
-    boundary, df_random = nested_random(fit0, fit1)
-    if df_fixed + df_random == 0:
+    boundary, df_random = nested(fit0, fit1)
+    if (df := df_fixed + df_random) == 0:
         raise ParameterError("the two models are the same: there is nothing to test")
-    statistic = _statistic(fit0, fit1)
-    if method == "auto":
-        method = "chi-bar-square" if boundary else "chi-square"
     sizes = fit0.n_parameters, fit1.n_parameters
-    test = Comparison(statistic, np.nan, "", method, fit0.loglik, fit1.loglik, *sizes)
-    if method == "chi-square":
-        df = df_fixed + df_random
+    test = Comparison(_statistic(fit0, fit1), np.nan, "", method, fit0.loglik, fit1.loglik, *sizes)
+    if method == "auto":
+        test = replace(test, method="chi-bar-square" if boundary else "chi-square")
+    if test.method == "chi-square":
         note = SINGULAR_NULL if df_random and fit0.is_singular else ""
         note = "the hypothesis is on the boundary, where chi-square is conservative" if boundary else note
-        return replace(test, p=chi2_tail(statistic, df), reference=f"chi2({df})", note=note)
-    if method == "chi-bar-square" and not boundary:
+        return replace(test, p=chi2_tail(test.statistic, df), reference=f"chi2({df})", note=note)
+    if test.method == "chi-bar-square" and not boundary:
         raise DesignError("no variance is on the boundary of this hypothesis; its reference is method='chi-square'")
-    if method == "chi-bar-square" and not is_diagonal(fit1):
-        if (new := len(fit1.D) - len(fit0.D)) > 1:
-            raise DesignError(
-                f"the chi-bar-square of {new} new random columns with covariances has weights that "
-                "depend on the design; use method='bootstrap', or add them one by one"
-            )
+    if test.method == "chi-bar-square" and boundary == 1:
         # All new parameters but the variance are covariances, which may have either sign.
-        return _mixture(test, fit0, np.array([0.5, 0.5]), df_fixed + df_random - 1)
-    if not (isinstance(fit0, Fitted) and isinstance(fit1, Fitted)):
+        note = "" if isinstance(fit1, Maximum) else ONE_OF_SEVERAL
+        return _mixture(test, fit0, np.array([0.5, 0.5]), df - 1, note)
+    if test.method == "chi-bar-square" and not is_diagonal(fit1):
         raise DesignError(
-            f"method={method!r} of these models is for normal responses; otherwise use 'chi-square', which is "
-            "conservative on the boundary, or simulate with fit0.simulate() and refit both"
+            f"the chi-bar-square of {boundary} variances at once has weights that depend on the design; use "
+            "method='bootstrap', or add them one by one"
+        )
+    if isinstance(fit0, Linear) and isinstance(fit1, Linear) and method == "bootstrap":
+        return _bootstrap(fit0, fit1, test, size, rng)
+    if not (isinstance(fit0, Fitted) and isinstance(fit1, Fitted)):
+        normal = isinstance(fit0, Linear) and isinstance(fit1, Linear)
+        other = "method='bootstrap'" if normal else "simulate with fit0.simulate() and refit both"
+        raise DesignError(
+            f"method={test.method!r} is for normal responses with one grouping and independent residuals; of these "
+            f"models use 'chi-square', which is conservative on the boundary, or {other}"
         )
     if method == "exact":
         return _spectral(fit0, fit1, test, df_fixed, size, rng)
-    if method == "bootstrap":
-        return _bootstrap(fit0, fit1, test, size, rng)
     return _mixture(test, fit0, _diagonal_weights(fit0, fit1), df_fixed)
 
 
-def _bootstrap(fit0: Fitted, fit1: Fitted, test: Comparison, size: int, rng) -> Comparison:
+def _bootstrap(fit0: Linear, fit1: Linear, test: Comparison, size: int, rng) -> Comparison:
     small, large = refits(fit0, [fit0, fit1], size, rng)
     draws = _ratio(fit0, fit1, small.criterion, large.criterion)
     failed = small.failed | large.failed | (draws < 0)  # below 0: the optimum of the larger model was not found
@@ -182,12 +195,12 @@ def _simulated(test: Comparison, draws: np.ndarray, reference: str) -> Compariso
     return replace(test, p=p, reference=f"{reference}, {len(draws)} draws", mcse=mcse, draws=draws)
 
 
-def _mixture(test: Comparison, fit0: Maximum, weights: np.ndarray, df: int) -> Comparison:
+def _mixture(test: Comparison, fit0: Criteria, weights: np.ndarray, df: int, note: str = "") -> Comparison:
     """The comparison with a chi-bar-square of df degrees of freedom and more, one by one."""
     dfs = [df + k for k in range(len(weights))]
     digits = 1 if len(weights) == 2 else 3
     reference = " + ".join(f"{fixed(w, digits)} chi2({d})" for w, d in zip(weights, dfs, strict=True))
-    p, note = chi_bar_square_sf(test.statistic, dfs, weights), SINGULAR_NULL if fit0.is_singular else ""
+    p, note = chi_bar_square_sf(test.statistic, dfs, weights), SINGULAR_NULL if fit0.is_singular else note
     return replace(test, p=p, reference=reference, note=note)
 
 
@@ -199,7 +212,7 @@ def _diagonal_weights(fit0: Fitted, fit1: Fitted) -> np.ndarray:
     return variance_weights(fit1.cross, D, fit0.sigma2, new, fit1.method)
 
 
-def _statistic(fit0: Maximum, fit1: Maximum) -> float:
+def _statistic(fit0: Criteria, fit1: Criteria) -> float:
     """Likelihood ratio of the two fits; an error if an optimum was not found."""
     for name, model in (("first", fit0), ("second", fit1)):
         if not model.converged:
@@ -212,18 +225,18 @@ def _statistic(fit0: Maximum, fit1: Maximum) -> float:
     return statistic
 
 
-def _ratio(fit0: Maximum, fit1: Maximum, criterion0, criterion1) -> np.ndarray:
+def _ratio(fit0: Criteria, fit1: Criteria, criterion0, criterion1) -> np.ndarray:
     """Difference of the criteria, of these responses or others; zero when it is rounding.
 
     REML's log-determinant of X depends on the basis of its columns: it is taken in an orthonormal one.
     """
     ratio = np.asarray(criterion0 - criterion1, float)
-    if fit0.method == "REML" and isinstance(fit0, Fitted) and isinstance(fit1, Fitted):
+    if fit0.method == "REML" and isinstance(fit0, Linear) and isinstance(fit1, Linear):
         ratio = ratio - 2 * (fit0.cross.basis.logdet_x - fit1.cross.basis.logdet_x)
     return np.where(np.abs(ratio) <= ROUNDING + SHARE * np.abs(criterion1), 0.0, ratio)
 
 
-def aic_table(fits: Mapping[str, Maximum]) -> pd.DataFrame:
+def aic_table(fits: Mapping[str, Criteria]) -> pd.DataFrame:
     r"""AIC and BIC of several models of the same data.
 
     .. math:: \mathrm{AIC} = -2\hat\ell + 2k, \qquad \mathrm{BIC} = -2\hat\ell + k\log N

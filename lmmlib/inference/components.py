@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lmmlib.equations.names import parameter_names
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.intervals import limits
+from lmmlib.inference.parametrised import Parametrised
 
-QUANTITY = {"sd": "sd", "sigma": "sd", "corr": "correlation", "icc": "icc"}
+QUANTITY = {"sd": "sd", "sigma": "sd", "corr": "correlation", "rho": "correlation", "icc": "icc"}
 
 
 def variance_components(
-    fit: Fitted, level: float = 0.95, *, method: str = "profile", size: int = 1000, rng=None
+    fit: Parametrised, level: float = 0.95, *, method: str = "profile", size: int = 1000, rng=None
 ) -> pd.DataFrame:
     r"""The random part of a fit, with confidence intervals.
 
@@ -35,22 +35,23 @@ def variance_components(
     Returns
     -------
     DataFrame
-        One row each for the ``quantity`` "variance" and "sd" of every random column and of the term "Residual",
-        "correlation" of every pair, such as the term "(Intercept), week", and "icc", if the only random column is the
-        intercept; ``estimate``, ``se``, ``lower``, ``upper``. ``attrs`` as :func:`lmmlib.inference.intervals.confint`
-        has them.
+        One row each for the ``quantity`` "variance" and "sd" of every random column and of the term "Residual", with
+        the visit behind it where there are several, "correlation" of every pair, such as the term "(Intercept), week",
+        and "icc", if the only random column is the intercept; ``estimate``, ``se``, ``lower``, ``upper``. ``attrs`` as
+        :func:`lmmlib.inference.intervals.confint` has them.
 
     Raises
     ------
     ParameterError
         If the method or the level is unknown, or the bootstrap has no generator.
     """
-    kinds = {name: kind for name, kind in parameter_names(fit.design).items() if kind[0] != "effect"}
-    if fit.cross.z_names == ("(Intercept)",):
+    kinds = {name: kind for name, kind in fit.kinds.items() if kind[0] != "effect"}
+    if isinstance(fit, Fitted) and fit.cross.z_names == ("(Intercept)",):
         kinds["icc"] = ("icc",)
     table, rows = limits(fit, kinds, level, method, size, rng), []
     for (name, (kind, *_)), (estimate, se, *ends) in zip(kinds.items(), table.to_numpy(), strict=True):
-        term = {"sigma": "Residual", "icc": "(Intercept)"}.get(kind, name.partition(" ")[2])
+        term = "(Intercept)" if kind == "icc" else name.partition(" ")[2]
+        term = f"Residual {term}".strip() if kind in ("sigma", "rho") else term
         if QUANTITY[kind] == "sd":
             rows.append((term, "variance", estimate**2, 2 * estimate * se, *(end**2 for end in ends)))
         rows.append((term, QUANTITY[kind], estimate, se, *ends))

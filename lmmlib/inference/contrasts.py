@@ -14,10 +14,10 @@ from lmmlib.design.dependent import require_kept
 from lmmlib.equations.generalised_least_squares import Estimate
 from lmmlib.equations.wald_tests import Wald, checked_rows, wald
 from lmmlib.errors import ParameterError
-from lmmlib.fitting.fitted import Tested
+from lmmlib.fitting.fitted import Linear
 
 
-def rows_of(fit: Tested, L) -> np.ndarray:
+def rows_of(fit: Linear, L) -> np.ndarray:
     """Contrasts (rows, p) from an array, a mapping of a fixed effect's name to its weight, or a list of mappings.
 
     A labelled Series is a mapping, a DataFrame with labelled columns a list of them. Fixed effects that a mapping does
@@ -47,7 +47,7 @@ def rows_of(fit: Tested, L) -> np.ndarray:
     return checked_rows(L, len(names))
 
 
-def contrast(fit: Tested, L, *, df=None, null=0.0, level: float = 0.95) -> Wald:
+def contrast(fit: Linear, L, *, df=None, null=0.0, level: float = 0.95) -> Wald:
     r"""Test and interval of one combination of the fixed effects, or the joint test of several.
 
     Equations :eq:`wald-statistic` and :eq:`wald-f` of the book, with the degrees of freedom of :eq:`satterthwaite` or
@@ -73,7 +73,7 @@ def contrast(fit: Tested, L, *, df=None, null=0.0, level: float = 0.95) -> Wald:
     return joint_test(fit, rows_of(fit, L), checked_df(fit, df), null, level)
 
 
-def contrasts(fit: Tested, rows: Mapping, *, df=None, level: float = 0.95) -> pd.DataFrame:
+def contrasts(fit: Linear, rows: Mapping, *, df=None, level: float = 0.95) -> pd.DataFrame:
     """A table of contrasts, one row each, every one tested by itself.
 
     Parameters
@@ -106,7 +106,7 @@ def contrasts(fit: Tested, rows: Mapping, *, df=None, level: float = 0.95) -> pd
     return frame.drop(columns="df").rename(columns={"t": "z"}) if df == "z" else frame
 
 
-def fixed_effects(fit: Tested, level: float = 0.95, *, df=None) -> pd.DataFrame:
+def fixed_effects(fit: Linear, level: float = 0.95, *, df=None) -> pd.DataFrame:
     """The table of :func:`contrasts` for each fixed effect.
 
     Parameters
@@ -123,7 +123,7 @@ def fixed_effects(fit: Tested, level: float = 0.95, *, df=None) -> pd.DataFrame:
     return contrasts(fit, dict(zip(fit.beta.index, np.eye(len(fit.beta)), strict=True)), df=df, level=level)
 
 
-def checked_df(fit: Tested, df):
+def checked_df(fit: Linear, df):
     """The df that a fit has by default, or these if it can have them."""
     if df is None:
         return "satterthwaite" if fit.method == "REML" else "z"
@@ -136,7 +136,7 @@ def checked_df(fit: Tested, df):
     return "z" if np.isinf(checked_limit("df", df)) else checked_limit("df", df)
 
 
-def joint_test(fit: Tested, L: np.ndarray, df, null, level: float) -> Wald:
+def joint_test(fit: Linear, L: np.ndarray, df, null, level: float) -> Wald:
     """The test of rows of L (rows, p), with df from :func:`checked_df`."""
     estimate = Estimate(fit.beta.to_numpy(), fit.cov_beta.to_numpy(), tuple(fit.beta.index))
     if df == "satterthwaite":

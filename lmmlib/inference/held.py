@@ -21,19 +21,17 @@ from lmmlib.fitting.deviance import Deviance, Surface, degrees, deviance
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.fitting.newton import newton
 from lmmlib.fitting.search import LEAST_START
+from lmmlib.inference import profiled
+from lmmlib.inference.profiled import Profiled
 
-# A criterion that is lower than that of the fit by this share is no rounding error.
-LOCAL = 1e-9
 # Few groups can leave a likelihood with several valleys; with more than these the next known point is start enough.
 MANY_GROUPS = 500
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
-    """An optimum with a parameter held: its ``value``, the ``criterion`` there, and the ``L`` and ``sigma2`` of it."""
+class Point(profiled.Point):
+    """An optimum with a parameter held: with the ``L`` and ``sigma2`` of it."""
 
-    value: float
-    criterion: float
     L: np.ndarray
     sigma2: float
 
@@ -77,27 +75,13 @@ def known_sigma2(s: Surface, theta: np.ndarray, m: int, tau, slope: np.ndarray, 
         return Deviance(theta, value, gradient, hessian, s.beta, 1 / tau, s.R_inverse)
 
 
-class Held:
-    """A model with one parameter held; the subclasses say how.
-
-    ``estimate`` is where the criterion is least, ``edges`` bound the parameter, ``attained`` says which of them belong
-    to its space, and ``step`` is a first guess of the distance at which the criterion has risen by one.
-    """
-
-    edges = (-np.inf, np.inf)
-    attained = (False, False)
+class Held(Profiled[Point]):
+    """A model of one grouping with one parameter held; the subclasses say how."""
 
     def __init__(self, fit: Fitted, estimate: float, step: float):
-        if not fit.converged:
-            raise DesignError(f"no {fit.method} fit to profile: {fit.reason}")
-        self.fit, self.cross, self.estimate, self.step = fit, fit.cross, float(estimate), float(step)
-        self.m = degrees(fit.cross, fit.method)
+        super().__init__(fit, estimate, step, Point(float(estimate), fit.criterion, fit.L, fit.sigma2))
+        self.cross, self.m = fit.cross, degrees(fit.cross, fit.method)
         self.data = Responses.of_cross(fit.cross)
-        self.points = [Point(self.estimate, fit.criterion, fit.L, fit.sigma2)]
-
-    def parameter(self, value: float) -> float:
-        """The parameter where this value is held: itself, or what rises with it."""
-        return value
 
     def coordinates(self, value: float) -> np.ndarray:
         """Orthogonal matrices B_k that span the L of the held model, (k, q, q)."""
@@ -119,19 +103,9 @@ class Held:
         """Which of the L (some, q, q) in the span of the coordinates belong to the held model."""
         return np.ones(len(L), bool)
 
-    def at(self, value: float) -> Point:
-        """The optimum with the parameter held at a value."""
-        for known in self.points:
-            if known.value == value:
-                return known
-        point, lowest = self.solve(value, self._starts(value)), self.fit.criterion
-        if point.criterion < lowest - LOCAL * (1 + abs(lowest)):
-            raise DesignError(
-                f"the likelihood has several maxima, and the fit is not at the highest: its criterion is "
-                f"{lowest:.6f}, and {point.criterion:.6f} is possible; use fewer random columns"
-            )
-        self.points.append(point)
-        return point
+    def find(self, value: float) -> Point:
+        """The optimum with the parameter held, searched from several starts."""
+        return self.solve(value, self._starts(value))
 
     def _starts(self, value: float) -> list[Point]:
         """Known points next to a value; on new ground, which may lie in another valley, also starts of all kinds."""

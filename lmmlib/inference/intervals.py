@@ -18,11 +18,14 @@ from lmmlib.equations.limits import normal_limits, slopes
 from lmmlib.equations.names import chosen, derived, parameter_names
 from lmmlib.errors import DesignError, ParameterError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.inference.bootstrap import parametric_bootstrap
+from lmmlib.inference.bootstrap import refits
 from lmmlib.inference.contrasts import fixed_effects
-from lmmlib.inference.profile import held, reach
+from lmmlib.inference.parametrised import Parametrised
+from lmmlib.inference.profile import reach
 
 METHODS = ("profile", "wald", "bootstrap")
+# What the intraclass correlation is made of.
+ICC = ["sd (Intercept)", "sigma"]
 
 
 def parameters(fit: Fitted) -> pd.Series:
@@ -37,12 +40,8 @@ def parameters(fit: Fitted) -> pd.Series:
     Series
         A correlation with a standard deviation of zero does not exist: NaN.
     """
-    return _estimates(fit, parameter_names(fit.design))
-
-
-def _estimates(fit: Fitted, kinds: dict[str, tuple]) -> pd.Series:
     beta, D, sigma2 = fit.estimates
-    return derived(kinds, beta[None], D[None], np.array([sigma2])).iloc[0].rename(None)
+    return derived(parameter_names(fit.design), beta[None], D[None], np.array([sigma2])).iloc[0].rename(None)
 
 
 def cov_parameters(fit: Fitted) -> pd.DataFrame:
@@ -67,16 +66,10 @@ def cov_parameters(fit: Fitted) -> pd.DataFrame:
     DesignError
         If the response has units in which the information overflows or vanishes.
     """
-    kinds = parameter_names(fit.design)
-    return pd.DataFrame(_covariance(fit, kinds), list(kinds), list(kinds))
-
-
-def _covariance(fit: Fitted, kinds: dict[str, tuple]) -> np.ndarray:
-    """Covariance of parameters, fixed effects first."""
-    effects = [at[0] for kind, *at in kinds.values() if kind == "effect"]
-    others, A = list(kinds.values())[len(effects) :], variance_covariance(fit)
+    kinds, A = parameter_names(fit.design), variance_covariance(fit)
+    others = list(kinds.values())[len(fit.beta) :]
     J = np.ones((len(others), len(A))) if np.isnan(A).any() else slopes(others, *fit.estimates[1:])
-    return block_diag(fit.cov_beta.to_numpy()[np.ix_(effects, effects)], J @ A @ J.T)
+    return pd.DataFrame(block_diag(fit.cov_beta.to_numpy(), J @ A @ J.T), list(kinds), list(kinds))
 
 
 def variance_covariance(fit: Fitted) -> np.ndarray:
@@ -95,7 +88,7 @@ def variance_covariance(fit: Fitted) -> np.ndarray:
 
 
 def confint(
-    fit: Fitted, level: float = 0.95, *, method: str = "profile", parameters=None, size: int = 1000, rng=None
+    fit: Parametrised, level: float = 0.95, *, method: str = "profile", parameters=None, size: int = 1000, rng=None
 ) -> pd.DataFrame:
     r"""Confidence intervals of parameters.
 
@@ -115,7 +108,7 @@ def confint(
         Coverage of each interval by itself.
     method : {"profile", "wald", "bootstrap"}
     parameters : str or list of str, optional
-        Names that :func:`parameters` lists; by default all.
+        Names that its ``parameters()`` lists; by default all.
     size : int
         Bootstrap samples.
     rng : numpy.random.Generator or int
@@ -125,7 +118,7 @@ def confint(
     -------
     DataFrame
         Indexed by parameter: ``estimate``, ``se``, ``lower``, ``upper``. Standard errors are those of
-        :func:`cov_parameters`, of the bootstrap standard deviations of the refits; NaN where there is none. ``attrs``
+        ``cov_parameters()``, of the bootstrap standard deviations of the refits; NaN where there is none. ``attrs``
         has for profiles the ``likelihood`` that was profiled: that of the fit, for fixed effects always "ML"; for the
         bootstrap the number of refits that ``failed`` and were left out and, for each correlation, of those in which it
         did not exist, ``undefined``.
@@ -137,25 +130,24 @@ def confint(
     DesignError
         If the optimum to profile from has not been found.
     """
-    return limits(fit, chosen(fit.design, parameters), level, method, size, rng)
+    return limits(fit, chosen(fit.kinds, fit.design, parameters), level, method, size, rng)
 
 
-def limits(fit: Fitted, kinds: dict[str, tuple], level: float, method: str, size: int, rng) -> pd.DataFrame:
+def limits(fit: Parametrised, kinds: dict[str, tuple], level: float, method: str, size: int, rng) -> pd.DataFrame:
     """:func:`confint` of parameters by their kinds; ``("icc",)`` is the intraclass correlation."""
     checked_choice("method", method, METHODS)
-    level, estimate = checked_level(level), _estimates(fit, kinds)
+    level, estimate = checked_level(level), _of(kinds, fit.parameters())
     attrs: dict[str, object] = {}
     if method == "bootstrap":
         draws, attrs = _refitted(fit, kinds, size, rng)
         ends = [draws.quantile(p) for p in ((1 - level) / 2, (1 + level) / 2)]
         frame = pd.DataFrame({"estimate": estimate, "se": draws.std(), "lower": ends[0], "upper": ends[1]})
     elif method == "wald":
-        se = pd.Series(_standard_errors(fit, kinds), estimate.index)
-        frame = normal_limits(estimate, se, level, [kind for kind, *_ in kinds.values()])
+        frame = normal_limits(estimate, _standard_errors(fit, kinds), level, [kind for kind, *_ in kinds.values()])
         if effects := [name for name, (kind, *_) in kinds.items() if kind == "effect"]:
             frame.loc[effects, ["lower", "upper"]] = fixed_effects(fit, level)  # with their df
     else:
-        models, root, se = [held(fit, kind) for kind in kinds.values()], half_width(level), np.nan
+        models, root, se = [fit.held(kind) for kind in kinds.values()], half_width(level), np.nan
         ends = [[model.parameter(reach(model, side * root)) for model in models] for side in (-1, 1)]
         attrs = {"likelihood": {name: model.fit.method for name, model in zip(kinds, models, strict=True)}}
         with suppress(DesignError):  # units in which there is no information
@@ -165,11 +157,25 @@ def limits(fit: Fitted, kinds: dict[str, tuple], level: float, method: str, size
     return frame.rename_axis("parameter")
 
 
-def _standard_errors(fit: Fitted, kinds: dict[str, tuple]) -> np.ndarray:
-    return standard_deviations(_covariance(fit, kinds), "the parameters")
+def _of(kinds: dict[str, tuple], table):
+    """Those parameters of a Series, or of the columns of a frame; the intraclass correlation is made of two."""
+    if "icc" in kinds:
+        table = table.copy()
+        table["icc"] = table[ICC[0]] ** 2 / (table[ICC[0]] ** 2 + table[ICC[1]] ** 2)
+    return table[list(kinds)]
 
 
-def _refitted(fit: Fitted, kinds: dict[str, tuple], size: int, rng) -> tuple[pd.DataFrame, dict]:
+def _standard_errors(fit: Parametrised, kinds: dict[str, tuple]) -> pd.Series:
+    cov = fit.cov_parameters()
+    se = pd.Series(standard_deviations(cov, "the parameters"), cov.index)
+    if "icc" in kinds:
+        sd, sigma = at = fit.parameters()[ICC].to_numpy()
+        slope = 2 * at * slopes([("icc",)], np.array([[sd**2]]), sigma**2)[0]
+        se["icc"] = np.sqrt(slope @ cov.loc[ICC, ICC].to_numpy() @ slope)
+    return se[list(kinds)]
+
+
+def _refitted(fit: Parametrised, kinds: dict[str, tuple], size: int, rng) -> tuple[pd.DataFrame, dict]:
     """Parameters of the refits that did not fail, and how many did; a correlation is NaN where it does not exist.
 
     Raises
@@ -177,10 +183,9 @@ def _refitted(fit: Fitted, kinds: dict[str, tuple], size: int, rng) -> tuple[pd.
     ParameterError
         If size is no count, there is no generator, or no refit succeeds.
     """
-    fits = parametric_bootstrap(fit, size, rng)
-    good = ~fits.failed
-    if not good.any():
+    (fits,) = refits(fit, [fit], size, rng)
+    if fits.failed.all():
         raise ParameterError(f"all {size} refits failed, the first with: {fits.reason[0]}; look at the model first")
-    draws = derived(kinds, fits.beta[good], fits.D[good], fits.sigma2[good])
-    undefined = {name: int(draws[name].isna().sum()) for name, kind in kinds.items() if kind[0] == "corr"}
+    draws = _of(kinds, fits.parameters()[~fits.failed])
+    undefined = {name: int(draws[name].isna().sum()) for name, kind in kinds.items() if kind[0] in ("corr", "rho")}
     return draws, {"failed": int(fits.failed.sum()), "undefined": undefined}

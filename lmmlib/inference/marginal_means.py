@@ -16,11 +16,11 @@ from lmmlib.design.expressions import column_name, single_column
 from lmmlib.design.formula import fixed_matrix
 from lmmlib.design.frames import check_frame
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.fitting.fitted import Tested
+from lmmlib.fitting.fitted import Linear
 from lmmlib.inference.contrasts import contrasts
 
 
-def mean_rows(fit: Tested, factors, *, at=None, over: pd.DataFrame | None = None) -> pd.DataFrame:
+def mean_rows(fit: Linear, factors, *, at=None, over: pd.DataFrame | None = None) -> pd.DataFrame:
     r"""The rows L of the marginal means, equation :eq:`marginal-means` of the book.
 
     Parameters
@@ -77,7 +77,7 @@ def mean_rows(fit: Tested, factors, *, at=None, over: pd.DataFrame | None = None
 
 
 def marginal_means(
-    fit: Tested, factors, *, at=None, over: pd.DataFrame | None = None, df=None, level: float = 0.95
+    fit: Linear, factors, *, at=None, over: pd.DataFrame | None = None, df=None, level: float = 0.95
 ) -> pd.DataFrame:
     r"""Marginal means (least-squares means) of the levels of factors: :math:`L\hat\beta`, L from :func:`mean_rows`.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from lmmlib.design.design import KNOWN, Design
 from lmmlib.errors import ParameterError
-from lmmlib.fitting.fitted import Maximum
+from lmmlib.fitting.fitted import Criteria, Maximum
 
 # A column is in the span of others when this share of its length, or less, is outside.
 OUTSIDE = 1e-8
@@ -16,7 +16,7 @@ CONTRASTS = (
 )
 
 
-def same_data(fit0: Maximum, fit1: Maximum) -> None:
+def same_data(fit0: Criteria, fit1: Criteria) -> None:
     """Raise unless both are fits of one response by one method, in the same groups."""
     for model in (fit0, fit1):
         if not hasattr(model, "criterion") or not hasattr(model, "design"):
@@ -49,7 +49,7 @@ def _within(a: Design, b: Design) -> bool:
     return np.array_equal(group_of[a.group], b.group)
 
 
-def _same_counts(fit0: Maximum, fit1: Maximum) -> None:
+def _same_counts(fit0: Criteria, fit1: Criteria) -> None:
     """Of fits of counts: raise unless they have one offset and as many nodes of quadrature."""
     nodes = [getattr(fit, "n_quadrature", None) for fit in (fit0, fit1)]
     if not np.array_equal(getattr(fit0, "offsets", 0.0), getattr(fit1, "offsets", 0.0)):
@@ -61,7 +61,7 @@ def _same_counts(fit0: Maximum, fit1: Maximum) -> None:
         )
 
 
-def nested_fixed(fit0: Maximum, fit1: Maximum) -> int:
+def nested_fixed(fit0: Criteria, fit1: Criteria) -> int:
     """Fixed effects that the larger model has more."""
     X0, X1 = fit0.design.X, fit1.design.X
     if not _inside(X0, X1):
@@ -78,8 +78,8 @@ def nested_fixed(fit0: Maximum, fit1: Maximum) -> int:
     return more
 
 
-def nested_random(fit0: Maximum, fit1: Maximum) -> tuple[bool, int]:
-    """Whether variances are tested, so that the hypothesis is on the boundary, and how many parameters of D."""
+def nested_random(fit0: Maximum, fit1: Maximum) -> tuple[int, int]:
+    """How many variances are tested, so that the hypothesis is on the boundary, and how many parameters of D."""
     q0, q1 = len(fit0.D), len(fit1.D)
     nested = q0 <= q1 and _inside(fit0.design.Z, fit1.design.Z)
     if is_diagonal(fit1):
@@ -91,10 +91,10 @@ def nested_random(fit0: Maximum, fit1: Maximum) -> tuple[bool, int]:
             f"the random effects of the first model ({', '.join(fit0.design.z_names)}) are not within those of the "
             f"second ({', '.join(fit1.design.z_names)}), so the models are not nested; is their order right?"
         )
-    return q1 > q0, len(fit1.theta) - len(fit0.theta)
+    return q1 - q0, len(fit1.theta) - len(fit0.theta)
 
 
-def is_diagonal(fit: Maximum) -> bool:
+def is_diagonal(fit: Criteria) -> bool:
     """One variance alone is as good as full."""
     return fit.design.diagonal and len(fit.D) > 1
 

@@ -2,8 +2,6 @@ r"""Profiles: the deviance as a function of one parameter, at the best values of
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 import numpy as np
 import pandas as pd
 
@@ -13,6 +11,8 @@ from lmmlib.errors import ParameterError
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.held import Held
 from lmmlib.inference.held_parameters import HeldCorrelation, HeldEffect, HeldRatio, HeldSd, HeldSigma
+from lmmlib.inference.parametrised import Parametrised
+from lmmlib.inference.profiled import Profiled
 
 # The default grid: so many values on each side of the estimate, out to this signed root.
 SIDE, REACH = 15, 3.0
@@ -24,23 +24,6 @@ BEYOND, LEAP = 1.2, 2.0
 SMOOTH, TRIALS = 12, 60
 
 MODELS = {"effect": HeldEffect, "sd": HeldSd, "corr": HeldCorrelation, "sigma": HeldSigma, "icc": HeldRatio}
-
-
-class Profiled(Protocol):
-    """A model with one parameter held, as :class:`lmmlib.inference.held.Held` has these attributes."""
-
-    fit: Any
-    estimate: float
-    step: float
-
-    @property
-    def edges(self) -> tuple[float, float]: ...
-
-    @property
-    def attained(self) -> tuple[bool, bool]: ...
-
-    def at(self, value: float) -> Any:
-        """The optimum with the parameter held at a value, which has a ``criterion``."""
 
 
 def held(fit: Fitted, kind: tuple) -> Held:
@@ -95,7 +78,7 @@ def _interpolated(known: dict[float, float], root: float) -> float:
     return sum(w * known[z] for w, z in zip(weights, near, strict=True)) if len(near) > 1 else np.nan
 
 
-def profile(fit: Fitted, parameter: str, values=None) -> pd.DataFrame:
+def profile(fit: Parametrised, parameter: str, values=None) -> pd.DataFrame:
     r"""Profile of one parameter: the least criterion among all models in which it has a value.
 
     .. math:: \zeta(\psi) = \operatorname{sign}(\psi - \hat\psi)\sqrt{d(\psi) - d(\hat\psi)}
@@ -127,28 +110,32 @@ def profile(fit: Fitted, parameter: str, values=None) -> pd.DataFrame:
     """
     if not isinstance(parameter, str):
         raise ParameterError(f"parameter must be one name; got {parameter!r}")
-    model = held(fit, chosen(fit.design, parameter)[parameter])
+    model = fit.held(chosen(fit.kinds, fit.design, parameter)[parameter])
     values = _grid(model) if values is None else _checked(values, model, parameter)
-    for value in sorted(values, key=lambda v: abs(v - np.nan_to_num(model.estimate))):
-        model.at(value)  # neighbours start from one another, whatever the order
-    criterion, roots = [model.at(value).criterion for value in values], [zeta(model, value) for value in values]
-    return pd.DataFrame({"value": values, "criterion": criterion, "zeta": roots})
+    estimate, criteria = model.parameter(model.estimate), {}
+    for value in sorted(values, key=lambda v: abs(v - np.nan_to_num(estimate))):
+        criteria[value] = model.criterion(value)  # neighbours start from one another, whatever the order
+    rises = np.array([criteria[value] for value in values]) - model.fit.criterion
+    roots = np.sign(values - np.nan_to_num(estimate)) * np.sqrt(np.maximum(rises, 0.0)) * np.isfinite(estimate)
+    return pd.DataFrame({"value": values, "criterion": [criteria[value] for value in values], "zeta": roots})
 
 
-def _grid(model: Held) -> np.ndarray:
+def _grid(model: Profiled) -> np.ndarray:
     if not np.isfinite(model.estimate):
-        return np.linspace(*model.edges, 2 * SIDE + 1)
-    low, high = (reach(model, root) for root in (-REACH, REACH))
-    known = [point.value for point in model.points]  # as far as the root rises, where an edge is infinite
+        return np.linspace(*model.space[0], 2 * SIDE + 1)
+    low, high = (model.parameter(reach(model, root)) for root in (-REACH, REACH))
+    # As far as the root rises, where an edge is infinite.
+    known = [model.parameter(point.value) for point in model.points]
     ends = max(low, min(known)), min(high, max(known))
-    return np.unique(np.concatenate([np.linspace(end, model.estimate, SIDE + 1) for end in ends]))
+    estimate = model.parameter(model.estimate)
+    return np.unique(np.concatenate([np.linspace(end, estimate, SIDE + 1) for end in ends]))
 
 
-def _checked(values, model: Held, parameter: str) -> np.ndarray:
+def _checked(values, model: Profiled, parameter: str) -> np.ndarray:
     values = np.atleast_1d(numbers(values, "values"))
-    low, high = model.edges
-    inside = (values >= low if model.attained[0] else values > low) & np.isfinite(values)
-    inside &= values <= high if model.attained[1] else values < high
+    (low, high), attained = model.space
+    inside = (values >= low if attained[0] else values > low) & np.isfinite(values)
+    inside &= values <= high if attained[1] else values < high
     if values.ndim != 1 or not inside.all():
         bad = values.ravel()[~inside.ravel()]
         what = f"got {bad[0]:g}" if len(bad) else f"got shape {values.shape}"

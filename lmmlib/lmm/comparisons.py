@@ -1,21 +1,22 @@
-"""Likelihood ratio tests of any two fits, each by the room that knows its random part."""
+"""Likelihood ratio tests of any two fits: what their rooms say of their random parts, and one test for all."""
 
 from __future__ import annotations
 
+from lmmlib.inference import compare as comparison
 from lmmlib.inference.compare import Comparison
-from lmmlib.inference.compare import compare as compare_one
-from lmmlib.residual.compare import compare_residual
+from lmmlib.inference.nested import nested_random
 from lmmlib.residual.fitted import ResidualFitted
-from lmmlib.several.compare import compare_several
+from lmmlib.residual.nested import nested_covariances
 from lmmlib.several.fitted import SeveralFitted
+from lmmlib.several.nested import nested_terms
 
 
 def compare(fit0, fit1, *, method: str = "auto", size: int = 10_000, rng=None) -> Comparison:
     """Likelihood ratio test of a smaller model within a larger one, equation :eq:`lrt` of the book.
 
-    Fits with one grouping and counts by :func:`lmmlib.inference.compare.compare`; if one of the two has several
-    groupings, by :func:`lmmlib.several.compare.compare_several`, or a residual covariance, by
-    :func:`lmmlib.residual.compare.compare_residual`.
+    :func:`lmmlib.inference.compare.compare`, which knows from :func:`lmmlib.several.nested.nested_terms` how models
+    with several groupings lie within each other, and from :func:`lmmlib.residual.nested.nested_covariances` those with
+    a residual covariance.
 
     Parameters
     ----------
@@ -32,8 +33,9 @@ def compare(fit0, fit1, *, method: str = "auto", size: int = 10_000, rng=None) -
     -------
     Comparison
     """
-    if isinstance(fit0, SeveralFitted) or isinstance(fit1, SeveralFitted):
-        return compare_several(fit0, fit1, method=method, size=size, rng=rng)
-    if isinstance(fit0, ResidualFitted) or isinstance(fit1, ResidualFitted):
-        return compare_residual(fit0, fit1, method=method, size=size, rng=rng)
-    return compare_one(fit0, fit1, method=method, size=size, rng=rng)
+    nested, fits = nested_random, (fit0, fit1)
+    if any(isinstance(one, SeveralFitted) for one in fits):
+        nested = nested_terms
+    elif any(isinstance(one, ResidualFitted) for one in fits):
+        nested = nested_covariances
+    return comparison.compare(fit0, fit1, method=method, size=size, rng=rng, nested=nested)

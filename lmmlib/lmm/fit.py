@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 
-from lmmlib.common.arguments import checked_made, checked_method, generator, numbers
+from lmmlib.common.arguments import checked_made, checked_method, numbers
 from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.cross import CrossProducts, cross_products
 from lmmlib.design.design import Design
 from lmmlib.design.formula import build_design
 from lmmlib.design.identify import require_identified
 from lmmlib.design.syntax import several_terms
-from lmmlib.equations import drawing, residuals
+from lmmlib.equations import residuals
+from lmmlib.equations.names import parameter_names
 from lmmlib.errors import DesignError
 from lmmlib.fitting.fitted import Fitted
-from lmmlib.inference import components, intervals, profile
-from lmmlib.inference import influence as influences
-from lmmlib.inference.verbs import AboutFixedEffects
-from lmmlib.lmm import residual_plots
+from lmmlib.inference import intervals, profile, residual_plots
+from lmmlib.inference.influence import groups
+from lmmlib.inference.parametrised import Groups
+from lmmlib.inference.profiled import Profiled
+from lmmlib.inference.verbs import Asked
 from lmmlib.lmm.summary import summary
 from lmmlib.prediction import blups, predict
 from lmmlib.prediction.blups import Blups
-from lmmlib.residual.fit import fit_residual
+from lmmlib.residual.fit import ResidualFit, fit_residual
 from lmmlib.residual.structures import Structure
-from lmmlib.several.fit import fit_several
+from lmmlib.several.fit import SeveralFit, fit_several
 
 
-class Fit(Shown, AboutFixedEffects, Fitted):
+class Fit(Shown, Asked, Fitted):
     """A fitted mixed model: the attributes of :class:`lmmlib.fitting.fitted.Fitted`, and what can be asked of it."""
 
     def summary(self) -> Summary:
@@ -44,14 +47,6 @@ class Fit(Shown, AboutFixedEffects, Fitted):
         """:func:`lmmlib.equations.residuals.residuals`: response less fitted value, as it is or divided."""
         return residuals.residuals(self.design, self.cross, *self.estimates, of=of, kind=kind)
 
-    def plot_residuals(self, *, size: int = 199, rng: np.random.Generator | int) -> Any:
-        """:func:`lmmlib.lmm.residual_plots.plot_residuals`: both kinds, a Q-Q plot, Cook's distances; a figure."""
-        return residual_plots.plot_residuals(self, size=size, rng=rng)
-
-    def influence(self, *, refit: bool = False) -> pd.DataFrame:
-        """:func:`lmmlib.inference.influence.influence`: what leaving out each group does to the estimates."""
-        return influences.influence(self, refit=refit)
-
     def blups(self) -> Blups:
         """:func:`lmmlib.prediction.blups.blups`: predictions of the random effects, with three errors."""
         return blups.blups(self)
@@ -59,10 +54,6 @@ class Fit(Shown, AboutFixedEffects, Fitted):
     def random_effects(self, level: float = 0.95, *, error: str = "pev") -> pd.DataFrame:
         """The predictions of :meth:`blups` as a table: group, term, estimate, all errors, limits by one of them."""
         return self.blups().frame(level, error=error)
-
-    def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
-        """New responses from the fitted model, (n_obs,) or (n_obs, size): new random effects, new errors."""
-        return drawing.lmm(self.design, *self.estimates, generator(rng), size)
 
     def refit(self, y) -> Fit:
         """The same model and method fitted to another response (n_obs,)."""
@@ -76,21 +67,22 @@ class Fit(Shown, AboutFixedEffects, Fitted):
         """:func:`lmmlib.inference.intervals.cov_parameters`: the covariance of their estimates."""
         return intervals.cov_parameters(self)
 
-    def confint(
-        self, level: float = 0.95, *, method: str = "profile", parameters=None, size: int = 1000, rng=None
-    ) -> pd.DataFrame:
-        """:func:`lmmlib.inference.intervals.confint`: profile, Wald or bootstrap limits of the parameters."""
-        return intervals.confint(self, level, method=method, parameters=parameters, size=size, rng=rng)
+    def groups(self) -> list[Groups]:
+        """:func:`lmmlib.inference.influence.groups`: what each group says of the fixed effects."""
+        return groups(self)
 
-    def variance_components(
-        self, level: float = 0.95, *, method: str = "profile", size: int = 1000, rng=None
-    ) -> pd.DataFrame:
-        """:func:`lmmlib.inference.components.variance_components`: the random part, with intervals."""
-        return components.variance_components(self, level, method=method, size=size, rng=rng)
+    def standardised(self, Y: np.ndarray) -> np.ndarray:
+        """:func:`lmmlib.inference.residual_plots.standardised`: conditional residuals of other responses."""
+        return residual_plots.standardised(self, Y)
 
-    def profile(self, parameter: str, values=None) -> pd.DataFrame:
-        """:func:`lmmlib.inference.profile.profile`: the deviance as a function of one parameter."""
-        return profile.profile(self, parameter, values)
+    @property
+    def kinds(self) -> dict[str, tuple]:
+        """:func:`lmmlib.equations.names.parameter_names`: every parameter by name, and its kind."""
+        return parameter_names(self.design)
+
+    def held(self, kind: tuple) -> Profiled:
+        """:func:`lmmlib.inference.profile.held`: the models in which a parameter is held."""
+        return profile.held(self, kind)
 
     def predict(
         self,
@@ -111,6 +103,45 @@ class Fit(Shown, AboutFixedEffects, Fitted):
         return predict.predict(self, new, interval=interval, method=method, level=level, size=size, rng=rng, **about)
 
 
+@overload
+def fit(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    method: str = "REML",
+    missing: str = "error",
+    weights=None,
+    offset=None,
+    drop: str | None = None,
+    relationship=None,
+    residual: Structure,
+) -> ResidualFit: ...
+@overload
+def fit(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    method: str = "REML",
+    missing: str = "error",
+    weights=None,
+    offset=None,
+    drop: str | None = None,
+    relationship: None = None,
+    residual: None = None,
+) -> Fit | SeveralFit: ...
+@overload
+def fit(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    method: str = "REML",
+    missing: str = "error",
+    weights=None,
+    offset=None,
+    drop: str | None = None,
+    relationship: Mapping,
+    residual: None = None,
+) -> SeveralFit: ...
 def fit(
     formula: str,
     data: pd.DataFrame,
@@ -122,7 +153,7 @@ def fit(
     drop: str | None = None,
     relationship=None,
     residual: Structure | None = None,
-) -> Fit:
+) -> Fit | SeveralFit | ResidualFit:
     r"""Fit a linear mixed model by REML or maximum likelihood.
 
     The maximum of :eq:`restricted-loglik` or :eq:`profile-loglik` over all positive semidefinite D and all sigma2.
@@ -165,15 +196,17 @@ def fit(
         If there is no random term, columns of X are dependent, or the rows do not identify D and sigma2.
     """
     if residual is not None:
-        about = {"missing": missing, "weights": weights, "offset": offset, "drop": drop, "relationship": relationship}
-        # A type checker, which does not look at residual, takes it for a Fit: it has the same verbs.
-        of_visits: Any = fit_residual(formula, data, residual, method=method, **about)
-        return of_visits
+        about: dict[str, Any] = {
+            "missing": missing,
+            "weights": weights,
+            "offset": offset,
+            "drop": drop,
+            "relationship": relationship,
+        }
+        return fit_residual(formula, data, residual, method=method, **about)
     if relationship is not None or several_terms(formula) is not None:
         known = {"weights": weights, "offset": offset, "relationship": relationship}
-        # A type checker, which does not read formulas, takes it for a Fit: it has the same verbs.
-        several: Any = fit_several(formula, data, method=method, missing=missing, drop=drop, **known)
-        return several
+        return fit_several(formula, data, method=method, missing=missing, drop=drop, **known)
     design = build_design(formula, data, missing=missing, weights=weights, offset=offset, drop=drop)
     return fit_design(design, method=method)
 

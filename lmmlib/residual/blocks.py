@@ -15,6 +15,8 @@ import numpy as np
 from lmmlib.common.arguments import checked_choice, checked_count, generator
 from lmmlib.equations.effects import Effects, labelled
 from lmmlib.equations.residuals import NOTHING
+from lmmlib.inference.parametrised import Groups
+from lmmlib.residual.corrected import estimation_covariance, slopes_of_D
 from lmmlib.residual.fitted import ResidualFitted
 
 
@@ -53,12 +55,12 @@ def phi(fit: ResidualFitted) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ResidualBlups(Effects):
-    r"""Predictions :math:`\hat b_i = DZ_i'V_i^{-1}(y_i - X_i\hat\beta)`; two errors as :mod:`lmmlib.prediction.blups`.
+    r"""Predictions :math:`\hat b_i = DZ_i'V_i^{-1}(y_i - X_i\hat\beta)`.
 
-    ``fit``: whose they are.
+    With three errors as :mod:`lmmlib.prediction.blups`; ``fit``: whose they are.
     """
 
-    ERRORS = ("known", "pev")
+    ERRORS = ("known", "pev", "corrected")
     USUAL = "pev"
     fit: ResidualFitted
 
@@ -78,6 +80,19 @@ class ResidualBlups(Effects):
         for block in blocks(self.fit):
             T = D @ np.swapaxes(block.Z, 1, 2) @ np.linalg.solve(block.V, block.X)
             out[block.group] += T @ Phi @ np.swapaxes(T, 1, 2)
+        return out
+
+    @cached_property
+    def corrected(self) -> np.ndarray:
+        """Covariance of the error, D and R estimated too, (n_groups, q, q): :mod:`lmmlib.residual.corrected`.
+
+        As of a :class:`lmmlib.Fit` what D and R do to the error through beta is left out.
+        """
+        fit, out, dD = self.fit, self.pev.copy(), slopes_of_D(self.fit)
+        for b, block in enumerate(blocks(fit)):
+            c, dc = block.Z @ fit.D.to_numpy(), np.einsum("nia,kab->knib", block.Z, dD)
+            pattern = fit.model.batches[b].pattern
+            out[block.group] += 2 * estimation_covariance(fit, b, pattern, block.V, block.X, c, dc)
         return out
 
 
@@ -119,24 +134,53 @@ def residuals(fit: ResidualFitted, *, of: str = "group", kind: str = "response")
     checked_choice("kind", kind, ("response", "scaled", "standardised"))
     if kind == "response":
         return fit.design.y - fitted(fit, of=of)
+    if kind == "standardised" and of == "group":
+        return standardised(fit, fit.design.y[:, None])[:, 0]
     Phi, out = phi(fit), np.empty(fit.n_obs)
     for block in blocks(fit):
-        r, whole = block.r, np.einsum("gii->gi", block.R if of == "group" else block.V)
-        if of == "group":
-            r = np.einsum("gij,gj->gi", block.R, np.linalg.solve(block.V, r[..., None])[..., 0])
-        if kind == "scaled" and of == "population":
-            out[block.rows] = np.linalg.solve(np.linalg.cholesky(block.V), r[..., None])[..., 0]
-            continue
         if kind == "standardised":
-            X, part = block.X, block.V
-            if of == "group":
-                X, part = block.R @ np.linalg.solve(block.V, X), block.R @ np.linalg.solve(block.V, block.R)
-            own = np.einsum("gii->gi", part)
-            left = own - np.einsum("gix,xy,giy->gi", X, Phi, X)
-            whole = np.where(left > NOTHING * own, left, np.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            out[block.rows] = r / np.sqrt(whole)
+            out[block.rows] = block.r / np.sqrt(_left(block.V, block.X, Phi))
+        elif of == "population":
+            out[block.rows] = np.linalg.solve(np.linalg.cholesky(block.V), block.r[..., None])[..., 0]
+        else:
+            rest = np.einsum("gij,gj->gi", block.R, np.linalg.solve(block.V, block.r[..., None])[..., 0])
+            with np.errstate(divide="ignore", invalid="ignore"):
+                out[block.rows] = rest / np.sqrt(np.einsum("gii->gi", block.R))
     return out
+
+
+def _left(part: np.ndarray, X: np.ndarray, Phi: np.ndarray) -> np.ndarray:
+    """The diagonals of matrices (groups, size, size) less X Phi X'; NaN where nothing is left of one."""
+    own = np.einsum("gii->gi", part)
+    left = own - np.einsum("gix,xy,giy->gi", X, Phi, X)
+    return np.where(left > NOTHING * own, left, np.nan)
+
+
+def standardised(fit: ResidualFitted, Y: np.ndarray) -> np.ndarray:
+    """Standardised conditional residuals of responses (n_obs, B), D and R held, beta estimated anew."""
+    y, out, Phi, own = fit.design.standard_rows(Y)[0], np.empty_like(Y), phi(fit), list(blocks(fit))
+    parts = [np.linalg.solve(block.V, np.concatenate([block.X, y[block.rows]], axis=2)) for block in own]
+    p = len(Phi)
+    beta = Phi @ sum(np.tensordot(b.X, part[..., p:], ([0, 1], [0, 1])) for b, part in zip(own, parts, strict=True))
+    for block, part in zip(own, parts, strict=True):
+        RX, rest = block.R @ part[..., :p], block.R @ (part[..., p:] - part[..., :p] @ beta)
+        left = _left(block.R @ np.linalg.solve(block.V, block.R), RX, Phi)
+        out[block.rows] = rest / np.sqrt(left)[..., None]
+    return out
+
+
+def groups(fit: ResidualFitted) -> list[Groups]:
+    """What each group says of the fixed effects."""
+    p = len(fit.beta)
+    root, design = fit.model.unit * fit.surface.directions.R_inverse, fit.design
+    own, score = np.zeros((fit.n_groups, p, p)), np.zeros((fit.n_groups, p))
+    for block in blocks(fit):
+        X = block.X @ root
+        VX = np.linalg.solve(block.V, X)
+        own[block.group] = np.swapaxes(VX, 1, 2) @ X
+        score[block.group] = np.einsum("gix,gi->gx", VX, block.r)
+    B = fit.cross.basis.x_back @ root
+    return [Groups(design.grouping, design.group_names, design.group, own, score, B)]
 
 
 def simulate(fit: ResidualFitted, size: int | None = None, rng=None) -> np.ndarray:

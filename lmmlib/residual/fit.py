@@ -10,15 +10,18 @@ from lmmlib.common.summary import Shown, Summary
 from lmmlib.design.formula import build_design
 from lmmlib.design.syntax import several_terms
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.inference.verbs import AboutFixedEffects
-from lmmlib.residual import blocks, intervals, parameters, predict
+from lmmlib.inference.parametrised import Groups
+from lmmlib.inference.profiled import Profiled
+from lmmlib.inference.verbs import Asked
+from lmmlib.residual import blocks, parameters, predict
 from lmmlib.residual.fitted import ResidualFitted
+from lmmlib.residual.held import held
 from lmmlib.residual.structures import Structure
 from lmmlib.residual.summary import residual_covariance, summary
 from lmmlib.residual.visits import Visits
 
 
-class ResidualFit(Shown, AboutFixedEffects, ResidualFitted):
+class ResidualFit(Shown, Asked, ResidualFitted):
     """A fit with a residual covariance: what :class:`lmmlib.residual.fitted.ResidualFitted` has, and its verbs."""
 
     def summary(self) -> Summary:
@@ -38,12 +41,20 @@ class ResidualFit(Shown, AboutFixedEffects, ResidualFitted):
         return blocks.residuals(self, of=of, kind=kind)
 
     def blups(self) -> blocks.ResidualBlups:
-        """:func:`lmmlib.residual.blocks.random_effects`: predictions of the random effects, with two errors."""
+        """:func:`lmmlib.residual.blocks.random_effects`: predictions of the random effects, with three errors."""
         return blocks.random_effects(self)
 
     def random_effects(self, level: float = 0.95, *, error: str = "pev") -> pd.DataFrame:
-        """The predictions of the random effects as a table: group, term, estimate, both errors, limits by one."""
+        """The predictions of the random effects as a table: group, term, estimate, all errors, limits by one."""
         return self.blups().frame(level, error=error)
+
+    def groups(self) -> list[Groups]:
+        """:func:`lmmlib.residual.blocks.groups`: what each group says of the fixed effects."""
+        return blocks.groups(self)
+
+    def standardised(self, Y: np.ndarray) -> np.ndarray:
+        """:func:`lmmlib.residual.blocks.standardised`: conditional residuals of other responses."""
+        return blocks.standardised(self, Y)
 
     def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
         """:func:`lmmlib.residual.blocks.simulate`: new responses from the fitted model."""
@@ -61,17 +72,15 @@ class ResidualFit(Shown, AboutFixedEffects, ResidualFitted):
         """:func:`lmmlib.residual.parameters.cov_parameters`: the covariance of their estimates."""
         return parameters.cov_parameters(self)
 
-    def confint(
-        self, level: float = 0.95, *, method: str = "profile", parameters=None, size: int = 1000, rng=None
-    ) -> pd.DataFrame:
-        """:func:`lmmlib.residual.intervals.confint`: profile, Wald or bootstrap limits of the parameters."""
-        return intervals.confint(self, level, method=method, parameters=parameters, size=size, rng=rng)
+    @property
+    def kinds(self) -> dict[str, tuple]:
+        """Every parameter by name: its kind, and which fixed effect, or the name that its form has."""
+        effects = {name: ("effect", j) for j, name in enumerate(self.beta.index)}
+        return effects | {name: (form.kind, name) for name, form in parameters.forms(self).items()}
 
-    def variance_components(
-        self, level: float = 0.95, *, method: str = "profile", size: int = 1000, rng=None
-    ) -> pd.DataFrame:
-        """:func:`lmmlib.residual.intervals.variance_components`: all but the fixed effects, with intervals."""
-        return intervals.variance_components(self, level, method=method, size=size, rng=rng)
+    def held(self, kind: tuple) -> Profiled:
+        """:func:`lmmlib.residual.held.held`: the models in which a parameter is held."""
+        return held(self, kind)
 
     def predict(
         self,
@@ -80,13 +89,14 @@ class ResidualFit(Shown, AboutFixedEffects, ResidualFitted):
         of: str = "group",
         new_groups: str = "population",
         interval: str | None = None,
+        method: str = "plugin",
         level: float = 0.95,
         weights=None,
         offset=None,
     ) -> pd.DataFrame:
         """:func:`lmmlib.residual.predict.predict`: predictions for new rows, with intervals."""
         about = {"of": of, "new_groups": new_groups, "weights": weights, "offset": offset}
-        return predict.predict(self, new, interval=interval, level=level, **about)
+        return predict.predict(self, new, interval=interval, method=method, level=level, **about)
 
 
 def fit_residual(

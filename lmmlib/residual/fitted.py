@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
 
@@ -18,7 +18,7 @@ from lmmlib.equations.degrees import Degrees
 from lmmlib.equations.information import information_of, inverse
 from lmmlib.errors import DesignError
 from lmmlib.fitting.batch import NO_RESIDUAL, NO_VARIATION, SINGULAR, ZERO
-from lmmlib.fitting.fitted import Maximum
+from lmmlib.fitting.fitted import Linear, Maximum
 from lmmlib.fitting.newton import Optimum, Point, newton
 from lmmlib.residual.identify import require_enough, require_identified, require_maximum
 from lmmlib.residual.model import Model, Surface
@@ -50,20 +50,29 @@ class ResidualDegrees(Degrees):
         vars(self).update(shared | {"gram": cross.work.XtX})
 
     @cached_property
-    def adjustment(self) -> np.ndarray:
-        """Half of what Kenward and Roger add to the covariance of beta, for X R^-1, (p, p)."""
+    def spread(self) -> np.ndarray:
+        r""":math:`\sum_{rs}A_{rs}(Q_{rs} - P_r\Phi P_s)`, for X R^-1, (p, p)."""
         P, model, alpha = self.slopes, self.model, self.surface.alpha
         total = -np.einsum("rs,rxy,syz->xz", self.A, P, P)
-        bends = model.bends(alpha, self.A)
         for b, (batch, (W_inverse, X)) in enumerate(zip(model.batches, self.surface.precision, strict=True)):
             slopes = model.slopes(b, alpha)
             middle = np.einsum("rkij,kjl,rklm->kim", slopes, W_inverse, np.tensordot(self.A, slopes, 1), optimize=True)
-            total += np.tensordot(X, (middle - bends[b] / 4)[batch.of] @ X, ([0, 1], [0, 1]))
+            total += np.tensordot(X, middle[batch.of] @ X, ([0, 1], [0, 1]))
+        return (total + total.T) / 2
+
+    @cached_property
+    def adjustment(self) -> np.ndarray:
+        """Half of what Kenward and Roger add to the covariance of beta, for X R^-1, (p, p)."""
+        total = self.spread.copy()
+        for batch, bend, (_, X) in zip(
+            self.model.batches, self.model.bends(self.surface.alpha, self.A), self.surface.precision, strict=True
+        ):
+            total -= np.tensordot(X, bend[batch.of] @ X, ([0, 1], [0, 1])) / 4
         return (total + total.T) / 2
 
 
 @dataclass(frozen=True, eq=False)
-class ResidualFitted(Maximum):
+class ResidualFitted(Linear, Maximum):
     """The estimates of a mixed model with a residual covariance, of which a :class:`ResidualFit` asks questions.
 
     Attributes
@@ -76,6 +85,8 @@ class ResidualFitted(Maximum):
         True if D or R has no full rank: an ordinary answer.
     residual : Structure
         As it was given to ``fit``.
+    cross : CrossProducts
+        The sums of the design.
     model : Model
         Design, visits and sums.
     working : (k,) array
@@ -83,6 +94,7 @@ class ResidualFitted(Maximum):
     """
 
     residual: Structure
+    cross: CrossProducts = field(repr=False)
     model: Model = field(repr=False)
     working: np.ndarray = field(repr=False)
 
@@ -132,6 +144,7 @@ class ResidualFitted(Maximum):
             log=optimum.log,
             design=design,
             residual=visits.structure,
+            cross=cross,
             model=model,
             working=w,
         )
@@ -140,25 +153,26 @@ class ResidualFitted(Maximum):
         """The same model and method for another response (n_obs,)."""
         return self.of(self.design.with_response(numbers(y, "y")), self.model.visits, self.method)
 
+    def without_column(self, a: int) -> Self:
+        """The same model and method without a random column."""
+        names = tuple(name for k, name in enumerate(self.design.z_names) if k != a)
+        design = replace(self.design, Z=np.delete(self.design.Z, a, axis=1), z_names=names)
+        return self.of(design, self.model.visits, self.method)
+
+    def without(self, rows: np.ndarray) -> Self:
+        """The same model and method for the other rows, a group without rows being one still."""
+        design = self.design.take(~rows)
+        return self.of(design, self.model.visits.take(~rows, design), self.method)
+
     @cached_property
     def by_ml(self) -> Self:
         """The same model fitted by ML, of which profiles of fixed effects are made; itself if it is by ML."""
         return self if self.method == "ML" else self.of(self.design, self.model.visits, "ML")
 
     @property
-    def cross(self) -> CrossProducts:
-        """The sums of the design."""
-        return self.model.cross
-
-    @property
     def n_parameters(self) -> int:
         """Fixed effects, entries of theta, and parameters of R."""
         return len(self.beta) + len(self.working)
-
-    @property
-    def root(self) -> np.ndarray:
-        """The factor R of X'X = R'R, upper triangular, (p, p)."""
-        return np.linalg.cholesky(self.cross.work.XtX).T @ self.cross.basis.Rx
 
     @cached_property
     def alpha(self) -> np.ndarray:
@@ -176,11 +190,11 @@ class ResidualFitted(Maximum):
         return self._degrees(self.surface.hessian / 2, "observed")
 
     @cached_property
-    def expected(self) -> Degrees:
+    def expected(self) -> ResidualDegrees:
         """The same with the expected information: Kenward and Roger's, and Satterthwaite's at a singular optimum."""
         return self._degrees(information_of(self.surface.directions, "REML", "expected"), "expected")
 
-    def _degrees(self, information: np.ndarray, kind: str) -> Degrees:
+    def _degrees(self, information: np.ndarray, kind: str) -> ResidualDegrees:
         A = inverse(information)
         if A is None:
             raise DesignError(

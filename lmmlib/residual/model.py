@@ -145,15 +145,18 @@ class Model:
         return [self._slopes(batch, zero) for batch in self.batches]
 
     def _slopes(self, batch: Batch, alpha: np.ndarray) -> np.ndarray:
-        v, (_, own) = self.visits, self.parts(alpha)
         of_D = np.einsum("kia,rab,kjb->rkij", batch.Z, self.cross.D_coordinates, batch.Z)
-        of_R = np.zeros((own.size, *of_D.shape[1:]))
+        of_R = self.slopes_of_R(alpha, self.visits.positions)[self.n_D :]
+        return np.concatenate([of_D, self.of_patterns(batch, of_R)])
+
+    def slopes_of_R(self, alpha: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Derivatives by alpha of R of visits at these positions, (k, cells, levels, levels)."""
+        own = self.parts(alpha)[1]
+        out = np.zeros((len(alpha), len(own), len(positions), len(positions)))
         for cell, one in enumerate(own):
-            there, k = batch.cell == cell, own.shape[1]
-            full = np.zeros((k, len(own), *2 * (len(v.positions),)))
-            full[:, cell] = v.structure.slopes(one, v.positions)
-            of_R[cell * k : (cell + 1) * k, there] = self.of_patterns(batch, full)[:, there]
-        return np.concatenate([of_D, of_R])
+            start = self.n_D + cell * len(one)
+            out[start : start + len(one), cell] = self.visits.structure.slopes(one, positions)
+        return out
 
     def bends(self, alpha: np.ndarray, A: np.ndarray) -> list[np.ndarray]:
         """Sums over the entries of A (k, k) of second derivatives of V times these, by batch (patterns, size, size)."""

@@ -26,12 +26,15 @@ from lmmlib.residual.fitted import ResidualFitted
 class Form:
     """A variance, ``top`` times alpha; or a correlation, that over the root of the product of ``of`` times alpha.
 
-    ``top`` (k,); ``of`` (2, k), or without rows; ``kind`` is "sd", "corr", "sigma" or "rho".
+    ``top`` (k,); ``of`` (2, k), or without rows; ``kind`` is "sd", "corr", "sigma" or "rho"; ``size``: what it is seen
+    beside, of a variance that of all residuals of least squares; ``columns``: of Z that it is about.
     """
 
     kind: str
     top: np.ndarray
     of: np.ndarray
+    size: float = 1.0
+    columns: tuple[int, ...] = ()
 
     @property
     def is_sd(self) -> bool:
@@ -67,13 +70,14 @@ def forms(fit: ResidualFitted) -> dict[str, Form]:
     for name, (kind, *at) in parameter_names(fit.design, sigma=False).items():
         if kind != "effect":
             (a, *b) = at
-            named.append((name, Form(kind, D[:, a, b[0] if b else a], np.array([D[:, c, c] for c in (a, *b) if b]))))
+            pair, size = np.array([D[:, c, c] for c in (a, *b) if b]), unit2 / cross.basis.z_size[a] ** 2
+            named.append((name, Form(kind, D[:, a, b[0] if b else a], pair, size, tuple(at))))
     own, unit = model.parts(np.arange(k))[1], np.eye(k)
     entries = [(cell, entry) for cell in own for entry in visits.structure.reported(len(visits.levels))]
     for name, (cell, (top, *of)) in zip(visits.names(), entries, strict=True):
         kind = name.partition(" ")[0]
         scale = unit2 if kind == "sigma" else 1.0
-        named.append((name, Form(kind, scale * unit[cell[top]], unit[[cell[c] for c in of]])))
+        named.append((name, Form(kind, scale * unit[cell[top]], unit[[cell[c] for c in of]], unit2)))
     found = dict(named)
     if len({*found, *fit.beta.index}) < len(named) + len(fit.beta):
         raise ParameterError("two parameters have one name; rename a column or a level of the data")

@@ -11,6 +11,7 @@ from lmmlib.design.known import of_new_rows
 from lmmlib.design.new_rows import new_rows
 from lmmlib.prediction.predict import OPTIONS
 from lmmlib.residual.blocks import blocks, phi
+from lmmlib.residual.corrected import estimation_covariance, slopes_of_D
 from lmmlib.residual.fitted import ResidualFitted
 
 
@@ -21,11 +22,12 @@ def predict(
     of: str = "group",
     new_groups: str = "population",
     interval: str | None = None,
+    method: str = "plugin",
     level: float = 0.95,
     weights=None,
     offset=None,
 ) -> pd.DataFrame:
-    r"""Predictions for new rows, with intervals for their means or for new observations, all variances taken as known.
+    r"""Predictions for new rows, with intervals for their means or for new observations.
 
     The best prediction of a further visit of a known group, with :math:`c = Z_iDz + R_{i0}` its covariance with
     :math:`y_i`, uses what the group's residuals say of it:
@@ -50,6 +52,8 @@ def predict(
     new_groups : {"population", "error"}
         What to do, for ``of="group"``, with groups that the fit has not seen.
     interval : {"confidence", "prediction"}, optional
+    method : {"plugin", "corrected"}
+        Errors for known D and R; or with what their estimation adds, :mod:`lmmlib.residual.corrected`.
     level : float
         Coverage of each interval by itself, by normal quantiles.
     weights, offset : str, Series or array, optional
@@ -67,6 +71,7 @@ def predict(
     """
     for name, value in (("of", of), ("new_groups", new_groups), ("interval", interval)):
         checked_choice(name, value, OPTIONS[name])
+    checked_choice("method", method, ("plugin", "corrected"))
     level = checked_level(level)
     rows = new_rows(fit.design, new, of, new_groups)
     seen, x = rows.group >= 0, fit.cross.basis.x_work(rows.X)
@@ -84,11 +89,17 @@ def predict(
         alpha = fit.model.parts(fit.alpha)[1]
         R = fit.model.unit**2 * np.array([fit.residual.matrix(one, positions) for one in alpha])
     variance = np.einsum("nx,xy,ny->n", x, Phi, x)
+    corrected, added = method == "corrected", np.zeros(len(x))
+    if corrected:
+        dD, places = slopes_of_D(fit), fit.model.visits.positions if R is None else positions
+        dR = fit.model.unit**2 * fit.model.slopes_of_R(fit.alpha, places)
+        half = x @ fit.expected.R_inverse
+        added = np.einsum("nx,xy,ny->n", half, fit.expected.spread, half)
     if interval == "prediction" or of == "group":
         variance += np.einsum("na,ab,nb->n", rows.Z, fit.D.to_numpy(), rows.Z)
     if interval == "prediction" and R is not None:
         variance += R[cell, code, code] / root**2
-    for block in blocks(fit):
+    for b, block in enumerate(blocks(fit)):
         there = np.flatnonzero(np.isin(group, block.group))
         if not len(there):
             continue
@@ -108,6 +119,13 @@ def predict(
         gap, own = x[there] - np.einsum("nix,ni->nx", X, S), x[there]
         variance[there] += np.einsum("nx,xy,ny->n", gap, Phi, gap) - np.einsum("nx,xy,ny->n", own, Phi, own)
         variance[there] -= np.einsum("ni,ni->n", c, S)
+        if corrected:
+            pattern, dc = fit.model.batches[b].pattern[at], np.einsum("nia,kab,nb->kni", Z, dD, rows.Z[there])
+            if correlated and R is not None:
+                dc += dR[:, cell[there, None], old, code[there, None]] / root[there, None] * ~again[:, None]
+            about = V, X, c[..., None], dc[..., None], x[there][:, None]
+            added[there] = estimation_covariance(fit, b, pattern, *about)[:, 0, 0]
+    variance += 2 * added
     se = np.sqrt(np.maximum(variance, 0.0))
     limits = {}
     if interval is not None:

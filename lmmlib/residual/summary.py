@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from lmmlib.common.arguments import checked_choice
 from lmmlib.common.summary import Summary
-from lmmlib.common.table import Table
-from lmmlib.common.text import brief, fixed
-from lmmlib.design.dependent import left_out
 from lmmlib.equations.moments import correlation
-from lmmlib.inference.effect_tables import WIDEST, correlation_table, fixed_table
+from lmmlib.fitting.summary import variance_rows, variance_table, width_of
+from lmmlib.inference.effect_tables import linear_summary
 from lmmlib.residual.fitted import ResidualFitted
 
 
@@ -46,42 +43,22 @@ def residual_covariance(fit: ResidualFitted, *, kind: str = "covariance") -> pd.
 
 def summary(fit: ResidualFitted) -> Summary:
     """The attributes of a fit as text, HTML and LaTeX."""
-    visits = fit.model.visits
+    visits, tables = fit.model.visits, {}
     cells = [", ".join(map(str, cell)) for cell in visits.cells]
     labels = [visits.label(k) or "all" for k in range(len(visits.levels))]
-    width = max(
-        map(len, [*fit.D.index, "Random effects", *fit.beta.index, *(f"{c}: {v}" for c in cells for v in labels)])
-    )
-    tables = {}
+    parts = [[f"{cell}: {label}" if cell else label for label in labels] for cell in cells]
+    width = width_of(fit, *fit.D.index, *sum(parts, []))
     if len(fit.D):
-        tables["random"] = _square("Random effects", list(fit.D.index), [fit.D.to_numpy()], width, fit.design.diagonal)
-    names = [f"{cell}: {label}" if cell else label for cell in cells for label in labels]
-    tables["residual"] = _square("Residuals", names, list(fit.R()), width, fit.residual.is_diagonal)
-    tables["fixed"] = fixed_table(fit, width)
-    if fit.converged and 1 < len(fit.beta) <= WIDEST:
-        tables["correlations"] = correlation_table(fit, width)
-    notes = left_out(fit.design)
-    if fit.is_singular:
-        notes.append("D or R is singular: some combination of effects or residuals has variance zero")
-    if not fit.converged:
-        notes.append(f"not converged, so no standard errors: {fit.reason}")
-    reml = fit.method == "REML"
-    head = (
-        f"Linear mixed model fit by {'REML' if reml else 'maximum likelihood'}: {fit.formula}",
-        f"residual covariance: {fit.residual!r}",
-        f"{'REML criterion' if reml else 'deviance'} {fixed(fit.criterion, 4)}, "
-        f"{fit.n_obs} observations in {fit.n_groups} groups",
+        rows = variance_rows(fit.D.index, fit.D.to_numpy(), fit.design.diagonal)
+        tables["random"] = variance_table(("Random effects",), rows, width)
+    pairs = zip(parts, fit.R(), strict=True)
+    rows = [row for names, R in pairs for row in variance_rows(names, R, fit.residual.is_diagonal)]
+    tables["residual"] = variance_table(("Residuals",), rows, width)
+    return linear_summary(
+        fit,
+        tables,
+        width,
+        about=(f"residual covariance: {fit.residual!r}",),
+        groups=f" in {fit.n_groups} groups",
+        singular="D or R is singular: some combination of effects or residuals has variance zero",
     )
-    return Summary(head, tables, tuple(notes))
-
-
-def _square(title: str, names: list[str], matrices: list[np.ndarray], width: int, diagonal: bool) -> Table:
-    """Variances, standard deviations and, below the diagonal, correlations."""
-    rows: list[tuple[str, ...]] = []
-    for M in matrices:
-        r = correlation(M)
-        for k, variance in enumerate(np.diag(M)):
-            row = names[len(rows)], brief(variance), brief(np.sqrt(variance))
-            rows.append(row if diagonal or len(M) == 1 else (*row, " ".join(fixed(x, 3) for x in r[k, :k])))
-    columns = (title, "variance", "sd", "corr")[: len(rows[0])]
-    return Table(columns, tuple(rows), (False, True, True, False)[: len(columns)], widths=(width, 12, 10))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -75,6 +75,10 @@ class Visits:
             step, origin = _step(times), times[0]
             positions = _in_steps(times, step, origin)
         return cls(structure, code, levels, cell, cells, positions, int(design.n_i.max()), step, origin)
+
+    def take(self, rows: np.ndarray, design: Design) -> Visits:
+        """The visits of some rows, of which the design is."""
+        return replace(self, code=self.code[rows], most=int(design.n_i.max()))
 
     def label(self, level: int) -> str:
         """The visit in words."""

@@ -131,18 +131,19 @@ class State:
         inner[: self.n_rest, : self.n_rest] += self.H0
         return inner
 
-    def _pieces(self, rows) -> Iterator[slice]:
+    def pieces(self, rows) -> Iterator[slice]:
+        """Some of many rows with as many columns as effects remain, one after the other."""
         return chunks(rows.shape[0], max(1, ROOM // (self.n_rest + 1)))
 
     def forms(self, v: sparse.csr_array, known: bool = False) -> np.ndarray:
         """v'Hv of each row of v (rows, m), (rows,); ``known``: without X."""
         of, X = v[:, : self.n_rest], 0.0 if known else ((v @ self.N) ** 2).sum(axis=1)
         if self.sums.plan is None:
-            return np.concatenate([_rows(of[some] @ self.H0, of[some]) for some in self._pieces(of)]) + X
+            return np.concatenate([_rows(of[some] @ self.H0, of[some]) for some in self.pieces(of)]) + X
         there, found = (of != 0).astype(float), _rows(of @ self.H0, of)
         # The entries of H0 are those of the pattern, and others are asked for.
         asked = np.flatnonzero(_rows(there @ self.sums.plan.pattern, there) < there.sum(axis=1) ** 2)
-        for some in self._pieces(asked):
+        for some in self.pieces(asked):
             a = self.Lambda.T @ of[asked[some]].toarray().T
             found[asked[some]] = (a * self.B.solve(a)).sum(axis=0)
         return found + X
@@ -151,10 +152,15 @@ class State:
         """Blocks (n, q, q), one for each group of the first grouping, times rows v (n q, columns)."""
         return (blocks @ self.sums.first.per_group(v)).reshape(v.shape)
 
-    def project(self, c1: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Z_1'P v, W'P v, the effects u = H s and s = W'V_1^-1 v of vectors v, of which Z_1'v and W'v are given."""
+    def project(
+        self, c1: np.ndarray, c: np.ndarray, known: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Z_1'P v, W'P v, the effects u = H s and s = W'V_1^-1 v of vectors v, of which Z_1'v and W'v are given.
+
+        ``known``: beta is, and V_0^-1 stands for P.
+        """
         s = c - self.sums.C1.T @ self.first_times(self.G, c1)
-        u, r = self.N @ (self.N.T @ s), self.n_rest
+        r, u = self.n_rest, np.zeros_like(s) if known else self.N @ (self.N.T @ s)
         u[:r] += self.Lambda @ self.B.solve(self.Lambda.T @ s[:r])
         return self.first_times(np.swapaxes(self.J, 1, 2), c1 - self.sums.C1 @ u), s - self.S @ u, u, s
 
@@ -275,9 +281,13 @@ class State:
         t1[:, : ends[1]] = effects[0]
         for place, start, part in zip(sums.places, ends[1:-1], effects[1:], strict=True):
             t[place, start : start + part.shape[1]] = part
-        c1 = self.first_times(sums.C11, t1) + sums.C1 @ t
-        Z1, W, _, _ = self.project(c1, sums.C1.T @ t1 + sums.C @ t)
+        Z1, W = self.images(t1, t)
         return t1.T @ Z1 + t.T @ W
+
+    def images(self, t1: np.ndarray, t: np.ndarray, known: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Z_1'P v and W'P v of vectors v = Z_1 t_1 + W t; ``known`` as :meth:`project` takes it."""
+        c1 = self.first_times(self.sums.C11, t1) + self.sums.C1 @ t
+        return self.project(c1, self.sums.C1.T @ t1 + self.sums.C @ t, known)[:2]
 
     @cached_property
     def traces(self) -> np.ndarray:

@@ -9,16 +9,18 @@ import pandas as pd
 
 from lmmlib.common.arguments import checked_method, numbers
 from lmmlib.common.summary import Shown, Summary
-from lmmlib.inference.verbs import AboutFixedEffects
+from lmmlib.inference.parametrised import Groups
+from lmmlib.inference.profiled import Profiled
+from lmmlib.inference.verbs import Asked
 from lmmlib.several import effects, parameters, predict
 from lmmlib.several.fitted import SeveralFitted, fit_sums
-from lmmlib.several.parameters import confint
+from lmmlib.several.held import held
 from lmmlib.several.summary import summary
 from lmmlib.several.sums import several_sums
 from lmmlib.several.terms import build
 
 
-class SeveralFit(Shown, AboutFixedEffects, SeveralFitted):
+class SeveralFit(Shown, Asked, SeveralFitted):
     """A fitted mixed model with several groupings: the attributes of
     :class:`lmmlib.several.fitted.SeveralFitted`, and what can be asked of it.
     """
@@ -32,12 +34,20 @@ class SeveralFit(Shown, AboutFixedEffects, SeveralFitted):
         return predict.fitted_values(self, of=of)
 
     def residuals(self, *, of: str = "group", kind: str = "response") -> np.ndarray:
-        """:func:`lmmlib.several.predict.residuals`: response less fitted value, as it is or ``"scaled"``."""
+        """:func:`lmmlib.several.predict.residuals`: response less fitted value, as it is or divided."""
         return predict.residuals(self, of=of, kind=kind)
 
     def random_effects(self, level: float = 0.95, *, error: str = "pev") -> pd.DataFrame:
         """:func:`lmmlib.several.effects.random_effects`: predictions of every grouping, with two errors."""
         return effects.random_effects(self, level, error=error)
+
+    def groups(self) -> list[Groups]:
+        """:func:`lmmlib.several.effects.groups`: what each group of each grouping says of the fixed effects."""
+        return effects.groups(self)
+
+    def standardised(self, Y: np.ndarray) -> np.ndarray:
+        """:func:`lmmlib.several.predict.standardised`: conditional residuals of other responses."""
+        return predict.standardised(self, Y)
 
     def simulate(self, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
         """:func:`lmmlib.several.predict.simulate`: new responses, (n_obs,) or (n_obs, size)."""
@@ -49,23 +59,31 @@ class SeveralFit(Shown, AboutFixedEffects, SeveralFitted):
 
     def parameters(self) -> pd.Series:
         """Fixed effects, standard deviations and correlations of each term, sigma."""
-        return parameters.values(self, parameters.kinds_of(self.terms))
+        return parameters.parameters(self)
 
     def cov_parameters(self) -> pd.DataFrame:
         """:func:`lmmlib.several.parameters.cov_parameters`: the covariance of their estimates."""
         return parameters.cov_parameters(self)
 
-    def confint(
-        self, level: float = 0.95, *, method: str = "profile", parameters=None, size: int = 1000, rng=None
-    ) -> pd.DataFrame:
-        """:func:`lmmlib.several.parameters.confint`: profile, Wald or bootstrap limits of the parameters."""
-        return confint(self, level, method=method, parameters=parameters, size=size, rng=rng)
-
     def variance_components(
         self, level: float = 0.95, *, method: str = "profile", size: int = 1000, rng=None
     ) -> pd.DataFrame:
-        """:func:`lmmlib.several.parameters.variance_components`: the random part by term, with intervals."""
-        return parameters.variance_components(self, level, method=method, size=size, rng=rng)
+        """:func:`lmmlib.inference.components.variance_components`, with a column ``grouping`` before the term."""
+        frame = super().variance_components(level, method=method, size=size, rng=rng)
+        kinds = [kind for kind in self.kinds.values() if kind[0] != "effect"]
+        names = [self.terms.terms[kind[1]].grouping if kind[1:] else "" for kind in kinds]
+        frame.insert(0, "grouping", np.repeat(names, [1 if kind[0] == "corr" else 2 for kind in kinds]))
+        pairs = zip(frame["term"], frame["grouping"], strict=True)
+        return frame.assign(term=[term.removesuffix(f" | {of}") for term, of in pairs])
+
+    @property
+    def kinds(self) -> dict[str, tuple]:
+        """:func:`lmmlib.several.parameters.kinds_of`: every parameter by name, and its kind."""
+        return parameters.kinds_of(self.terms)
+
+    def held(self, kind: tuple) -> Profiled:
+        """:func:`lmmlib.several.held.held`: the models in which a parameter is held."""
+        return held(self, kind)
 
     def predict(
         self,

@@ -18,11 +18,11 @@ from lmmlib.equations.information import inverse
 from lmmlib.equations.weighted import LIMIT
 from lmmlib.errors import DesignError
 from lmmlib.fitting.batch import NO_SIGMA, NO_VARIATION, SINGULAR, ZERO
-from lmmlib.fitting.fitted import Criteria
+from lmmlib.fitting.fitted import Linear
 from lmmlib.fitting.newton import ROUNDING, Optimum, Step, newton
 from lmmlib.several.criterion import State, criterion, factors, is_large
 from lmmlib.several.identify import inner, require_seen, start
-from lmmlib.several.sums import SeveralSums
+from lmmlib.several.sums import SeveralSums, several_sums
 from lmmlib.several.terms import SeveralDesign
 
 F = TypeVar("F", bound="SeveralFitted")
@@ -124,7 +124,7 @@ def entries(state: State) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class SeveralFitted(Criteria):
+class SeveralFitted(Linear):
     """The estimates of a linear mixed model with several groupings, and how they were found.
 
     Attributes
@@ -142,12 +142,16 @@ class SeveralFitted(Criteria):
         Relative Cholesky factors of each D, in the order of the formula, column by column as lme4 has it.
     loglik : float
         Log-likelihood (ML) or restricted log-likelihood (REML).
+    is_singular : bool
+        True if a D has no full rank: an ordinary answer.
     singular_terms : dict
-        Of each term, by its place in the formula, whether D has no full rank: an ordinary answer.
+        Of each term, by its place in the formula, whether D has no full rank.
     converged, reason, log
         As :class:`lmmlib.fitting.fitted.Maximum` has them.
     design : Design
         Of response and fixed effects.
+    cross : CrossProducts
+        The sums of these.
     state : State
         The model at the estimates.
     """
@@ -161,11 +165,13 @@ class SeveralFitted(Criteria):
     theta: np.ndarray
     loglik: float
     n_obs: int
+    is_singular: bool
     singular_terms: dict[int, bool]
     converged: bool
     reason: str
     log: tuple[Step, ...] = field(repr=False)
     design: Design = field(repr=False)
+    cross: CrossProducts = field(repr=False)
     state: State = field(repr=False)
 
     @classmethod
@@ -195,23 +201,15 @@ class SeveralFitted(Criteria):
             theta=theta,
             loglik=-float(optimum.best.value[0]) / 2,
             n_obs=sums.design.fixed.n_obs,
+            is_singular=any(singular.values()),
             singular_terms=singular,
             converged=ok,
             reason=reason,
             log=optimum.log,
             design=sums.design.fixed,
+            cross=sums.cross,
             state=state,
         )
-
-    @property
-    def is_singular(self) -> bool:
-        """True if a D has no full rank."""
-        return any(self.singular_terms.values())
-
-    @property
-    def cross(self) -> CrossProducts:
-        """The sums of the fixed effects alone."""
-        return self.state.sums.cross
 
     @property
     def terms(self) -> SeveralDesign:
@@ -224,16 +222,20 @@ class SeveralFitted(Criteria):
         found = {g.name: g.n for g in self.state.sums.groupings}
         return {name: found[name] for name in self.terms.names}
 
+    def again(self, y) -> Self:
+        """The same model and method for another response (n_obs,), searched from the fit."""
+        return self.of(self.state.sums.response(y), self.method, away_from_zero(self.log[-1].working))
+
+    def without(self, rows: np.ndarray) -> Self:
+        """The same model and method for the other rows, a group without rows being one still."""
+        terms = tuple(replace(term, design=term.design.take(~rows)) for term in self.terms.terms)
+        design = replace(self.terms, fixed=self.design.take(~rows), terms=terms)
+        return fit_sums(several_sums(design), self.method, type(self))
+
     @property
     def n_parameters(self) -> int:
         """Fixed effects, entries of theta, and sigma2."""
         return len(self.beta) + len(self.theta) + 1
-
-    @property
-    def root(self) -> np.ndarray:
-        """The factor R of X'X = R'R, upper triangular, (p, p)."""
-        cross = self.state.sums.cross
-        return np.linalg.cholesky(cross.work.XtX).T @ cross.basis.Rx
 
     @cached_property
     def observed(self) -> Variances:
@@ -243,7 +245,7 @@ class SeveralFitted(Criteria):
     @cached_property
     def expected(self) -> Variances:
         """The same with the expected information: Kenward and Roger's, and Satterthwaite's at a singular optimum."""
-        return Variances(self.state, self.sigma2, "expected")
+        return Variances(replace(self.state, reml=True), self.sigma2, "expected")
 
 
 def _covariances(state: State) -> tuple[dict[int, pd.DataFrame], np.ndarray, dict[int, bool]]:
@@ -302,8 +304,3 @@ def fit_sums(sums: SeveralSums, method: str, kind: type[F]) -> F:
 def away_from_zero(theta: np.ndarray) -> np.ndarray:
     """Theta as a start, no entry smaller than ``LEAST``."""
     return np.where(np.abs(theta) < LEAST, LEAST, theta)
-
-
-def refitted(fit: F, y) -> F:
-    """The same model and method for another response (n_obs,), searched from the fit."""
-    return fit.of(fit.state.sums.response(y), fit.method, away_from_zero(fit.log[-1].working))

@@ -8,56 +8,66 @@ standard deviation is one entry, :math:`T_{11} = \psi/\sigma`, and a correlation
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.errors import DesignError
 from lmmlib.fitting.newton import newton
+from lmmlib.inference import profiled
+from lmmlib.inference.profiled import Profiled
 from lmmlib.several.criterion import State, point
 from lmmlib.several.fitted import SeveralFitted, away_from_zero, minimise
+from lmmlib.several.parameters import cov_parameters, kinds_of, value_of
 from lmmlib.several.sums import several_sums
 from lmmlib.several.terms import SeveralDesign
 
-# A criterion that is lower than that of the fit by this share is no rounding error.
-LOCAL = 1e-9
 EDGES = {"effect": (-np.inf, np.inf), "sd": (0.0, np.inf), "corr": (-1.0, 1.0), "sigma": (0.0, np.inf)}
 ATTAINED = {"effect": (False, False), "sd": (True, False), "corr": (True, True), "sigma": (False, False)}
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
-    """An optimum with a parameter held: its ``criterion``, and the ``L`` of each grouping and ``sigma2`` there."""
+class Point(profiled.Point):
+    """An optimum with a parameter held: with the ``L`` of each grouping and ``sigma2`` there."""
 
-    criterion: float
     L: list[np.ndarray]
     sigma2: float
 
 
-class Held:
-    """A model with one parameter held, as :func:`lmmlib.inference.profile.reach` asks for it."""
+class Held(Profiled[Point]):
+    """A model with several groupings with one parameter of its covariances held."""
 
     def __init__(self, fit: SeveralFitted, kind: tuple, estimate: float, step: float):
-        if not fit.converged:
-            raise DesignError(f"no {fit.method} fit to profile: {fit.reason}")
-        self.fit, self.kind, self.estimate = fit, kind, float(estimate)
-        self.edges, self.attained = EDGES[kind[0]], ATTAINED[kind[0]]
         guess = 0.3 * (np.sqrt(fit.sigma2) if kind[0] != "corr" else 1.0)
-        self.step = float(step) if np.isfinite(step) and step > 0 else guess
-        self.points = {self.estimate: Point(fit.criterion, fit.state.L, fit.sigma2)}
+        step = step if np.isfinite(step) and step > 0 else guess
+        super().__init__(fit, estimate, step, Point(float(estimate), fit.criterion, fit.state.L, fit.sigma2))
+        self.kind, self.edges, self.attained = kind, EDGES[kind[0]], ATTAINED[kind[0]]
 
-    def at(self, value: float) -> Point:
-        """The optimum with the parameter held at a value, searched from the nearest that is known."""
-        if value not in self.points:
-            near = self.points[min(self.points, key=lambda known: abs(known - value))]
-            found, lowest = self.solve(float(value), near), self.fit.criterion
-            if found.criterion < lowest - LOCAL * (1 + abs(lowest)):
-                raise DesignError(
-                    f"the likelihood has several maxima, and the fit is not at the highest: its criterion is "
-                    f"{lowest:.6f}, and {found.criterion:.6f} is possible; use fewer random effects"
-                )
-            self.points[value] = found
-        return self.points[value]
+    def find(self, value: float) -> Point:
+        """The search with the parameter held, from the nearest point that is known."""
+        found, without = self.solve(float(value), self.near(value)), self.without
+        if without and (without.criterion < found.criterion or self._turned(found)):
+            return replace(without, value=value)
+        return found
+
+    def _turned(self, point: Point) -> bool:
+        """Whether T_11 and s have other signs, so that the correlation is minus the value."""
+        fit, (_, number, a, b) = self.fit, self.kind
+        for g, L in zip(fit.state.sums.groupings, point.L, strict=True):
+            for own, basis, columns in zip(g.numbers, g.bases, g.slices, strict=True):
+                if own == number:
+                    half = L[columns, columns]
+                    return bool(basis.D_back(half @ half.T)[a, b] * point.value < 0)
+        return False
+
+    @cached_property
+    def without(self) -> Point | None:
+        """Of a correlation the lowest without one of the two standard deviations, where it may be anything."""
+        if self.kind[0] != "corr":
+            return None
+        found = (held(self.fit, ("sd", self.kind[1], a)).at(0.0) for a in self.kind[2:])
+        return min(found, key=lambda point: point.criterion)
 
     def solve(self, value: float, near: Point) -> Point:
         """The search with the parameter held, from a point."""
@@ -88,7 +98,7 @@ class Held:
         more = [np.exp(-best[-1] / 2) * one for one in held] if with_sigma2 else fixed
         L = [np.tensordot(best, d, 1) + one for d, one in zip(dL, more, strict=True)]
         sigma2 = np.exp(best[-1]) if with_sigma2 else value**2 if kind == "sigma" else near.sigma2
-        return Point(float(optimum.best.value[0]), L, float(sigma2))
+        return Point(value, float(optimum.best.value[0]), L, float(sigma2))
 
 
 def _function(state: State, kind: str, value: float, last: float) -> tuple[float, np.ndarray, np.ndarray]:
@@ -154,9 +164,10 @@ class HeldEffect(Held):
         optimum = minimise(sums, "ML", away_from_zero(self.fit.log[-1].working))
         if not optimum.converged[0]:
             raise DesignError(f"the minimum with the parameter held at {value:g} was not found: {optimum.reason[0]}")
-        return Point(float(optimum.best.value[0]), near.L, near.sigma2)
+        return Point(value, float(optimum.best.value[0]), near.L, near.sigma2)
 
 
-def held(fit: SeveralFitted, kind: tuple, estimate: float, step: float) -> Held:
-    """The model in which a parameter is held; ``kind`` as :func:`lmmlib.several.parameters.kinds_of` has it."""
-    return (HeldEffect if kind[0] == "effect" else Held)(fit, kind, estimate, step)
+def held(fit: SeveralFitted, kind: tuple) -> Held:
+    """The models in which a parameter is held; ``kind`` as :func:`lmmlib.several.parameters.kinds_of` has it."""
+    step = np.sqrt(cov_parameters(fit).iloc[(k := list(kinds_of(fit.terms).values()).index(kind)), k])
+    return (HeldEffect if kind[0] == "effect" else Held)(fit, kind, value_of(fit, *kind), step)

@@ -11,11 +11,11 @@ from scipy import sparse
 from lmmlib.common.arguments import checked_choice, checked_count, checked_level, generator
 from lmmlib.common.small import semidefinite_cholesky
 from lmmlib.common.tails import half_width
-from lmmlib.design.basis import chunks
 from lmmlib.design.formula import fixed_matrix, require_columns
 from lmmlib.design.known import of_new_rows
 from lmmlib.design.new_rows import new_rows
-from lmmlib.several.effects import as_weights, effect_rows, error_variances, predictions
+from lmmlib.equations.residuals import NOTHING
+from lmmlib.several.effects import as_weights, effect_rows, error_variances, estimation_variances, predictions, rest_of
 from lmmlib.several.fitted import SeveralFitted
 from lmmlib.several.terms import with_cells
 
@@ -23,11 +23,9 @@ OPTIONS = {
     "of": ("group", "typical", "population"),
     "new_groups": ("population", "error"),
     "interval": (None, "confidence", "prediction"),
-    "method": ("plugin",),
+    "method": ("plugin", "corrected"),
 }
-KINDS = ("response", "scaled")
-# Responses that are simulated together.
-CHUNK = 250
+KINDS = ("response", "scaled", "standardised")
 
 
 def fitted_values(fit: SeveralFitted, *, of: str = "group") -> np.ndarray:
@@ -42,15 +40,35 @@ def fitted_values(fit: SeveralFitted, *, of: str = "group") -> np.ndarray:
 
 
 def residuals(fit: SeveralFitted, *, of: str = "group", kind: str = "response") -> np.ndarray:
-    """Response less fitted value, (n_obs,); ``"scaled"`` over sigma, times the root of the weight."""
+    r"""Response less fitted value, (n_obs,), as it is, scaled or standardised.
+
+    Scaled ones are divided by sigma, and times the root of the weight. Standardised ones are divided by the roots of
+    their own variances, equation :eq:`residual-covariances` of the book: of the groups' own, with T all columns of X
+    and Z and C the coefficients of the mixed model equations, :math:`\sigma^2(1 - t'C^{-1}t)`; NaN where nothing is
+    left of one.
+    """
     checked_choice("kind", kind, KINDS)
-    rest = fit.design.y - fitted_values(fit, of=of)
-    return rest if kind == "response" else rest / np.sqrt(fit.sigma2 * fit.design.residual_variances)
+    rest, design = fit.design.y - fitted_values(fit, of=of), fit.design
+    if kind == "response":
+        return rest
+    if kind == "scaled":
+        return rest / np.sqrt(fit.sigma2 * design.residual_variances)
+    if of == "group":
+        return standardised(fit, design.y[:, None])[:, 0]
+    V = fit.sigma2 * design.residual_variances
+    for g, D in zip(fit.state.sums.groupings, fit.state.D, strict=True):
+        among = 1.0 if g.known is None else np.diag(g.known.A)[g.codes]
+        V = V + fit.sigma2 * design.residual_variances * among * np.einsum("ra,ab,rb->r", g.Z, D, g.Z)
+    left = V - np.einsum("rx,xy,ry->r", design.X, fit.cov_beta.to_numpy(), design.X)
+    return rest / np.sqrt(np.where(left > NOTHING * V, left, np.nan))
 
 
-def pieces(size: int) -> list[int]:
-    """How many responses are simulated together, until there are ``size``."""
-    return [min(some.stop, size) - some.start for some in chunks(size, CHUNK)]
+def standardised(fit: SeveralFitted, Y: np.ndarray) -> np.ndarray:
+    """Standardised conditional residuals of responses (n_obs, B), the variances held, beta estimated anew."""
+    state = fit.state
+    left = 1 - error_variances(state, state.sums.first.columns, state.sums.W)
+    left = np.where(left > NOTHING, left, np.nan)
+    return rest_of(state, fit.design.standard_rows(Y)[0]) / np.sqrt(fit.sigma2 * left)[:, None]
 
 
 def simulate(fit: SeveralFitted, size: int | None = None, *, rng: np.random.Generator | int) -> np.ndarray:
@@ -85,7 +103,7 @@ def predict(
 
     .. math:: x'\hat\beta + \sum_tz_t'\hat b_t
 
-    with the error variance of :mod:`lmmlib.several.effects`, for known variances. A group that the fit has not seen is
+    with the error variance of :mod:`lmmlib.several.effects`. A group that the fit has not seen is
     predicted by zero, and adds :math:`z_t'D_tz_t`; the other groupings of the row keep what is known of them.
 
     Parameters
@@ -100,8 +118,9 @@ def predict(
     interval : {"confidence", "prediction"}, optional
         For the mean, or for a new observation, which adds sigma2 (over its weight), and for the population
         :math:`z_t'D_tz_t` of all terms.
-    method : {"plugin"}
-        Errors for known variances; there are no others here.
+    method : {"plugin", "corrected"}
+        Errors for known variances; or with what their estimation adds, twice
+        :func:`lmmlib.several.effects.estimation_variances`, as in :eq:`prasad-rao`.
     level : float
         Coverage of each interval by itself.
     weights, offset : str, Series or array, optional
@@ -147,7 +166,11 @@ def predict(
     if interval == "prediction":
         known = of_new_rows(fit.design, "weights", weights, new)
         noise += fit.sigma2 if known is None else fit.sigma2 / known
-    se = np.sqrt(noise + fit.sigma2 * error_variances(state, *as_weights(state, rows, X)))
+    about = as_weights(state, rows, X)
+    variance = error_variances(state, *about)
+    if method == "corrected":
+        variance += 2 * estimation_variances(fit, *about)
+    se = np.sqrt(noise + fit.sigma2 * variance)
     ends = half_width(level) * se
     limits = {} if interval is None else {"lower": estimate - ends, "upper": estimate + ends}
     known_groups = {f"known_{fit.terms.terms[t].grouping}": seen[t] for t in sorted(seen)}

@@ -23,7 +23,6 @@ from lmmlib.prediction import empirical_bayes
 from lmmlib.prediction import errors as prediction_errors
 from lmmlib.prediction import mixture as prediction_mixture
 from lmmlib.several import criterion as several_criterion
-from lmmlib.several import parameters as several_parameters
 from tests import modules
 
 FORMULA = "lead ~ week + (week | child)"
@@ -110,10 +109,6 @@ def crossed_effects(many):
     return {"se": crossed(many).random_effects()["se_pev"].to_numpy()}
 
 
-def crossed_refits(many):
-    return np.array([one.loglik for one in several_parameters.refits(crossed(many), 11, rng())])
-
-
 # (module, constant): what is done in pieces of that size, and a size that does not divide it.
 SAME = {
     ("design.basis", "CHUNK"): (sums, 9),
@@ -129,7 +124,6 @@ COUNTED = {
     ("inference.bootstrap", "CHUNK"): (refitted, 4, 11),
     ("inference.boundary", "CHUNK"): (null_draws, 500, 2011),
     ("bayes.random_effects", "BLOCK"): (effects, 4 * 20 * 3, 11),
-    ("several.predict", "CHUNK"): (crossed_refits, 4, 11),
     ("prediction.errors", "CHUNK"): (errors, 4, 11),
     ("prediction.errors", "ROOM"): (errors, 4 * 170, 11),
 }
@@ -202,11 +196,10 @@ def counted(monkeypatch, key):
         "design.minque": (minque.np, "swapaxes"),
         "bayes.random_effects": (random_effects, "half"),
         "prediction.mixture": (prediction_mixture, "batched_effects"),
-        "inference.bootstrap": (bootstrap, "fit_many"),
+        "inference.bootstrap": (bootstrap, "simulated"),
         "inference.boundary": (boundary, "_suprema"),
         "prediction.errors": (prediction_errors, "batched_effects"),
         "several.criterion": (several_criterion, "_rows"),
-        "several.predict": (several_parameters, "simulate"),
     }
     module, name = inner[key[0]]
     plain, calls = getattr(module, name), []

@@ -12,10 +12,6 @@ import lmmlib
 from lmmlib.glmm import dispersion as glmm_dispersion
 from lmmlib.inference import bootstrap
 from lmmlib.prediction import empirical_bayes, errors
-from lmmlib.residual import compare as residual_compare
-from lmmlib.residual import intervals as residual_intervals
-from lmmlib.several import compare as several_compare
-from lmmlib.several import parameters as several_parameters
 from tests import modules
 
 SIZE, BAD = 24, 5  # every fifth of 24 fails: numbers 0, 5, 10, 15 and 20
@@ -67,15 +63,20 @@ def spoil(patch, kind, worst):
     patch.setattr(kind, "simulate", simulate)
 
 
-def spoil_refits(patch):
-    plain = bootstrap.lmm
+def spoil_refits(patch, worst=np.nan):
+    """The same for the bootstrap of all fits of Gaussian models."""
+    plain = bootstrap.simulated
 
-    def simulated(*model):
-        size = model[-1]
-        Y = plain(*model[:-1], SIZE)
-        return np.where(bad(SIZE), np.nan, Y) if size == SIZE else Y[:, ~bad(SIZE)]
+    def simulated(fit, size, generator):
+        Y = plain(fit, SIZE, generator)
+        return np.where(bad(SIZE), worst, Y) if size == SIZE else Y[:, ~bad(SIZE)]
 
-    patch.setattr(bootstrap, "lmm", simulated)
+    patch.setattr(bootstrap, "simulated", simulated)
+
+
+def spoil_zeros(patch):
+    """Responses without variation, which have no fit either."""
+    spoil_refits(patch, 0.0)
 
 
 def spoil_predictions(patch):
@@ -122,19 +123,6 @@ def dispersion(size, poisson):
     return None, [found.ratio, found.z, found.p]
 
 
-def spoil_crossed(patch):
-    """The same for fits with several groupings: the smaller has one."""
-    for module in (several_compare, several_parameters):
-        plain = getattr(module, name := "_simulated" if module is several_compare else "simulate")
-
-        def simulated(fit, size, generator=None, *, rng=None, plain=plain):
-            known = {"rng": rng} if generator is None else {}
-            Y = plain(fit, SIZE, *(() if generator is None else (generator,)), **known)
-            return np.where(bad(SIZE), 0.0, Y) if size == SIZE else Y[:, ~bad(SIZE)]
-
-        patch.setattr(module, name, simulated)
-
-
 def crossed_compared(size, smaller, crossed):
     return compared(size, smaller, crossed)
 
@@ -158,38 +146,30 @@ def visits_limits(size):
     return table.attrs["failed"], table[["lower", "upper"]]
 
 
-def spoil_visits(patch):
-    """The same for fits with a residual covariance."""
-    for module in (residual_compare, residual_intervals):
-        plain = module.simulate
-
-        def simulated(fit, size, generator, plain=plain):
-            Y = plain(fit, SIZE, generator)
-            return np.where(bad(SIZE), np.nan, Y) if size == SIZE else Y[:, ~bad(SIZE)]
-
-        patch.setattr(module, "simulate", simulated)
-
-
 # What is computed, and what makes every fifth refit of it fail: missing values, and counts that are all zero.
 USES = {
     "inference.compare": (compared, spoil_refits),
+    "inference.compare of visits": (visits_compared, spoil_refits),
+    "inference.compare of several": (crossed_compared, spoil_zeros),
     "inference.intervals": (limits, spoil_refits),
+    "inference.intervals of visits": (visits_limits, spoil_refits),
+    "inference.intervals of several": (crossed_limits, spoil_zeros),
     "inference.components": (components, spoil_refits),
     "prediction.empirical_bayes": (laird_louis, spoil_refits),
     "prediction.errors": (predicted, spoil_predictions),
-    "residual.compare": (visits_compared, spoil_visits),
-    "residual.intervals": (visits_limits, spoil_visits),
-    "several.compare": (crossed_compared, spoil_crossed),
-    "several.parameters": (crossed_limits, spoil_crossed),
     "glmm.dispersion": (dispersion, lambda patch: spoil(patch, glmm_dispersion, 0)),
 }
 
 
 def test_every_module_that_meets_failures_is_here():
-    """The batch makes them, one fit with held parameters raises, and in pieces and laplace there is no refit."""
+    """The batch makes them, one fit with held parameters raises, and elsewhere there is no refit."""
     others = {
         "fitting.batch",
         "inference.held",
+        "fitting.refits",
+        "several.parameters",
+        "inference.influence",
+        "lmm.summary",
         "laplace.likelihood",
         "laplace.point",
         "equations.pieces",

@@ -65,7 +65,6 @@ NEVER_SHOWN = {
         "Fit.variance_components": "asks for no df",
         "Fit.summary": "asks for z where there are no df",
         "SeveralFit.confint": "asks for df only of a REML fit",
-        "SeveralFit.variance_components": "asks for no df",
         "SeveralFit.summary": "asks for z where there are no df",
         "ResidualFit.confint": "asks for df only of a REML fit",
         "ResidualFit.variance_components": "asks for no df",

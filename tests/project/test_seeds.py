@@ -12,15 +12,10 @@ import lmmlib
 from lmmlib.bayes import sample
 from lmmlib.cloning import prediction
 from lmmlib.glmm import dispersion, estimate
-from lmmlib.inference import bootstrap, boundary, components, intervals
-from lmmlib.lmm import residual_plots
+from lmmlib.inference import bootstrap, boundary, components, intervals, residual_plots
 from lmmlib.prediction import empirical_bayes, predict
 from lmmlib.residual import blocks
-from lmmlib.residual import compare as residual_compare
-from lmmlib.residual import intervals as residual_intervals
-from lmmlib.several import parameters
 from lmmlib.several import predict as several_predict
-from lmmlib.several.compare import compare_several
 from tests import modules
 
 matplotlib.use("agg")
@@ -31,6 +26,7 @@ RANDOM = {"rng", "seed", "random_state"}
 STEPS = {
     *(
         "inference.bootstrap.refits",
+        "inference.bootstrap.simulated",
         "bayes.chains.advance",
         "bayes.chains.beta_and_effects",
         "bayes.chains.start",
@@ -146,53 +142,28 @@ KINDS = {
     "lmm.comparisons.compare": lambda s, crossed, smaller: (
         lmmlib.compare(smaller, crossed, method="bootstrap", size=6, rng=rng(s)).draws
     ),
-    "several.compare.compare_several": lambda s, crossed, smaller: (
-        compare_several(smaller, crossed, method="bootstrap", size=6, rng=rng(s)).draws
-    ),
-    "several.parameters.confint": lambda s, crossed: parameters.confint(crossed, **WALD, rng=rng(s))["upper"],
-    "several.parameters.refits": lambda s, crossed: [one.loglik for one in parameters.refits(crossed, 6, rng(s))],
-    "several.parameters.variance_components": lambda s, crossed: parameters.variance_components(
-        crossed, **WALD, rng=rng(s)
-    )["upper"],
     "several.predict.simulate": lambda s, crossed: several_predict.simulate(crossed, rng=rng(s)),
-    "several.fit.SeveralFit.confint": lambda s, crossed: crossed.confint(**WALD, rng=rng(s))["upper"],
     "several.fit.SeveralFit.simulate": lambda s, crossed: crossed.simulate(rng=rng(s)),
     "several.fit.SeveralFit.variance_components": lambda s, crossed: crossed.variance_components(**WALD, rng=rng(s))[
         "upper"
     ],
-    "lmm.fit.Fit.confint": lambda s, fit: fit.confint(**WALD, rng=rng(s))["upper"],
     "cloning.gaussian.GaussianClones.data_twice": lambda s, cloned: cloned.data_twice(6, rng(s)).b,
     "cloning.gaussian.GaussianClones.random_effects": lambda s, cloned: cloned.random_effects(size=6, rng=rng(s))[
         "upper"
     ],
     "cloning.gaussian.GaussianClones.posterior_of_b": lambda s, cloned: cloned.posterior_of_b(6, rng(s)).b,
     "lmm.fit.Fit.predict": lambda s, fit: fit.predict(NEW, **WALD, rng=rng(s))["se"],
-    "lmm.fit.Fit.plot_residuals": lambda s, fit: drawn_envelope(fit.plot_residuals(size=6, rng=rng(s))),
-    "lmm.residual_plots.plot_residuals": lambda s, fit: drawn_envelope(
+    "inference.verbs.Asked.plot_residuals": lambda s, fit: drawn_envelope(fit.plot_residuals(size=6, rng=rng(s))),
+    "inference.residual_plots.plot_residuals": lambda s, fit: drawn_envelope(
         residual_plots.plot_residuals(fit, size=6, rng=rng(s))
     ),
-    "lmm.residual_plots.envelope": lambda s, fit: residual_plots.envelope(fit, 6, rng(s)),
-    "lmm.fit.Fit.simulate": lambda s, fit: fit.simulate(rng=rng(s)),
-    "lmm.fit.Fit.variance_components": lambda s, fit: fit.variance_components(**WALD, rng=rng(s))["upper"],
+    "inference.residual_plots.envelope": lambda s, fit: residual_plots.envelope(fit, 6, rng(s)),
+    "fitting.fitted.Fitted.simulate": lambda s, fit: fit.simulate(rng=rng(s)),
+    "fitting.fitted.Linear.simulate": lambda s, fit: fit.simulate(rng=rng(s)),
+    "inference.verbs.Asked.confint": lambda s, visits: visits.confint(**WALD, rng=rng(s))["upper"],
+    "inference.verbs.Asked.variance_components": lambda s, fit: fit.variance_components(**WALD, rng=rng(s))["upper"],
     "residual.blocks.simulate": lambda s, visits: blocks.simulate(visits, rng=rng(s)),
     "residual.fit.ResidualFit.simulate": lambda s, visits: visits.simulate(rng=rng(s)),
-    "residual.fit.ResidualFit.confint": lambda s, visits: visits.confint(**WALD, rng=rng(s))["upper"],
-    "residual.fit.ResidualFit.variance_components": lambda s, visits: visits.variance_components(**WALD, rng=rng(s))[
-        "upper"
-    ],
-    "residual.compare.compare_residual": lambda s, visits: (
-        residual_compare.compare_residual(
-            lmmlib.fit("distance ~ age + (0 | Subject)", lmmlib.load("dental")),
-            visits,
-            method="bootstrap",
-            size=6,
-            rng=rng(s),
-        ).draws
-    ),
-    "residual.intervals.confint": lambda s, visits: residual_intervals.confint(visits, **WALD, rng=rng(s))["upper"],
-    "residual.intervals.variance_components": lambda s, visits: residual_intervals.variance_components(
-        visits, **WALD, rng=rng(s)
-    )["upper"],
     "bayes.sample.sample": lambda s, dyestuff: both(sample.sample(FORMULA, dyestuff, rng=s, **BRIEF)),
     "inference.intervals.confint": lambda s, fit: intervals.confint(fit, **WALD, rng=rng(s))["upper"],
     "glmm.dispersion.overdispersion": lambda s, poisson: dispersion.overdispersion(poisson, 6, rng(s)).z,

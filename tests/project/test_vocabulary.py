@@ -119,7 +119,7 @@ def test_a_result_is_asked_as_the_table_says(result, verb, made):
 def test_a_result_answers_as_the_table_says(result, verb, made):
     asked, frame = made(result)
     promised, gives, _ = VERBS[verb]
-    values = {"new": frame.head(3), "rng": 1, "factors": "drug"}
+    values = {"new": frame.head(3), "rng": 1, "factors": "drug", "parameter": "week"}
     if "y" in promised.parameters:
         values["y"] = asked.design.y
     needed = [p.name for p in inspect.signature(getattr(asked, verb)).parameters.values() if p.default is p.empty]

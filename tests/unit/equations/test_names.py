@@ -16,8 +16,8 @@ def sleep():
 def test_names_in_their_order(sleep):
     names = ["(Intercept)", "Days", "sd (Intercept)", "sd Days", "corr (Intercept), Days", "sigma"]
     assert list(parameter_names(sleep.design)) == names
-    assert list(chosen(sleep.design, ["sigma", "Days"])) == ["Days", "sigma"]
-    assert list(chosen(sleep.design, "sigma")) == ["sigma"]
+    assert list(chosen(parameter_names(sleep.design), sleep.design, ["sigma", "Days"])) == ["Days", "sigma"]
+    assert list(chosen(parameter_names(sleep.design), sleep.design, "sigma")) == ["sigma"]
     uncorrelated = lmmlib.fit("Reaction ~ Days + (Days || Subject)", lmmlib.load("sleep"))
     assert "corr (Intercept), Days" not in parameter_names(uncorrelated.design)
 

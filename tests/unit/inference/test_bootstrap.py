@@ -45,10 +45,12 @@ def test_chunks_are_joined_in_order(model, monkeypatch):
 
 
 def test_failures_keep_their_place_and_are_counted(model, monkeypatch):
-    def broken(design, Y, method):
-        return lmmlib.fit_many(design, np.where(np.arange(Y.shape[1]) == 2, np.nan, Y), method=method)
+    plain = bootstrap.simulated
 
-    monkeypatch.setattr(bootstrap, "fit_many", broken)
+    def broken(fit, size, rng):
+        return np.where(np.arange(size) == 2, np.nan, plain(fit, size, rng))
+
+    monkeypatch.setattr(bootstrap, "simulated", broken)
     fits = parametric_bootstrap(model, 6, np.random.default_rng(5))
     assert_array_equal(np.flatnonzero(fits.failed), [2])
     assert np.isnan(fits.loglik[2]) and "missing" in fits.reason[2]

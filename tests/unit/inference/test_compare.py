@@ -212,6 +212,8 @@ def test_counts_that_do_not_compare(counts):
     for method in ("exact", "bootstrap"):
         with pytest.raises(DesignError, match="normal responses.*fit0.simulate"):
             lmmlib.compare(one, two, method=method, rng=np.random.default_rng(1))
-    with pytest.raises(DesignError, match="chi-bar-square"):
-        lmmlib.compare(two, poisson("x + (x || site)", counts))
-    assert lmmlib.compare(two, poisson("x + (x || site)", counts), method="chi-square").note
+    apart = poisson("x + (x || site)", counts)
+    with pytest.raises(DesignError, match="method='chi-bar-square' is for normal responses"):
+        lmmlib.compare(poisson("x + (0 | site)", counts), apart)
+    assert lmmlib.compare(two, apart).reference == "0.5 chi2(0) + 0.5 chi2(1)"
+    assert lmmlib.compare(two, apart, method="chi-square").note

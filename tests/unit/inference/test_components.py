@@ -89,8 +89,8 @@ def test_icc_limits_by_wald(dyestuff):
 def test_icc_limits_by_bootstrap(dyestuff, monkeypatch):
     """Of the same refits as the other rows: they are made once."""
     asked = []
-    bootstrap = intervals.parametric_bootstrap
-    monkeypatch.setattr(intervals, "parametric_bootstrap", lambda *a: asked.append(1) or bootstrap(*a))
+    bootstrap = intervals.refits
+    monkeypatch.setattr(intervals, "refits", lambda *a: asked.append(1) or bootstrap(*a))
     table = variance_components(dyestuff, 0.9, method="bootstrap", size=40, rng=np.random.default_rng(3))
     refits = lmmlib.fit_many(dyestuff.design, dyestuff.simulate(40, rng=np.random.default_rng(3)))
     rho = refits.D[:, 0, 0] / (refits.D[:, 0, 0] + refits.sigma2)

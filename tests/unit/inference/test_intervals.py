@@ -186,22 +186,22 @@ def test_bootstrap_limits_are_quantiles_of_the_refits():
 def test_bootstrap_counts_what_failed_and_what_does_not_exist(monkeypatch):
     fitted = sleep()
 
-    def some_fail(fit, size, rng):
+    def some_fail(fit, models, size, rng):
         Y = fit.simulate(size, rng=rng)
         Y[0, :3] = np.nan
         fits = lmmlib.fit_many(fit.design, Y)
         fits.D[5, 1] = fits.D[5, :, 1] = 0.0
-        return fits
+        return [fits]
 
-    monkeypatch.setattr(intervals, "parametric_bootstrap", some_fail)
+    monkeypatch.setattr(intervals, "refits", some_fail)
     table = confint(fitted, method="bootstrap", size=20, rng=np.random.default_rng(2))
     assert table.attrs == {"failed": 3, "undefined": {"corr (Intercept), Days": 1}}
     assert table.notna().all().all()
 
-    def all_fail(fit, size, rng):
-        return lmmlib.fit_many(fit.design, np.full((180, size), np.nan))
+    def all_fail(fit, models, size, rng):
+        return [lmmlib.fit_many(fit.design, np.full((180, size), np.nan))]
 
-    monkeypatch.setattr(intervals, "parametric_bootstrap", all_fail)
+    monkeypatch.setattr(intervals, "refits", all_fail)
     with pytest.raises(ParameterError, match="all 4 refits failed, the first with: the response has a missing"):
         confint(fitted, method="bootstrap", size=4, rng=np.random.default_rng(2))
 

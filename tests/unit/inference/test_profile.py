@@ -5,12 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.optimize import minimize_scalar
 
 import lmmlib
 from lmmlib.equations.names import parameter_names
-from lmmlib.errors import ParameterError
+from lmmlib.errors import DesignError, ParameterError
 from lmmlib.inference import held as held_module
 from lmmlib.inference.profile import held, profile, reach, zeta
+from lmmlib.several.fit import fit_several
+from tests.unit.residual import dense as of_visits
 
 
 @pytest.fixture
@@ -164,3 +167,50 @@ def test_an_intercept_alone():
     for c in (285.0, 310.0):
         rise = 18 * np.log(((means - c) ** 2).mean() / means.var())
         assert_allclose(profile(fitted, "(Intercept)", [c])["zeta"] ** 2, rise, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["age", "sd (Intercept)", "sd age", "corr (Intercept), age", "sigma"])
+def test_of_one_grouping_all_profiles_are_those_of_a_fit(name):
+    """Where a standard deviation is zero and where a correlation has no better model than without one of them too."""
+    dental, formula = lmmlib.load("dental"), "distance ~ age + (age | Subject)"
+    one = lmmlib.fit(formula, dental).profile(name)
+    grouped = f"{name} | Subject" if name.startswith(("sd", "corr")) else name
+    plain = lmmlib.fit(formula, dental, residual=lmmlib.residual.independent())
+    for own, fit in ((grouped, fit_several(formula, dental)), (name, plain)):
+        assert_allclose(fit.profile(own, one["value"][::3]), one[::3], rtol=1e-6, atol=2e-6)
+
+
+def some_children():
+    return lmmlib.load("tlc").assign(id=lambda d: d["id"].astype(int)).query("id < 30")
+
+
+@pytest.mark.parametrize("name", ["rho", "sigma"])
+def test_profiles_of_a_residual_covariance(name):
+    """Against a search with full matrices; and the whole table, out to a signed root of three."""
+    tlc = some_children()
+    fit = lmmlib.fit("lead ~ week + (0 | id)", tlc, residual=lmmlib.residual.ar1("week"))
+    table, code, times = fit.profile(name), fit.model.visits.code, np.array([0.0, 1.0, 4.0, 6.0])
+
+    def criterion(log_sigma2, rho):
+        R = of_visits.ar1(np.exp(log_sigma2), rho, times)
+        V = of_visits.V(fit.design, np.zeros((0, 0)), lambda r: R[np.ix_(code[r], code[r])])
+        return of_visits.criterion(V, fit.design.X, fit.design.y, "REML")
+
+    for _, (value, found, root) in table.iloc[::6].iterrows():
+        f, bounds = {
+            "rho": (lambda s, v=value: criterion(s, v), (-2, 6)),
+            "sigma": (lambda rho, v=value: criterion(2 * np.log(v), rho), (-0.3, 0.99)),
+        }[name]
+        best = minimize_scalar(f, bounds=bounds, method="bounded", options={"xatol": 1e-8}).fun
+        assert_allclose(found, best, rtol=1e-9)
+        assert_allclose(root**2, max(best - fit.criterion, 0), atol=1e-6)
+    assert len(table) == 31 and (np.diff(table["zeta"]) > 0).all() and abs(table["zeta"].iloc[-1] - 3) < 1e-5
+    with pytest.raises(ParameterError, match="values of 'rho' must be finite numbers from -1 to 1; got 1.5"):
+        fit.profile("rho", [0.5, 1.5])
+
+
+def test_a_value_that_no_model_has_is_said():
+    tlc = some_children()
+    fit = lmmlib.fit("lead ~ week + (0 | id)", tlc, residual=lmmlib.residual.compound("week"))
+    with pytest.raises(DesignError, match="no model was found whose parameter is -0.6; the nearest has -0.3"):
+        fit.profile("rho", [-0.6])

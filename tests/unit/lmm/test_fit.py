@@ -1,6 +1,7 @@
 """Fits: boundary, units, refusals, and what the summary shows."""
 
 from decimal import Decimal, localcontext
+from typing import get_overloads
 
 import numpy as np
 import pandas as pd
@@ -338,3 +339,9 @@ def test_random_effects_that_dwarf_the_residuals(ratio, shift):
             assert fitted.fixed_effects(df=df)["df"].item() == pytest.approx(14, rel=2e-4)
         answers += 1
     assert answers >= {1e3: 5, 1e4: 5, 1e5: 4, 1e6: 0}[ratio]
+
+
+def test_what_is_fitted_has_its_own_type():
+    """With a residual covariance, by a formula, with a relationship: what a type checker is told."""
+    kinds = [one.__annotations__["return"] for one in get_overloads(lmmlib.fit)]
+    assert kinds == ["ResidualFit", "Fit | SeveralFit", "SeveralFit"]

@@ -10,7 +10,6 @@ import lmmlib
 from lmmlib.equations.moments import correlation
 from lmmlib.errors import DesignError
 from lmmlib.fitting import newton
-from lmmlib.lmm import summary
 
 NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[-+]\d+)?|NaN|inf)"
 
@@ -228,27 +227,3 @@ def test_results_are_shown_as_html_too(of):
     assert html.startswith('<div class="lmm-summary">') and str(shown.summary()) == text
     first = text.splitlines()[0].replace("<", "&lt;")
     assert first in html
-
-
-MANY = np.random.default_rng(5).standard_cauchy(200_003)
-
-
-@pytest.mark.parametrize(
-    "x",
-    [
-        MANY,
-        np.sort(MANY),
-        np.where(np.arange(len(MANY)) % 20, MANY, -50.0),  # every value that is looked at is the same
-        np.round(MANY),
-        np.ones(len(MANY)),
-    ],
-    ids=["any order", "sorted", "periodic", "ties", "constant"],
-)
-@pytest.mark.parametrize("at", [0.25, 0.5, 0.75])
-def test_quantiles_of_many_values_are_those_of_all(x, at, monkeypatch):
-    looked_at = []
-    whole = np.quantile
-    monkeypatch.setattr(np, "quantile", lambda values, at: looked_at.append(len(values)) or whole(values, at))
-    assert summary.quantile(x, at) == pytest.approx(whole(x, at), rel=1e-12, abs=1e-15)
-    if x is MANY:
-        assert looked_at[0] < len(x) / 10

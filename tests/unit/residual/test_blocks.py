@@ -44,7 +44,7 @@ def test_random_effects_and_fitted_values(fit):
     assert_allclose(fit.fitted(), X @ beta + fit.design.offset + b[group], rtol=1e-9)
     assert_allclose(fit.fitted(of="population"), X @ beta + fit.design.offset)
     frame = fit.random_effects()
-    assert list(frame.columns) == ["group", "term", "estimate", "se_known", "se_pev", "lower", "upper"]
+    assert list(frame.columns) == ["group", "term", "estimate", "se_known", "se_pev", "se_corrected", "lower", "upper"]
 
 
 def test_residuals_by_full_matrices(fit):

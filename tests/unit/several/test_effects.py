@@ -34,8 +34,8 @@ def test_columns_and_order():
     assert list(table) == columns
     assert list(table["grouping"]) == ["h"] * 6 + ["g"] * 24
     assert list(table["group"][:8]) == [0, 1, 2, 3, 4, 5, 0, 0] and list(table["term"][6:8]) == ["(Intercept)", "x"]
-    with pytest.raises(ParameterError, match="error is 'known' or 'pev'; got 'corrected'"):
-        fit.random_effects(error="corrected")
+    with pytest.raises(ParameterError, match="error is 'known' or 'pev' or 'corrected'; got 'exact'"):
+        fit.random_effects(error="exact")
 
 
 def test_relatives():

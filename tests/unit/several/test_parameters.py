@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib.errors import ParameterError
-from lmmlib.several import parameters
-from lmmlib.several.parameters import confint, kinds_of, refits, variance_components
+from lmmlib.inference import bootstrap
+from lmmlib.several.parameters import kinds_of
 from tests.several import Dense, frame
 
 FORMULA = "y ~ x + (x | h) + (1 | g)"
@@ -66,20 +66,20 @@ def test_wald(fit):
     assert_allclose(sd["lower"] * sd["upper"], sd["estimate"] ** 2, rtol=1e-9)
     r = found.loc["corr (Intercept), x | h"]
     assert_allclose(np.arctanh(r[["lower", "upper"]]).mean(), np.arctanh(r["estimate"]), rtol=1e-9)
-    some = confint(fit, 0.5, method="wald", parameters="sigma")
+    some = fit.confint(0.5, method="wald", parameters="sigma")
     assert list(some.index) == ["sigma"] and some.loc["sigma", "lower"] > found.loc["sigma", "lower"]
 
 
 def test_bootstrap_is_quantiles_of_refits(fit):
     found = fit.confint(method="bootstrap", size=20, rng=1)
-    draws = np.array([one.parameters() for one in refits(fit, 20, 1)])
+    draws = bootstrap.refits(fit, [fit], 20, 1)[0].parameters()
     assert_allclose(found["lower"], np.quantile(draws, 0.025, axis=0))
     assert_allclose(found["se"], draws.std(axis=0, ddof=1))
-    assert found.attrs == {"failed": 0}
+    assert found.attrs == {"failed": 0, "undefined": {"corr (Intercept), x | h": 0}}
 
 
 def test_refits_are_fits(fit):
-    for one, y in zip(refits(fit, 3, 5), fit.simulate(3, rng=5).T, strict=True):
+    for one, y in zip(bootstrap.refits(fit, [fit], 3, 5)[0].fits, fit.simulate(3, rng=5).T, strict=True):
         again = lmmlib.fit(FORMULA, frame(11).assign(y=y), method=fit.method)
         assert_allclose(one.criterion, again.criterion, atol=1e-7)
         assert type(one) is type(fit) and one.terms.fixed.n_obs == 90
@@ -87,7 +87,7 @@ def test_refits_are_fits(fit):
 
 
 def test_variance_components(fit):
-    found = variance_components(fit, method="wald")
+    found = fit.variance_components(method="wald")
     assert list(found) == ["grouping", "term", "quantity", "estimate", "se", "lower", "upper"]
     assert list(found["grouping"]) == ["h"] * 5 + ["g"] * 2 + [""] * 2
     assert list(found["term"][:5]) == ["(Intercept)", "(Intercept)", "x", "x", "(Intercept), x"]
@@ -111,6 +111,6 @@ def test_what_there_is_not(fit, monkeypatch):
         fit.confint(method="exact")
     with pytest.raises(ParameterError, match="rng must be"):
         fit.confint(method="bootstrap")
-    monkeypatch.setattr(parameters, "simulate", lambda fit, size, rng: np.zeros((90, size)))
+    monkeypatch.setattr(bootstrap, "simulated", lambda fit, size, rng: np.zeros((90, size)))
     with pytest.raises(ParameterError, match="all 3 refits failed"):
         fit.confint(method="bootstrap", size=3, rng=1)

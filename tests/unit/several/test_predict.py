@@ -33,8 +33,8 @@ def test_fitted_and_residuals(fit, dense):
     assert_allclose(fit.residuals(), d.y - fit.fitted(), atol=1e-12)
     scaled = residuals(fit, kind="scaled")
     assert_allclose(scaled, fit.residuals() * np.sqrt(d.weights / fit.sigma2), rtol=1e-12)
-    with pytest.raises(ParameterError, match="kind is 'response' or 'scaled'; got 'standardised'"):
-        fit.residuals(kind="standardised")
+    with pytest.raises(ParameterError, match="kind is 'response' or 'scaled' or 'standardised'; got 'pearson'"):
+        fit.residuals(kind="pearson")
     with pytest.raises(ParameterError, match="of is"):
         fit.fitted(of="all")
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_predicted(fit):
         fit.predict(NEW.drop(columns="g"))
     with pytest.raises(DataError, match="2 of the groups in 'g' were not in the data"):
         fit.predict(NEW, new_groups="error")
-    with pytest.raises(ParameterError, match="method is 'plugin'; got 'bootstrap'"):
+    with pytest.raises(ParameterError, match="method is 'plugin' or 'corrected'; got 'bootstrap'"):
         predict(fit, NEW, method="bootstrap")
     with pytest.raises(DataError, match="missing"):
         fit.predict(NEW.assign(g=[3, None, 5, 98]))

@@ -7,8 +7,8 @@ from scipy.stats import chi2
 
 import lmmlib
 from lmmlib.errors import DesignError, ParameterError
-from lmmlib.several import compare as module
-from lmmlib.several.compare import compare_several, nested_terms
+from lmmlib.inference import bootstrap as module
+from lmmlib.several.nested import nested_terms
 from tests.several import frame
 
 DATA = frame(11)
@@ -66,23 +66,23 @@ def test_the_bootstrap_refits_both(small, monkeypatch):
     extreme = int((found.draws >= found.statistic).sum())
     assert_allclose(found.p, (1 + extreme) / 13)
     assert found.n_failed == 0 and found.note == "" and "12 draws" in found.reference
-    monkeypatch.setattr(module, "_simulated", lambda fit, size, rng: np.zeros((90, size)))
+    monkeypatch.setattr(module, "simulated", lambda fit, size, rng: np.zeros((90, size)))
     with pytest.raises(DesignError, match="no simulated data set could be fitted"):
         lmmlib.compare(small, large, method="bootstrap", size=3, rng=3)
 
 
 def test_failed_refits_are_not_counted(monkeypatch):
     small, large = fit("y ~ x + (1 | g) + (1 | k)"), fit("y ~ x + (1 | g) + (1 | k) + (1 | h)")
-    plain = module._simulated
+    plain = module.simulated
 
     def spoiled(fit, size, rng):
         Y = plain(fit, size, rng)
         Y[:, ::5] = 0.0
         return Y
 
-    all_of_them = compare_several(small, large, method="bootstrap", size=10, rng=1)
-    monkeypatch.setattr(module, "_simulated", spoiled)
-    found = compare_several(small, large, method="bootstrap", size=10, rng=1)
+    all_of_them = lmmlib.compare(small, large, method="bootstrap", size=10, rng=1)
+    monkeypatch.setattr(module, "simulated", spoiled)
+    found = lmmlib.compare(small, large, method="bootstrap", size=10, rng=1)
     assert found.n_failed == 2 and "2 of 10 simulated data sets could not be fitted" in found.note
     assert_allclose(found.draws, np.delete(all_of_them.draws, [0, 5]), atol=1e-9)
 
@@ -98,8 +98,8 @@ WRONG = [
     ("y ~ x + (1 | g) + (1 | h)", "y ~ x + (1 | g)", {}, ParameterError, "is their order right"),
     ("y ~ x + (x | g)", "y ~ x + (x || g) + (1 | h)", {}, ParameterError, "not within a term"),
     ("y ~ x + (1 | g) + (1 | h)", "y ~ x + (1 | h) + (1 | g)", {}, ParameterError, "the two models are the same"),
-    ("y ~ x + (1 | g)", "y ~ x + (1 | g) + (1 | h) + (1 | k)", {}, DesignError, "2 variances are tested.*bootstrap"),
-    ("y ~ x + (1 | g)", "y ~ x + (1 | g) + (1 | h)", {"method": "exact"}, ParameterError, "method is"),
+    ("y ~ x + (1 | g)", "y ~ x + (1 | g) + (1 | h) + (1 | k)", {}, DesignError, "2 variances at once.*bootstrap"),
+    ("y ~ x + (1 | g)", "y ~ x + (1 | g) + (1 | h)", {"method": "exact"}, DesignError, "with one grouping"),
     (
         "y ~ x + (x || g) + (1 | h)",
         "y ~ x + (x | g) + (1 | h)",
@@ -113,7 +113,7 @@ WRONG = [
 @pytest.mark.parametrize(("small", "large", "options", "error", "words"), WRONG)
 def test_what_is_not_compared(small, large, options, error, words):
     with pytest.raises(error, match=words):
-        compare_several(fit(small), fit(large), **options)
+        lmmlib.compare(fit(small), fit(large), **options)
 
 
 def test_other_data_and_methods_are_not_compared():
@@ -125,14 +125,16 @@ def test_other_data_and_methods_are_not_compared():
         ("text", "compared as fits"),
     ):
         with pytest.raises(ParameterError, match=words):
-            compare_several(small, other)
+            lmmlib.compare(small, other)
+    with pytest.raises(ParameterError, match="is compared with such a fit"):
+        lmmlib.compare(lmmlib.fit("y ~ x + (1 | g)", DATA, residual=lmmlib.residual.by("h")), large)
     broken = fit("y ~ x + (1 | g) + (1 | h)")
     vars(broken)["converged"] = False
     with pytest.raises(DesignError, match="did not converge"):
-        compare_several(small, broken)
+        lmmlib.compare(small, broken)
     vars(large)["loglik"] = small.loglik - 1
     with pytest.raises(DesignError, match="fits worse by 2"):
-        compare_several(small, large)
+        lmmlib.compare(small, large)
 
 
 def test_tables_of_aic():

@@ -9,15 +9,16 @@ from scipy.special import ndtri
 
 from lmmlib.common.arguments import checked_count, generator
 from lmmlib.design.cross import cross_products
-from lmmlib.equations import drawing, generalised_least_squares, residuals
+from lmmlib.equations import generalised_least_squares, residuals
 from lmmlib.fitting.fitted import Fitted
 from lmmlib.inference.influence import influence
+from lmmlib.inference.parametrised import Parametrised
 
 # Groups that the last panel names.
 NAMED = 3
 
 
-def plot_residuals(fit: Fitted, *, size: int = 199, rng) -> Any:
+def plot_residuals(fit: Parametrised, *, size: int = 199, rng) -> Any:
     r"""Four panels of standardised residuals, equation :eq:`residual-covariances` of the book.
 
     Marginal ones against the population's mean (is the mean right?), conditional ones against the fitted values (is the
@@ -37,13 +38,12 @@ def plot_residuals(fit: Fitted, *, size: int = 199, rng) -> Any:
     """
     import matplotlib.pyplot as plt
 
-    design, arguments = fit.design, (fit.design, fit.cross, *fit.estimates)
     figure, axes = plt.subplots(2, 2, figsize=(9.5, 7.0), layout="constrained")
     titles = {"population": "marginal residuals", "group": "conditional residuals"}
     for ax, (of, title) in zip(axes[0], titles.items(), strict=True):
-        found = residuals.residuals(*arguments, of=of, kind="standardised")
+        found = fit.residuals(of=of, kind="standardised")
         ax.axhline(0.0, color="black", linewidth=0.8)
-        ax.plot(residuals.fitted(*arguments, of=of), found, "o", markersize=3, alpha=0.5)
+        ax.plot(fit.fitted(of=of), found, "o", markersize=3, alpha=0.5)
         ax.set(title=title, xlabel="fitted value", ylabel="standardised residual")
     lower, upper = envelope(fit, size, rng)
     found = found[~np.isnan(found)]
@@ -53,22 +53,33 @@ def plot_residuals(fit: Fitted, *, size: int = 199, rng) -> Any:
     axes[1, 0].set(title="Q-Q plot, 95 % envelope", xlabel="normal quantile", ylabel="conditional residual")
     cook = influence(fit)["cook"]
     axes[1, 1].vlines(range(len(cook)), 0, cook)
-    for name in cook.nlargest(NAMED).index:
-        axes[1, 1].annotate(str(name), (cook.index.get_loc(name), cook[name]), ha="center", va="bottom")
-    axes[1, 1].set(title="groups left out", xlabel=design.grouping, ylabel="Cook's distance", xticks=[])
+    for name, distance in cook.nlargest(NAMED).items():
+        text = " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+        axes[1, 1].annotate(text, (cook.index.get_loc(name), distance), ha="center", va="bottom")
+    axes[1, 1].set(
+        title="groups left out",
+        xlabel=cook.index.name or "groups of each grouping",
+        ylabel="Cook's distance",
+        xticks=[],
+    )
     return figure
 
 
-def envelope(fit: Fitted, size: int, rng) -> np.ndarray:
+def envelope(fit: Parametrised, size: int, rng) -> np.ndarray:
     """Pointwise 95 % of the sorted standardised conditional residuals of responses from the fit, (2, rows).
 
     Without the rows that have none, because the mean fits them whatever their response.
     """
-    design, (_, D, sigma2) = fit.design, fit.estimates
-    spread, found = residuals.standard_errors(design, fit.cross, D, sigma2), []
-    for y in drawing.lmm(design, *fit.estimates, generator(rng), checked_count("size", size)).T:
-        new = design.with_response(y)
-        cross = cross_products(new)
+    found = fit.standardised(fit.simulate(checked_count("size", size), rng=generator(rng)))
+    found = found[~np.isnan(found).any(axis=1)]
+    return np.quantile(np.sort(found, axis=0), [0.025, 0.975], axis=1)
+
+
+def standardised(fit: Fitted, Y: np.ndarray) -> np.ndarray:
+    """Standardised conditional residuals of responses (n_obs, B) for a fit of one grouping, D and sigma2 held."""
+    design, (_, D, sigma2), out = fit.design, fit.estimates, np.empty_like(Y)
+    for k, y in enumerate(Y.T):
+        cross = cross_products(new := design.with_response(y))
         beta = generalised_least_squares.gls(cross, D, sigma2).beta
-        found.append(np.sort((residuals.residuals(new, cross, beta, D, sigma2) / spread)[~np.isnan(spread)]))
-    return np.quantile(found, [0.025, 0.975], axis=0)
+        out[:, k] = residuals.residuals(new, cross, beta, D, sigma2)
+    return out / residuals.standard_errors(design, fit.cross, D, sigma2)[:, None]
