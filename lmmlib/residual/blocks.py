@@ -55,7 +55,7 @@ def phi(fit: ResidualFitted) -> np.ndarray:
 class ResidualBlups(Effects):
     r"""Predictions :math:`\hat b_i = DZ_i'V_i^{-1}(y_i - X_i\hat\beta)`; two errors as :mod:`lmmlib.prediction.blups`.
 
-    ``fit``: whose they are.
+    Equation :eq:`residual-blup` of the book. ``fit``: whose they are.
     """
 
     ERRORS = ("known", "pev")
