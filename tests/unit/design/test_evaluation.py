@@ -104,7 +104,9 @@ def test_predictions_do_not_depend_on_the_other_new_rows(data):
 # ---------------------------------------------------------------- categories and names
 
 
-@pytest.mark.parametrize("formula", ["y ~ k + x + (1 | g)", "y ~ I(x**2) + k + (1 | g)", "y ~ `k k` * I(x**2) + (1 | g)"])
+@pytest.mark.parametrize(
+    "formula", ["y ~ k + x + (1 | g)", "y ~ I(x**2) + k + (1 | g)", "y ~ `k k` * I(x**2) + (1 | g)"]
+)
 def test_categories_that_are_numbers_in_new_rows(data, formula):
     """A category 3 is no number 3, in a formula with a function or without."""
     kinds = pd.Categorical(np.tile([1, 2, 3, 4], 30))
