@@ -91,9 +91,10 @@ bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (abo
 	@$(BIN)/python -m benchmarks.residual
 	@$(BIN)/python -m benchmarks.questions
 
-study: $(READY)  ## Run the simulation studies again (about ten minutes), rewrites their tables
+study: $(READY)  ## Run the simulation studies again (about a quarter of an hour), rewrites their tables
 	@$(BIN)/python -m studies.coverage
 	@$(BIN)/python -m studies.small_samples
+	@$(BIN)/python -m studies.free_covariance
 
 lock:  ## Resolve the dependencies again: rewrites requirements.lock and environment.yml
 	@$(PYTHON) -m chapters._tools.environment --lock

@@ -203,6 +203,9 @@ def _products(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
 def _expanded(terms: Formula | ModelSpec, frame: pd.DataFrame) -> tuple[np.ndarray, ModelSpec]:
     """Model matrix of any terms, or of new rows by how it was made."""
     rows = numbered({mask(name): frame[name] for name in names_in(getattr(terms, "formula", terms))}, frame.index)
+    for name, (_, state) in getattr(terms, "encoder_state", {}).items():
+        if (column := mask(column_name(name))) in rows and state.get("categories") is not None:
+            rows[column] = pd.Categorical(rows[column], categories=state["categories"])  # though they be numbers
     made = Rows(rows, context=CONTEXT).get_model_matrix(terms, na_action="ignore", output="numpy")
     return np.asfortranarray(made, float), made.model_spec
 

@@ -57,7 +57,8 @@ def phi(fit: ResidualFitted) -> np.ndarray:
 class ResidualBlups(Effects):
     r"""Predictions :math:`\hat b_i = DZ_i'V_i^{-1}(y_i - X_i\hat\beta)`.
 
-    With three errors as :mod:`lmmlib.prediction.blups`; ``fit``: whose they are.
+    Equation :eq:`residual-blup` of the book. With three errors as :mod:`lmmlib.prediction.blups`; ``fit``: whose they
+    are.
     """
 
     ERRORS = ("known", "pev", "corrected")

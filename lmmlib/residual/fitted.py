@@ -35,7 +35,8 @@ class ResidualDegrees(Degrees):
     .. math:: \Phi_A = \Phi + 2\Phi\Big\{\sum_{r,s}A_{rs}\big(Q_{rs} - P_r\Phi P_s - \tfrac14X'V^{-1}\ddot V_{rs}
         V^{-1}X\big)\Big\}\Phi
 
-    with :math:`\alpha = (D, \sigma^2, \rho)`: it depends on the parameters (Kenward and Roger 1997, 2009).
+    with :math:`\alpha = (D, \sigma^2, \rho)`: it depends on the parameters (Kenward and Roger 1997, 2009). Equation
+    :eq:`kenward-roger-bends` of the book.
     """
 
     model: Model

@@ -1,5 +1,7 @@
 r"""The covariance of the groups of a design, :math:`V_i = Z_iDZ_i' + R_i`, and the likelihood with exact derivatives.
 
+Equation :eq:`residual-marginal-covariance` of the book, with R for E.
+
 All is in working units: the columns of X and Z in the working basis, and a residual of least squares of length one.
 The natural parameters :math:`\alpha` are the entries of D in this basis, then those of each R; the working ones, w, are
 the entries of a factor of D, then those of :mod:`lmmlib.residual.structures`.

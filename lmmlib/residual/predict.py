@@ -35,7 +35,7 @@ def predict(
     .. math:: x'\hat\beta + c'V_i^{-1}(y_i - X_i\hat\beta), \qquad
         \operatorname{Var} = z'Dz + R_{00} - c'V_i^{-1}c + (x - X_i'V_i^{-1}c)'\Phi(x - X_i'V_i^{-1}c)
 
-    equation :eq:`prediction-variance` of the book with :math:`R_{i0}` beside :math:`Z_iDz`. A confidence interval is
+    equations :eq:`residual-blup` and :eq:`residual-prediction-variance` of the book. A confidence interval is
     for the mean given b_i and the residuals, :math:`x'\beta + z'b_i + R_{0i}R_i^{-1}\varepsilon_i`: its variance is
     less by :math:`R_{00} - R_{0i}R_i^{-1}R_{i0}`, what is new in the residual. For a visit that the group has already
     the answer is its mean :math:`x'\beta + z'b_i`, :math:`R_{i0}` being taken as zero, and a prediction interval is

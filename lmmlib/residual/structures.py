@@ -1,5 +1,7 @@
 r"""Structures of the residual covariance R of a group's visits, each by natural and by working parameters.
 
+Equation :eq:`residual-structures` of the book, where R is E.
+
 The *natural* parameters :math:`\alpha` are variances, covariances and, for ``ar1``, a correlation: tests and standard
 errors are made with them. The *working* parameters w are those of the search. They have no bounds, and an edge of the
 space is an ordinary point: a variance is :math:`w^2`, a free covariance :math:`AA'` with A lower triangular.

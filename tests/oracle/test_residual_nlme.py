@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lmmlib
-from lmmlib.residual import ar1, by, compound, unstructured
+from lmmlib.residual import ar1, by, compound, independent, unstructured
 from tests import tolerances as tol
 from tests.oracle.conftest import read
 from tests.oracle.leaves import WORDS, Near, agree, relative
@@ -53,3 +53,30 @@ def test_fits(stored, frame):
 def _our_name(name):
     parts = [f"C(week){part[1:]}.0" if part[0] == "w" and part[1:].isdigit() else part for part in name.split(":")]
     return ":".join(parts)
+
+
+CONSTRAINED = {
+    "intercept": (1, independent()),
+    "by": (1, by("week")),
+    "compound": (0, compound("week")),
+    "ar1": (0, ar1("week")),
+    "ar1_intercept": (1, ar1("week")),
+    "unstructured": (0, unstructured("week")),
+}
+
+
+@pytest.mark.parametrize("stored", read("residual/constrained.json"), ids=lambda row: f"{row['model']}-{row['method']}")
+def test_constrained(stored):
+    """The whole trial with arms that are equal at week 0."""
+    tlc = lmmlib.load("tlc")
+    for week in (1, 4, 6):
+        tlc[f"after{week}"] = ((tlc["week"] == week) & (tlc["treatment"] == "succimer")) * 1.0
+    random, residual = CONSTRAINED[stored["model"]]
+    formula = f"lead ~ C(week) + after1 + after4 + after6 + ({random} | id)"
+    fit = lmmlib.fit(formula, tlc, residual=residual, method=stored["method"])
+    effects, se = fit.beta.iloc[4:], fit.se.iloc[4:]
+    answer = {
+        **{"model": WORDS, "method": WORDS, "loglik": Near(fit.loglik, 2e-7)},
+        **{"effects": Near(effects, tol.NLME * se), "se": relative(se, tol.NLME)},
+    }
+    agree(stored, answer)

@@ -14,6 +14,8 @@ DECIMALS = {
     "pr-02-3a": 0,
     "pr-02-3b": 0,
     "pr-02-4": 2,
+    "pr-02-5a": 3,
+    "pr-02-5b": 3,
 }
 
 
@@ -177,3 +179,45 @@ def pr_02_4():
     V = 4 * np.ones((4, 4)) + 0.6 * np.eye(4)
     np.testing.assert_allclose(value, stats.multivariate_normal(np.zeros(4), V).logpdf(e).sum())
     return value
+
+
+def level_and_memory(v, c1, c2):
+    """tau2, sigma2, rho of a level and autoregressive residuals at three visits."""
+    rho = (c1 - c2) / (v - c1)
+    sigma2 = (v - c1) / (1 - rho)
+    tau2 = v - sigma2
+    lag = abs(np.subtract.outer(np.arange(3), np.arange(3)))
+    np.testing.assert_allclose((tau2 + sigma2 * rho**lag)[0], [v, c1, c2])
+    return tau2, sigma2, rho
+
+
+def pr_02_5a():
+    """The variance of the level.
+
+    (a) v - c1 = sigma^2 (1 - rho) and c1 - c2 = sigma^2 rho (1 - rho). So rho = (c1 - c2)/(v - c1), sigma^2 = (v -
+    c1)/(1 - rho) = (v - c1)^2/(v - 2 c1 + c2), and tau^2 = v - sigma^2 = (v c2 - c1^2)/(v - 2 c1 + c2). At 12, 8.5 and
+    7: rho = 1.5/3.5 = 0.43, sigma^2 = 6.125, tau^2 = 5.875.
+
+    (b) rho < 1 if and only if c1 - c2 < v - c1, so that v - 2 c1 + c2 > 0: a covariance that is convex in the lag. Then
+    tau^2 >= 0 if and only if v c2 >= c1^2: the correlation at two steps is at least the square of that at one step. If
+    it is the square, there is no level, and if it is below, no model of this kind.
+    """
+    tau2, sigma2, rho = level_and_memory(12, 8.5, 7)
+    np.testing.assert_allclose([tau2, sigma2, rho], [5.875, 6.125, 3 / 7])
+    return tau2
+
+
+def pr_02_5b():
+    """The same with 7.7 for 7.
+
+    (c) rho = 0.8/3.5 = 0.23, sigma^2 = 4.54, tau^2 = 7.46: the level has a quarter more. The standard error of c2 from
+    50 children is sqrt((v^2 + c2^2)/49), about 2.0: 0.7 is a third of one (the three are correlated; what matters is
+    how well v - 2 c1 + c2 is known, and it is a difference of nearly equal numbers). Three visits hardly tell a level
+    from a memory.
+
+    (d) The autoregression says tau^2 + sigma^2 rho^3 = 5.875 + 6.125 * 0.079 = 6.36 at three steps. A line for each
+    child with the three visits at -1, 0, 1 has the variances D11 + 2 D12 t + D22 t^2 + sigma^2, which are equal at -1,
+    0 and 1 only if D12 = D22 = 0, and then c1 = c2: it does not fit the three numbers, if c1 > c2. The free covariance
+    fits them, and says nothing of a visit that was never seen.
+    """
+    return level_and_memory(12, 8.5, 7.7)[0]

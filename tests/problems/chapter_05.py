@@ -1,4 +1,4 @@
-"""Solutions of the problems of chapter 5: two instruments, what a covariate explains, equal at birth, residuals."""
+"""Solutions of the problems of chapter 5: instruments, what a covariate explains, equal at birth, residuals, sexes."""
 
 from functools import cache
 
@@ -16,6 +16,8 @@ DECIMALS = {
     "pr-05-3a": 2,
     "pr-05-3b": 2,
     "pr-05-4": 2,
+    "pr-05-5a": 2,
+    "pr-05-5b": 3,
 }
 
 
@@ -226,3 +228,67 @@ def pr_05_4():
     wrong = lmmlib.fit("left ~ 1 + (1 | id)", some)
     np.testing.assert_allclose([wrong.D.iloc[0, 0], wrong.sigma2], [(8 / 15 * MSB - MSW) / 4, MSW], rtol=1e-6)
     return (MSB - MSW) / 4
+
+
+@cache
+def covariances_of_the_sexes():
+    """Fits of the dental data with compound symmetry, for all and for each sex."""
+    dental = lmmlib.load("dental")
+    formula, compound = "distance ~ age * Sex + (0 | Subject)", lmmlib.residual.compound
+    return [lmmlib.fit(formula, dental, residual=compound("age", by=by)) for by in (None, "Sex")]
+
+
+def pr_05_5a():
+    """The likelihood ratio of one covariance against one for each sex.
+
+    (a) Both have the same X, so that REML may judge: two parameters more. Equal variances and equal correlations are no
+    edge of the larger model, in which a correlation of compound symmetry may be negative as well; so chi-square with 2.
+    Both criteria are checked here with a matrix of all rows.
+    """
+    one, two = covariances_of_the_sexes()
+
+    def criterion(fit):
+        """Minus twice the restricted log-likelihood, from a matrix of all rows."""
+        d, model = fit.design, fit.model
+        V = np.zeros((d.n_obs, d.n_obs))
+        for i in range(d.n_groups):
+            rows = d.rows(i)
+            code = model.visits.code[rows]
+            V[np.ix_(rows, rows)] = fit.R()[model.visits.cell[i]][np.ix_(code, code)]
+        W = np.linalg.inv(V)
+        A = d.X.T @ W @ d.X
+        r = d.y - d.X @ np.linalg.solve(A, d.X.T @ W @ d.y)
+        return np.linalg.slogdet(V)[1] + np.linalg.slogdet(A)[1] + r @ W @ r
+
+    ratio = criterion(one) - criterion(two)
+    np.testing.assert_allclose(ratio, lmmlib.compare(one, two).statistic, rtol=1e-6)
+    return ratio
+
+
+def pr_05_5b():
+    """The standard error of the difference of the slopes, with a covariance for each sex.
+
+    (b) All children of a sex have the same ages, so that GLS is least squares in each sex, and the slope of a sex is
+    the mean of its children's slopes. A child's slope is a contrast, sum_j a_j y_ij with sum a_j = 0, in which the
+    common covariance rho sigma^2 cancels: its variance is sigma_a^2 (1 - rho_a)/S with S = sum (t - mean t)^2 = 20. So
+    the variance of the difference is s_F^2/(11 S) + s_M^2/(16 S).
+
+    (c) With one covariance s^2 is a mean of the two, weighted by degrees of freedom, 32 and 47, and the sum s^2 (1/11 +
+    1/16)/S. There are more boys, and they have the larger variance, 2.82 for 0.61, so that the second fit's is smaller,
+    by a ninth: in the sum the variances are divided by 11 and 16, not multiplied. For equal numbers nothing would
+    change. The slope of girls alone, or of boys alone, has a much smaller, or larger, standard error than before.
+
+    (d) Changes within children: 3 * 27 - 2 = 79 in the first fit. In the second they are Welch's, of two variances with
+    32 and 47, of which that of boys dominates: 71.
+    """
+    one, two = covariances_of_the_sexes()
+    name = [n for n in two.beta.index if n.startswith("age:")][0]
+    p = two.parameters()
+    n_of = {"Female": 11, "Male": 16}
+    s2 = {sex: p[f"sigma {sex}"] ** 2 * (1 - p[f"rho {sex}"]) for sex in n_of}
+    by_pencil = np.sqrt(sum(s2[sex] / (20 * n) for sex, n in n_of.items()))
+    np.testing.assert_allclose(two.se[name], by_pencil, rtol=1e-6)
+    df = [fit.contrasts({"d": {name: 1}}, df="kenward-roger")["df"].iloc[0] for fit in (one, two)]
+    np.testing.assert_allclose(df[0], 79, rtol=1e-6)
+    assert 70 < df[1] < df[0] and 0.85 < two.se[name] / one.se[name] < 1
+    return by_pencil

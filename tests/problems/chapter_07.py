@@ -17,6 +17,8 @@ DECIMALS = {
     "pr-07-3a": 3,
     "pr-07-3b": 2,
     "pr-07-4": 3,
+    "pr-07-5a": 3,
+    "pr-07-5b": 3,
 }
 
 
@@ -193,4 +195,42 @@ def pr_07_4():
     C = (np.eye(5) - H) @ np.linalg.inv(W) @ (np.eye(5) - H).T
     np.testing.assert_allclose(np.diag(C, 1).mean() / np.diag(C).mean(), value)
     np.testing.assert_allclose(value, -3 / 7)
+    return value
+
+
+INSTRUMENTS, SHOWN = np.array([[1, 0, 0], [0, 9, 4.5], [0, 4.5, 9]]), np.array([1.0, 4.0, 3.0])
+
+
+def pr_07_5a():
+    """The level, from a good measurement and two poor ones that are correlated.
+
+    (a) 1'E^-1 is 1 for the good one, and for each of the poor ones 1/{9 (1 + 0.5)} = 0.074: the eigenvalue of their
+    block for (1, 1) is 13.5. The sum is 1.148; with 1/tau^2 = 0.25 the weights are 1/1.398 = 0.715 and 0.053, and the
+    prediction is 0.715 + 0.053 * 7 = 1.086. The variance of the error is 1/1.398 = 0.715.
+
+    (b) With independent errors each poor one counts 1/9: (1 + 7/9)/(0.25 + 1 + 2/9) = 1.208, with the stated variance
+    1/1.472 = 0.679: too small. The pair says less than two, and more than one.
+    """
+    V = 4 + INSTRUMENTS
+    told = np.linalg.solve(INSTRUMENTS, np.ones(3))
+    level = told @ SHOWN / (1 / 4 + told.sum())
+    np.testing.assert_allclose(level, 4 * np.ones(3) @ np.linalg.solve(V, SHOWN))
+    np.testing.assert_allclose(1 / (1 / 4 + told.sum()), 4 - 16 * np.linalg.solve(V, np.ones(3)).sum())
+    return level
+
+
+def pr_07_5b():
+    """What the poor instrument will show once more on that day.
+
+    (c) c = (4, 4 + 4.5, 4 + 4.5), and c'V^-1 r. In two steps: the level of (a), and of the residual errors of the two
+    poor measurements, 4 - 1.086 and 3 - 1.086, the regression 4.5 (1, 1) [9, 4.5; 4.5, 9]^-1 = (1/3, 1/3): 1.086 +
+    (2.914 + 1.914)/3 = 2.695. Its error of this day is not zero in expectation any more: the two that were seen say
+    that the instrument is set too high.
+
+    (d) On another day its error is independent of those: 1.086, the level.
+    """
+    c = 4 + np.array([0, 4.5, 4.5])
+    value = c @ np.linalg.solve(4 + INSTRUMENTS, SHOWN)
+    level = pr_07_5a()
+    np.testing.assert_allclose(value, level + (SHOWN[1:] - level).sum() / 3)
     return value

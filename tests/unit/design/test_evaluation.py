@@ -104,6 +104,18 @@ def test_predictions_do_not_depend_on_the_other_new_rows(data):
 # ---------------------------------------------------------------- categories and names
 
 
+@pytest.mark.parametrize(
+    "formula", ["y ~ k + x + (1 | g)", "y ~ I(x**2) + k + (1 | g)", "y ~ `k k` * I(x**2) + (1 | g)"]
+)
+def test_categories_that_are_numbers_in_new_rows(data, formula):
+    """A category 3 is no number 3, in a formula with a function or without."""
+    kinds = pd.Categorical(np.tile([1, 2, 3, 4], 30))
+    data = data.assign(k=kinds, **{"k k": kinds})
+    new = data.assign(k=kinds.astype(int), **{"k k": kinds.astype(int)}).iloc[:7]
+    design = build_design(formula, data)
+    assert_allclose(fixed_matrix(design, new), design.X[:7])
+
+
 def test_categories_outside_levels(data):
     for text in ("C(t, levels=['p', 'q'])", "x:C(t, levels=['p', 'q'])"):
         with pytest.raises(DataError, match=r"'t' has the category 'r', which levels=\['p', 'q'\] leaves out"):
