@@ -46,6 +46,8 @@ STEP = 3e-5
 class State:
     """A model at its L (q, q) of each grouping, D over sigma2 being LL'; ``reml`` says whether X is taken out.
 
+    Equations :eq:`several-schur`, :eq:`several-elimination`, :eq:`several-logdet` and :eq:`several-blocks` of the book.
+
     ``exact``: the Hessian, also of a large model.
     """
 
@@ -381,7 +383,10 @@ def factors(sums: SeveralSums, theta: np.ndarray) -> list[np.ndarray]:
 
 
 def criterion(sums: SeveralSums, method: str, theta: np.ndarray, exact: bool = False) -> Point:
-    """The profiled criterion at theta (1, k) as a point of :func:`lmmlib.fitting.newton.newton`."""
+    """The profiled criterion at theta (1, k) as a point of :func:`lmmlib.fitting.newton.newton`.
+
+    Equations :eq:`several-criterion` and :eq:`several-gradient` of the book.
+    """
     state = State(sums, factors(sums, theta[0]), method == "REML", exact)
     return point(theta, state, sums.dL, State.criterion)
 

@@ -71,7 +71,7 @@ def as_weights(state: State, rows: list[sparse.csr_array], X: np.ndarray) -> tup
 
 
 def error_variances(state: State, first: sparse.csr_array, rest: sparse.csr_array, known: bool = False) -> np.ndarray:
-    """Variances over sigma2 of the errors of combinations (rows,); ``known``: beta is."""
+    """Variances over sigma2 of the errors of combinations (rows,); ``known``: beta is. Equation :eq:`several-error`."""
     aG = first @ state.sums.block_diagonal(state.G)
     v = (rest - aG @ state.sums.C1).tocsr()
     found = np.asarray(aG.multiply(first).sum(axis=1)).ravel()

@@ -38,7 +38,10 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class SeveralDesign:
-    """``fixed``, the design of response and fixed effects; ``terms``; ``known``, relationships by grouping."""
+    """``fixed``, the design of response and fixed effects; ``terms``; ``known``, relationships by grouping.
+
+    Equations :eq:`several-model` and :eq:`several-covariance` of the book.
+    """
 
     fixed: Design
     terms: tuple[Term, ...]
