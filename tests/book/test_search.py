@@ -16,7 +16,7 @@ FIRST = {
     "EBLUP": ("07-blups.html", "glossary.html#term-best-linear-unbiased-prediction"),
     "PEV": ("glossary.html#term-prediction-error-variance",),
     "AIC": ("glossary.html#term-Akaike", "questions.html#aic"),
-    "MMRM": ("05-reml.html#equal-at-the-start", "reference/residual.html"),
+    "MMRM": ("questions.html#repeated-measures", "05-reml.html#equal-at-the-start", "reference/residual.html"),
     "how to install": ("how-to-use.html#running-a-chapter",),
     "convergence warning": ("questions.html#a-convergencewarning",),
     "hausman test": ("questions.html#econometric-fixed-effects",),
