@@ -18,6 +18,7 @@ from docutils import nodes
 from scipy import stats
 
 import lmmlib
+from chapters._tools.replacing import replace_text
 from lmmlib.glmm.quadrature import rule
 
 SOURCES = Path(__file__).resolve().parents[1] / "explorers"
