@@ -46,7 +46,7 @@ class Parametrised(Linear):
         """The covariance of their estimates; NaN where there is none."""
 
     @abstractmethod
-    def held(self, kind: tuple) -> Profiled:
+    def _held(self, kind: tuple) -> Profiled:
         """The models in which a parameter of this kind is held, of a fixed effect by ML."""
 
     @abstractmethod
@@ -62,5 +62,5 @@ class Parametrised(Linear):
         """Response less fitted value, (n_obs,), as it is, scaled or standardised."""
 
     @abstractmethod
-    def standardised(self, Y: np.ndarray) -> np.ndarray:
+    def _standardised(self, Y: np.ndarray) -> np.ndarray:
         """Standardised conditional residuals of other responses (n_obs, B), the variances held, beta estimated anew."""

@@ -70,7 +70,7 @@ def envelope(fit: Parametrised, size: int, rng) -> np.ndarray:
 
     Without the rows that have none, because the mean fits them whatever their response.
     """
-    found = fit.standardised(fit.simulate(checked_count("size", size), rng=generator(rng)))
+    found = fit._standardised(fit.simulate(checked_count("size", size), rng=generator(rng)))
     found = found[~np.isnan(found).any(axis=1)]
     return np.quantile(np.sort(found, axis=0), [0.025, 0.975], axis=1)
 

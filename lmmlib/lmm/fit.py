@@ -71,7 +71,7 @@ class Fit(Shown, Asked, Fitted):
         """:func:`lmmlib.inference.influence.groups`: what each group says of the fixed effects."""
         return groups(self)
 
-    def standardised(self, Y: np.ndarray) -> np.ndarray:
+    def _standardised(self, Y: np.ndarray) -> np.ndarray:
         """:func:`lmmlib.inference.residual_plots.standardised`: conditional residuals of other responses."""
         return residual_plots.standardised(self, Y)
 
@@ -80,7 +80,7 @@ class Fit(Shown, Asked, Fitted):
         """:func:`lmmlib.equations.names.parameter_names`: every parameter by name, and its kind."""
         return parameter_names(self.design)
 
-    def held(self, kind: tuple) -> Profiled:
+    def _held(self, kind: tuple) -> Profiled:
         """:func:`lmmlib.inference.profile.held`: the models in which a parameter is held."""
         return profile.held(self, kind)
 

@@ -52,7 +52,7 @@ class ResidualFit(Shown, Asked, ResidualFitted):
         """:func:`lmmlib.residual.blocks.groups`: what each group says of the fixed effects."""
         return blocks.groups(self)
 
-    def standardised(self, Y: np.ndarray) -> np.ndarray:
+    def _standardised(self, Y: np.ndarray) -> np.ndarray:
         """:func:`lmmlib.residual.blocks.standardised`: conditional residuals of other responses."""
         return blocks.standardised(self, Y)
 
@@ -78,7 +78,7 @@ class ResidualFit(Shown, Asked, ResidualFitted):
         effects = {name: ("effect", j) for j, name in enumerate(self.beta.index)}
         return effects | {name: (form.kind, name) for name, form in parameters.forms(self).items()}
 
-    def held(self, kind: tuple) -> Profiled:
+    def _held(self, kind: tuple) -> Profiled:
         """:func:`lmmlib.residual.held.held`: the models in which a parameter is held."""
         return held(self, kind)
 

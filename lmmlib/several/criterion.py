@@ -123,7 +123,7 @@ class State:
 
     @property
     def N(self) -> np.ndarray:
-        """What X adds is N N', (m, p): V_0^-1 X R^-1 is V_1^-1 W N."""
+        """What X adds is N N', of as many rows as columns remain: V_0^-1 X R^-1 is V_1^-1 W N."""
         return self._of_X[1]
 
     @cached_property

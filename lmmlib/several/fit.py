@@ -45,7 +45,7 @@ class SeveralFit(Shown, Asked, SeveralFitted):
         """:func:`lmmlib.several.effects.groups`: what each group of each grouping says of the fixed effects."""
         return effects.groups(self)
 
-    def standardised(self, Y: np.ndarray) -> np.ndarray:
+    def _standardised(self, Y: np.ndarray) -> np.ndarray:
         """:func:`lmmlib.several.predict.standardised`: conditional residuals of other responses."""
         return predict.standardised(self, Y)
 
@@ -81,7 +81,7 @@ class SeveralFit(Shown, Asked, SeveralFitted):
         """:func:`lmmlib.several.parameters.kinds_of`: every parameter by name, and its kind."""
         return parameters.kinds_of(self.terms)
 
-    def held(self, kind: tuple) -> Profiled:
+    def _held(self, kind: tuple) -> Profiled:
         """:func:`lmmlib.several.held.held`: the models in which a parameter is held."""
         return held(self, kind)
 

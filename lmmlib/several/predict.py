@@ -104,8 +104,8 @@ def predict(
     .. math:: x'\hat\beta + \sum_tz_t'\hat b_t
 
     Equation :eq:`several-prediction` of the book, with the error variance of :mod:`lmmlib.several.effects`. A group
-    that the fit has not seen is predicted by zero, and adds :math:`z_t'D_tz_t`; the other groupings of the row keep what
-    is known of them.
+    that the fit has not seen is predicted by zero, and adds :math:`z_t'D_tz_t`; the other groupings of the row keep
+    what is known of them.
 
     Parameters
     ----------

@@ -599,7 +599,7 @@ def test_every_file_is_compared():
     here |= {f"crossed/{name}.json" for name in ("penicillin_ml", "penicillin_reml", "pastes_reml", "mrode")}
     # test_anova_lmertest, test_known, test_binomial_reference and test_residual_nlme compare these.
     others = {"anova/lmertest.json", "anova/weights.json", "binomial/cbpp.json", "binomial/cream.json"}
-    others |= {"residual/nlme.json"}
+    others |= {"residual/nlme.json", "residual/constrained.json"}
     assert files - here == others
     assert here <= files
     assert set(read("poisson/exact.json")) == set(COUNTS)

@@ -33,7 +33,7 @@ def test_what_is_asked_is_there(name):
         assert set(g.codes) <= set(range(len(g.names)))
     for own, at in fit.kinds.items():
         if at[0] != "effect":  # which are held by maximum likelihood
-            model = fit.held(at)
+            model = fit._held(at)
             assert_allclose(model.parameter(model.estimate), fit.parameters()[own], rtol=1e-9)
     some = fit.without(data["h"].to_numpy() == 3)
     assert type(some) is type(fit) and some.n_obs == 66

@@ -73,7 +73,7 @@ def test_standardised_residuals_of_several_groupings(seed):
     assert_allclose(fit.residuals(kind="standardised"), R @ full.P @ full.y / sd, rtol=1e-6, atol=1e-8)
     Y = fit.simulate(2, rng=seed)
     expected = R @ full.P @ (Y - fit.design.offset[:, None]) / sd[:, None]
-    assert_allclose(fit.standardised(Y), expected, rtol=1e-6, atol=1e-8)
+    assert_allclose(fit._standardised(Y), expected, rtol=1e-6, atol=1e-8)
 
 
 def test_standardised_residuals_of_other_responses_with_a_residual_covariance(many):
@@ -88,7 +88,7 @@ def test_standardised_residuals_of_other_responses_with_a_residual_covariance(ma
     P = of_visits.projection(V, fit.design.X)
     Y = np.column_stack([y, fit.simulate(rng=1)])
     expected = whole @ P @ Y / np.sqrt(np.diag(whole @ P @ whole))[:, None]
-    assert_allclose(fit.standardised(Y), expected, rtol=1e-8, atol=1e-10)
+    assert_allclose(fit._standardised(Y), expected, rtol=1e-8, atol=1e-10)
     assert_allclose(fit.residuals(kind="standardised"), expected[:, 0], rtol=1e-8, atol=1e-10)
 
 
@@ -97,7 +97,7 @@ def test_of_one_grouping_the_pictures_are_those_of_a_fit(many):
     one = lmmlib.fit(formula, many)
     for other in (fit_several(formula, many), lmmlib.fit(formula, many, residual=lmmlib.residual.independent())):
         Y = one.simulate(3, rng=2)
-        assert_allclose(other.standardised(Y), one.standardised(Y), rtol=1e-6, atol=1e-7)
+        assert_allclose(other._standardised(Y), one._standardised(Y), rtol=1e-6, atol=1e-7)
         for of in ("group", "population"):
             ours, theirs = (fit.residuals(of=of, kind="standardised") for fit in (other, one))
             assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
