@@ -123,7 +123,9 @@ def icon_font(path, sheets):
     """A font with the glyphs that the sheets name, as the source of a ``@font-face``."""
     font = TTFont(path)
     subsetter = Subsetter(Options(flavor="woff", layout_features=[], notdef_outline=True))
-    subsetter.populate(unicodes=[int(code, 16) for code in re.findall(r'"\\(f[0-9a-f]{3})"', sheets)])
+    # A sheet names a glyph by its code, or has the letter itself.
+    codes = {int(code, 16) for code in re.findall(r'"\\(f[0-9a-f]{3})"', sheets)} | set(map(ord, sheets))
+    subsetter.populate(unicodes=sorted(code for code in codes if 0xE000 <= code <= 0xF8FF))
     subsetter.subset(font)
     font.flavor = "woff"
     font.save(data := io.BytesIO())

@@ -31,8 +31,8 @@ GREEK = [
 ]
 # sigma2, sigma_sq, tau^2, beta0, beta_0, beta[1], theta 2, log_tau; not lambda.max, which is a name of R.
 SYMBOL = re.compile(
-    rf"(?<![\w.&])(log_|log10_|sd_|se_)?({'|'.join(GREEK)})(2|_sq|\^2|²)?"
-    r"(?:_?(\d)|\[(\d)\]| (\d)(?!\d| ?%))?(?![\w.\[=(])"
+    rf"(?<![\w.&-])(log_|log10_|sd_|se_)?({'|'.join(GREEK)})(2|_sq|\^2|²)?"
+    r"(?:_?(\d)|\[(\d)\]| (\d)(?!\d| ?%))?(?![\w.\[=(-])"
 )
 SQUARES = {"sigma", "tau", "rho"}
 MINUS = re.compile(r"(?<![\w.)\]–-])-(?=\.?\d)")

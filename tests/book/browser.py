@@ -57,7 +57,7 @@ UNFOLD = "() => document.querySelectorAll('.bd-article details').forEach(e => { 
 TOO_WIDE = """() => [...document.querySelectorAll('.bd-article mjx-container:not([display])')].filter(e => {
     const line = e.parentElement.closest('p, li, dd, td, th, figcaption, caption, div');
     const drawn = e.querySelector('svg');
-    return drawn && drawn.getBoundingClientRect().right > line.getBoundingClientRect().right + 1;
+    return drawn && line && drawn.getBoundingClientRect().right > line.getBoundingClientRect().right + 1;
 }).map(e => e.closest('p, li, dd, td, th, div').textContent.slice(0, 80))"""
 PARTED = """() => [...document.querySelectorAll('.bd-article mjx-container:not([display])')].filter(e => {
     let next = e.nextSibling || e.parentElement.nextSibling;

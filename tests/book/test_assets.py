@@ -1,6 +1,11 @@
 """What a page loads is as little as it uses."""
 
+import base64
+import io
+import re
+
 import pytest
+from fontTools.ttLib import TTFont
 
 from tests.notebooks.conftest import load_tool
 
@@ -32,5 +37,11 @@ def test_the_font_has_the_letters_of_the_book(code, kept, built):
 
 
 def test_icons_are_in_the_sheet(built):
+    """The font has every glyph that the sheet names, by its code or as a letter: those of the boxes are letters."""
     sheet = (built / "_static" / "styles" / "pydata-sphinx-theme.css").read_text(encoding="utf-8")
-    assert sheet.count("@font-face") == 1 and "data:font/woff;base64," in sheet and ".fa-magnifying-glass" in sheet
+    assert sheet.count("@font-face") == 1 and ".fa-magnifying-glass" in sheet
+    data = re.search(r"data:font/woff;base64,([^)]*)", sheet)[1]
+    glyphs = set(TTFont(io.BytesIO(base64.b64decode(data))).getBestCmap())
+    letters = {ord(letter) for letter in sheet if "\ue000" <= letter <= "\uf8ff"}
+    assert len(letters) > 5
+    assert letters | {int(code, 16) for code in re.findall(r'"\\(f[0-9a-f]{3})"', sheet)} <= glyphs
