@@ -68,6 +68,8 @@ def violations(page, sizes):
     for (theme, size), options in RULES.items():
         page.set_viewport_size(sizes[size])
         page.evaluate(THEME, theme)
+        # The page does so itself a moment after its window has changed; on a busy machine that may be a long one.
+        page.evaluate("() => window.fitPage && fitPage()")
         page.wait_for_timeout(50)
         found += [f"{theme}, {size}: {what}" for what in page.evaluate(RUN, options)]
     return found
