@@ -46,8 +46,9 @@ def normalise(notebook):
         cell.metadata = nbformat.from_dict({k: cell.metadata[k] for k in CELL_METADATA if cell.metadata.get(k)})
         for output in cell.get("outputs", []):
             output.pop("transient", None)
-            if "metadata" in output:
-                output.metadata = nbformat.from_dict({})
+            if "metadata" in output:  # at which size a figure is shown
+                sizes = {kind: size for kind, size in output.metadata.items() if kind == "image/png"}
+                output.metadata = nbformat.from_dict(sizes)
     return notebook
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,12 +52,13 @@ def describe(figure: Figure, names: dict[str, str] | None = None) -> str:
 
 
 def show_as_text(names: dict[str, str]) -> None:
-    """In a notebook, let every figure that is displayed carry :func:`describe` as its text."""
+    """In a notebook, let every figure that is displayed carry :func:`describe` as its text, at twice the resolution."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is None:
         return
     plt.figure()  # the first figure chooses the backend, which forgets what was said of figures before
     plt.close()
+    import_module("matplotlib_inline.backend_inline").set_matplotlib_formats("retina")
     plain = shell.display_formatter.formatters["text/plain"]
     plain.for_type(Figure, lambda figure, printer, cycle: printer.text(describe(figure, names)))
 

@@ -5,7 +5,9 @@ test_checks.py can show each of them a notebook that breaks its rule.
 """
 
 import ast
+import base64
 import re
+import struct
 import sys
 from pathlib import Path
 
@@ -79,6 +81,19 @@ def figures_are_described(notebook):
             found.append(f"the figure of cell {k} has no caption")
         if not figure.get("name", "").startswith("fig-"):
             found.append(f"the figure of cell {k} has no name fig-...")
+    return found
+
+
+def figures_are_sharp(notebook):
+    """A figure has twice the pixels of the size at which it is shown, which a notebook page has to be told."""
+    found = []
+    for k, cell in code_cells(notebook):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                width = struct.unpack(">I", base64.b64decode(output.data["image/png"])[16:20])[0]
+                shown = output.get("metadata", {}).get("image/png", {}).get("width")
+                if shown is None or abs(width - 2 * shown) > 1:
+                    found.append(f"the figure of cell {k} has {width} pixels and is shown at {shown}: run the chapter")
     return found
 
 
@@ -250,6 +265,7 @@ CHECKS = (
     executed_in_order,
     no_errors,
     figures_are_described,
+    figures_are_sharp,
     images_in_text_are_described,
     directives_have_colon_fences,
     formulas_stand_apart,

@@ -1,6 +1,8 @@
 """The chapters as they are stored, and a builder of small notebooks that break one rule each."""
 
+import base64
 import importlib.util
+import struct
 from pathlib import Path
 
 import nbformat
@@ -40,7 +42,12 @@ def good():
     """A small chapter that keeps every rule."""
     exercise = ":::{exercise}\n:label: ex-99-1\n\nAdd.\n:::\n\n:::{solution} ex-99-1\nAdded.\n:::"
     number = new_code_cell("print(1.5)", execution_count=1, outputs=[new_output("stream", name="stdout", text="1.5\n")])
-    picture = new_output("display_data", data={"image/png": "aGVsbG8=", "text/plain": "<Figure>"})
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 200, 100)
+    picture = new_output(
+        "display_data",
+        data={"image/png": base64.b64encode(head).decode(), "text/plain": "<Figure>"},
+        metadata={"image/png": {"width": 100, "height": 50}},
+    )
     figure = new_code_cell(
         "draw()",
         execution_count=2,

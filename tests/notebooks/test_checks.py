@@ -47,6 +47,14 @@ def talking_figure(notebook):
     notebook.cells[3].outputs += printed("[<Line2D>]")
 
 
+def soft_figure(notebook):
+    notebook.cells[3].outputs[0].metadata["image/png"]["width"] = 200
+
+
+def figure_without_size(notebook):
+    notebook.cells[3].outputs[0].metadata = {}
+
+
 def plain_picture(notebook):
     notebook.cells[0].source += "\n\n![](a.png)"
 
@@ -143,6 +151,8 @@ BROKEN = {
     without_name: checks.figures_are_described,
     two_figures: checks.figures_are_described,
     talking_figure: checks.figures_are_described,
+    soft_figure: checks.figures_are_sharp,
+    figure_without_size: checks.figures_are_sharp,
     plain_picture: checks.images_in_text_are_described,
     picture_without_alt: checks.images_in_text_are_described,
     backtick_directive: checks.directives_have_colon_fences,
