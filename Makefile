@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test fuzz run lab edit bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages check validate
+.PHONY: book test fuzz run lab edit bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages check checked validate
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -40,6 +40,9 @@ book: $(READY)  ## Build the book as HTML, warnings are errors; prints the page 
 check: $(READY)  ## Check what you changed, in a minute: style, types, its fast tests; says what was not run
 	@$(BIN)/python -m tests.check
 
+# What each part of `make test` and `make validate` report, for `make checked`.
+REPORTS := _build/run
+
 # All parts run even if one fails (-k); the exit code tells.
 test: $(READY)  ## Check everything: style, lmmlib, every notebook, the book in a browser
 	@$(MAKE) -k --no-print-directory lint code notebooks pages
@@ -51,19 +54,22 @@ fuzz: $(READY)  ## Try 20,000 random formulas, most of them broken (about half a
 validate: $(READY)  ## Plant faults one by one: does a check notice each? (about 10 minutes) Some: FAULTS=figure
 	@$(BIN)/python -m tests.validate.plant $(FAULTS)
 
+checked: $(READY)  ## Store what the last `make test` found (and `make validate`), for the page "How this book is checked"
+	@$(BIN)/python chapters/_tools/checked.py
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 code: $(READY)
-	$(BIN)/pytest tests/unit tests/project tests/statistical tests/oracle tests/property tests/equations tests/problems tests/notebooks tests/validate -n 2
+	$(BIN)/pytest tests/unit tests/project tests/statistical tests/oracle tests/property tests/equations tests/problems tests/notebooks tests/validate -n 2 --junitxml=$(REPORTS)/code.xml
 
 notebooks: $(READY)
-	$(BIN)/pytest --nbval --nbval-current-env chapters -n 2 --dist loadscope
+	$(BIN)/pytest --nbval --nbval-current-env chapters -n 2 --dist loadscope --junitxml=$(REPORTS)/notebooks.xml
 
 pages: book
-	$(BIN)/pytest tests/book
+	$(BIN)/pytest tests/book --junitxml=$(REPORTS)/pages.xml
 
 run: $(READY)  ## Execute the chapters in place; one of them with CHAPTER=03
 	$(BIN)/python chapters/_tools/execute.py $(CHAPTER)

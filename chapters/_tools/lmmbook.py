@@ -6,6 +6,7 @@
   (print_forms.py).
 - What a reference leads to is shown where it stands (previews.py), and the search finds sections (search_places.py).
 - ``{ledger}`` lists every number that the source documents print (ledger_page.py).
+- ``{checked}`` says what the last run of all checks found (checked_page.py).
 - Equations lead to the functions that compute them (equation_links.py).
 - ``{book-index}`` is the index (book_index.py).
 - ``lmmlib.equations.gls``, a name of the package itself, leads to the module's function in the reference.
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import assets
 import book_index
+import checked_page
 import equation_links
 import explorers
 import front_page
@@ -144,6 +146,7 @@ class NumberedDomain(StandardDomain):
 def setup(app):
     app.add_domain(NumberedDomain, override=True)
     ledger_page.setup(app)
+    checked_page.setup(app)
     equation_links.setup(app)
     book_index.setup(app)
     explorers.setup(app)

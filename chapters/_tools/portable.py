@@ -428,6 +428,7 @@ def add_launch_buttons(app, config):
             "launch_buttons": launch,
             "use_edit_page_button": True,
             "use_repository_button": True,
+            "use_issues_button": True,
         }
 
 

@@ -211,6 +211,8 @@ def test_one_line_with_the_address_of_the_repository_brings_the_buttons(tmp_path
         "https://colab.research.google.com/github/ann/mixed/blob/gh-pages/chapters/page.ipynb",
         "https://github.com/ann/mixed/edit/main/chapters/page.ipynb",
         "https://github.com/ann/mixed",
+        "https://github.com/ann/mixed/issues/new?title=Issue%20on%20page%20%2Fchapters/page.html"
+        "&body=Your%20issue%20content%20here.",
         "page.ipynb",
         f"../{portable.WHEEL}",
     } == buttons(html)

@@ -2,7 +2,7 @@
 
 ``python -m tests.validate.plant [WORDS ...]`` (``make validate``): all faults of :mod:`tests.validate.faults`, or those
 whose name or kind holds one of the words. Prints a table and ends with 1 if a fault survives, does not find its place,
-or has a check that fails without it.
+or has a check that fails without it. A run of all of them leaves a report for `make checked`.
 """
 
 import json
@@ -18,9 +18,13 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
+from chapters._tools.replacing import replace_text
+
 ROOT = Path(__file__).resolve().parents[2]
+REPORT = ROOT / "_build" / "run" / "validate.json"
 PROCESSES = 2
 TIMEOUT = 300  # seconds for one check
 PYTEST = ("-m", "pytest", "-vv", "--tb=short", "-p", "no:cacheprovider", "--no-header", "-x")
@@ -216,6 +220,21 @@ def table(results):
     return "\n".join("  ".join(f"{row[k]:<{widths[k]}}" for k in range(3)) + f"  {row[3][:120]}" for row in rows)
 
 
+def summary(results, seconds):
+    """What `make checked` stores of a run: how many, and for each kind the first that was caught, and by which test."""
+    kinds = {}
+    for result in results:
+        kind = kinds.setdefault(result.fault.kind, {"planted": 0, "caught": 0, "fault": "", "by": ""})
+        kind["planted"] += 1
+        if result.verdict == "caught":
+            kind["caught"] += 1
+            kind["fault"] = kind["fault"] or result.fault.name
+            kind["by"] = kind["by"] or result.by.rpartition("::")[2]
+    caught = sum(kind["caught"] for kind in kinds.values())
+    about = {"date": date.today().isoformat(), "planted": len(results), "caught": caught, "seconds": round(seconds)}
+    return about | {"kinds": kinds}
+
+
 def main(words):
     from tests.validate.faults import FAULTS
 
@@ -229,6 +248,9 @@ def main(words):
     )
     for message in broken:
         print(f"fails without any fault: {message}")
+    if not words and not broken:
+        REPORT.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(REPORT, json.dumps(summary(results, time.perf_counter() - start), indent=1) + "\n")
     return 1 if broken or set(count) != {"caught"} else 0
 
 
