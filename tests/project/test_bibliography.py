@@ -15,6 +15,8 @@ NO_ADDRESS = {
     "mrode-2014": "a book whose DOI could not be verified",
     "henderson-1950": "an abstract among others of a meeting, without an identifier of its own",
     "laird-louis-1987": "its DOI could not be verified",
+    "wald-1940": "its DOI could not be verified",
+    "robertson-1959": "its DOI could not be verified",
     "robert-1993": "no DOI of it could be found",
     "liang-zeger-2000": "it has no DOI, and an address could not be verified",
     "lmem001notes": "lecture notes whose author and place could not be established",
