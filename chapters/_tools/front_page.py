@@ -32,7 +32,9 @@ class View(nodes.General, nodes.Element):
 
 class ViewDirective(SphinxDirective):
     def run(self):
-        self.env.front_page = self.env.docname
+        if not hasattr(self.env, "pages_with_views"):
+            self.env.pages_with_views = set()
+        self.env.pages_with_views.add(self.env.docname)
         return [View(kind=self.name)]
 
 
@@ -95,8 +97,7 @@ def merge(app, env, docnames, other):
 
 
 def written_again(app, env):
-    page = getattr(env, "front_page", None)
-    return [page] if page in env.found_docs else []
+    return sorted(getattr(env, "pages_with_views", set()) & env.found_docs)
 
 
 def number(docname):

@@ -7,6 +7,7 @@
 - What a reference leads to is shown where it stands (previews.py), and the search finds sections (search_places.py).
 - ``{ledger}`` lists every number that the source documents print (ledger_page.py).
 - ``{checked}`` says what the last run of all checks found (checked_page.py).
+- ``{slides}`` offers the figures of the chapters as an archive (slides.py).
 - Equations lead to the functions that compute them (equation_links.py).
 - ``{book-index}`` is the index (book_index.py).
 - ``lmmlib.equations.gls``, a name of the package itself, leads to the module's function in the reference.
@@ -33,6 +34,7 @@ import portable
 import previews
 import print_forms
 import search_places
+import slides
 from docutils import nodes
 from sphinx.domains.std import StandardDomain
 from sphinx.util.nodes import make_refnode
@@ -155,6 +157,7 @@ def setup(app):
     explorers.setup(app)
     front_page.setup(app)
     search_places.setup(app)
+    slides.setup(app)
     app.connect("build-finished", finish, priority=900)
     portable.setup(app)
     app.connect("html-page-context", drop_foreign_assets, priority=900)
