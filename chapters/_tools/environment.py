@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from contextlib import contextmanager
 from pathlib import Path
 
 from chapters._tools.replacing import replace_text
@@ -46,19 +47,26 @@ def environment(lock):
     return HEAD + "".join(f'      - "{pin}"\n' for pin in pins(lock)) + '      - "-e ."\n'
 
 
-def resolve():
-    """Write requirements.lock with uv, which is fetched into a throwaway environment if it is not there."""
+@contextmanager
+def uv():
+    """The path of uv, which is fetched into a throwaway environment if it is not there."""
     with tempfile.TemporaryDirectory() as folder:
-        uv = shutil.which("uv")
-        if uv is None:
-            print("fetching uv into a temporary environment ...")
+        found = shutil.which("uv")
+        if found is None:
+            print("fetching uv into a temporary environment ...", flush=True)
             venv.create(folder, with_pip=True)
             bin_folder = Path(folder, "Scripts" if sys.platform == "win32" else "bin")
             subprocess.run([bin_folder / "python", "-m", "pip", "install", "--quiet", "uv"], check=True)
-            uv = bin_folder / "uv"
+            found = bin_folder / "uv"
+        yield found
+
+
+def resolve():
+    """Write requirements.lock with uv."""
+    with tempfile.TemporaryDirectory() as folder, uv() as tool:
         # The versions that are there already are kept where they may be: uv reads them from the file that it writes.
         resolved = Path(shutil.copy(LOCK, folder))
-        subprocess.run([uv, *COMPILE.split(), resolved], cwd=ROOT, check=True)
+        subprocess.run([tool, *COMPILE.split(), resolved], cwd=ROOT, check=True)
         text = resolved.read_text(encoding="utf-8")
     addresses = [line for line in text.splitlines() if "://" in line or line.lstrip().startswith("-")]
     addresses = [line for line in addresses if not line.lstrip().startswith("--hash=")]
