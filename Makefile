@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test fuzz run lab edit bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages check checked validate
+.PHONY: book test fuzz run lab edit bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages check checked validate try release
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -57,6 +57,9 @@ validate: $(READY)  ## Plant faults one by one: does a check notice each? (about
 checked: $(READY)  ## Store what the last `make test` found (and `make validate`), for the page "How this book is checked"
 	@$(BIN)/python chapters/_tools/checked.py
 
+try: $(READY)  ## A short set of tests with WITH=lowest, latest, python3.12, threads, kernels, locales, user, compiler
+	@$(BIN)/python -m tests.versions $(WITH) $(TESTS)
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,6 +76,11 @@ pages: book
 
 run: $(READY)  ## Execute the chapters in place; one of them with CHAPTER=03
 	$(BIN)/python chapters/_tools/execute.py $(CHAPTER)
+
+release: book  ## Write wheel, sdist, site, PDF, notebooks and data into dist, with checksums, and try each of them
+	@if grep -q '^pdf:' Makefile && command -v xelatex >/dev/null 2>&1; then \
+	  SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(MAKE) --no-print-directory pdf; fi
+	@$(BIN)/python -m chapters._tools.release
 
 # The settings in chapters/_tools/jupyter switch off the plugin that asks on the first start whether it may fetch news,
 # and for the pages of the book, which are plain, jupyterlab-myst.
