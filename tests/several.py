@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.linalg import block_diag
 
 from lmmlib.several.criterion import State, factors
+from lmmlib.several.fit import fit_several
 from lmmlib.several.sums import several_sums
 from lmmlib.several.terms import build
 
@@ -115,3 +116,23 @@ def state_at(design, method: str, seed: int) -> tuple[State, dict, np.ndarray]:
 
 def design_of(formula: str, seed: int, **known):
     return build(formula, frame(seed), **known)
+
+
+def animals(seed: int, method: str = "REML", n: int = 24, herd: bool = False):
+    """A fit to one record of each of n animals of six sires, with or without a second grouping."""
+    rng = np.random.default_rng(seed)
+    sire, names = rng.integers(0, 6, n), [f"calf {k}" for k in range(n)]
+    data = pd.DataFrame({"calf": names, "x": rng.normal(size=n), "h": rng.integers(0, 4, n)})
+    own = 0.6 * rng.normal(size=6)[sire] + 0.5 * rng.normal(size=n) + 0.7 * rng.normal(size=n)
+    data["y"] = 1 + data["x"] / 2 + own + herd * rng.normal(size=4)[data["h"]]
+    pedigree = pd.DataFrame({"sire": [f"sire {k}" for k in sire], "dam": None}, names)
+    formula = "y ~ x + (1 | calf)" + (" + (1 | h)" if herd else "")
+    return fit_several(formula, data, method=method, relationship={"calf": pedigree})
+
+
+def pairs(seed: int, n: int = 12) -> pd.DataFrame:
+    """Two rows of each group, whose intercept and slope fit them exactly."""
+    rng = np.random.default_rng(seed)
+    g, x = np.repeat(np.arange(n), 2), np.tile([0.0, 1.0], n) + rng.uniform(0, 0.4, 2 * n)
+    b = rng.normal(size=(n, 2)) @ np.array([[1.0, 0.0], [0.3, 0.6]])
+    return pd.DataFrame({"g": g, "x": x, "y": 1 + x / 2 + b[g, 0] + b[g, 1] * x + 0.4 * rng.normal(size=2 * n)})

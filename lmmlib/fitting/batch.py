@@ -22,7 +22,7 @@ from lmmlib.equations.names import derived, parameter_names
 from lmmlib.equations.weighted import LIMIT
 from lmmlib.errors import DataError, ParameterError
 from lmmlib.fitting.deviance import Deviance
-from lmmlib.fitting.newton import Optimum
+from lmmlib.fitting.newton import ROUNDING, Optimum
 from lmmlib.fitting.search import minimise
 
 # Singular values of L in the working basis, where they are standard deviations of the random part of an observation
@@ -30,6 +30,8 @@ from lmmlib.fitting.search import minimise
 SINGULAR, ZERO = 1e-4, 1e-6
 # A residual that is rounding alone: its square over that of the response, and over a sum that it is the rest of.
 NO_RESIDUAL, LOST = 1e-26, 1e-13
+# What Z D Z' is to sigma2 from where on a search that rounding ended, where random effects fit all rows, has no end.
+ENDLESS = 1e4
 # Numbers in the largest array of one computation.
 ROOM = 2_000_000
 
@@ -203,11 +205,12 @@ def solve(cross: CrossProducts, data: Responses, method: str) -> tuple[dict[str,
     squares, Xty = data.WtW[:, -1, -1], data.WtW[:, :p, p]
     exact = squares - (Xty**2).sum(axis=1) / cross.n_obs
     exact = exact <= NO_RESIDUAL * (squares + cross.n_obs * (data.beta0**2).sum(axis=1))
-    endless = ~optimum.converged
+    largest = _largest(cross, best)
+    endless = ~optimum.converged | (np.array(optimum.reason) == ROUNDING) & (largest > ENDLESS)
     if endless.any():
         endless &= _within(cross, data) <= LOST * squares
     # Near the limit only a search that has converged has the digits.
-    endless |= _largest(cross, best) > np.where(optimum.converged, LIMIT, LIMIT / 10)
+    endless |= largest > np.where(optimum.converged, LIMIT, LIMIT / 10)
     ok = np.flatnonzero(np.isfinite(best.value) & ~exact & ~endless)
     found = _nothing(cross, len(data))
     if len(ok):

@@ -138,7 +138,7 @@ class Held(Profiled[Point]):
         optimum = newton(lambda t, rows: self.deviance(t, B, value), theta, polish=False)
         found, finite = optimum.best, np.isfinite(optimum.best.value)
         if finite.any() and not optimum.converged.any():
-            raise DesignError(f"the minimum with the parameter held at {value:g} was not found: {optimum.reason[0]}")
+            raise DesignError(self.lost(value, optimum.reason[0]))
         L = np.tensordot(found.theta, B, 1)
         criterion = np.where(finite & optimum.converged & self.allowed(L, value), found.value, np.inf)
         best = int(np.argmin(criterion))

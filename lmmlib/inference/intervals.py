@@ -148,6 +148,8 @@ def limits(fit: Parametrised, kinds: dict[str, tuple], level: float, method: str
             frame.loc[effects, ["lower", "upper"]] = fixed_effects(fit, level)  # with their df
     else:
         models, root, se = [fit._held(kind) for kind in kinds.values()], half_width(level), np.nan
+        for name, model in zip(kinds, models, strict=True):
+            model.name = name
         ends = [[model.parameter(reach(model, side * root)) for model in models] for side in (-1, 1)]
         attrs = {"likelihood": {name: model.fit.method for name, model in zip(kinds, models, strict=True)}}
         with suppress(DesignError):  # units in which there is no information

@@ -111,6 +111,7 @@ def profile(fit: Parametrised, parameter: str, values=None) -> pd.DataFrame:
     if not isinstance(parameter, str):
         raise ParameterError(f"parameter must be one name; got {parameter!r}")
     model = fit._held(chosen(fit.kinds, fit.design, parameter)[parameter])
+    model.name = parameter
     values = _grid(model) if values is None else _checked(values, model, parameter)
     estimate, criteria = model.parameter(model.estimate), {}
     for value in sorted(values, key=lambda v: abs(v - np.nan_to_num(estimate))):

@@ -28,9 +28,10 @@ class Profiled(ABC, Generic[P]):
 
     ``estimate`` is where the criterion is least, ``edges`` bound the parameter, ``attained`` says which of them belong
     to its space, and ``step`` is a first guess of the distance at which the criterion has risen by one. ``points`` are
-    the optima that are known, the first being that of the fit.
+    the optima that are known, the first being that of the fit; ``name`` is the parameter's, for messages.
     """
 
+    name = "the parameter"
     edges: tuple[float, float] = (-float("inf"), float("inf"))
     attained: tuple[bool, bool] = (False, False)
 
@@ -55,6 +56,13 @@ class Profiled(ABC, Generic[P]):
     @abstractmethod
     def find(self, value: float) -> P:
         """The optimum with the parameter held, searched from known points."""
+
+    def lost(self, value: float, reason: str) -> str:
+        """What to say where no optimum was found, with what needs none."""
+        return (
+            f"the minimum with {self.name} held at {value:g} was not found: {reason}; confint(method='bootstrap') and "
+            "confint(method='wald') need no profile"
+        )
 
     def near(self, value: float) -> P:
         """The known point nearest to a value."""

@@ -30,6 +30,11 @@ from lmmlib.prediction.blups import Blups
 from lmmlib.residual.fit import ResidualFit, fit_residual
 from lmmlib.residual.structures import Structure
 from lmmlib.several.fit import SeveralFit, fit_several
+from lmmlib.several.fitted import fit_sums
+from lmmlib.several.held import held
+from lmmlib.several.sums import several_sums
+from lmmlib.several.terms import SeveralDesign, Term
+from lmmlib.several.whole import MOST_ROWS
 
 
 class Fit(Shown, Asked, Fitted):
@@ -81,8 +86,16 @@ class Fit(Shown, Asked, Fitted):
         return parameter_names(self.design)
 
     def _held(self, kind: tuple) -> Profiled:
-        """:func:`lmmlib.inference.profile.held`: the models in which a parameter is held."""
-        return profile.held(self, kind)
+        """:func:`lmmlib.inference.profile.held`: the models in which a parameter is held.
+
+        Where random effects can fit all rows sigma may be zero, as :mod:`lmmlib.several.whole` has it.
+        """
+        few = self.n_obs > MOST_ROWS or np.minimum(self.cross.n_i, len(self.D)).sum() < self.n_obs - len(self.beta)
+        if few or kind[0] == "icc" or not isinstance(self.design, Design):  # of chunks there are no rows
+            return profile.held(self, kind)
+        design = SeveralDesign(self.design, (Term((self.design.grouping,), self.design),))
+        kind = (kind[0], 0, *kind[1:]) if kind[0] in ("sd", "corr") else kind
+        return held(fit_sums(several_sums(design), self.method, SeveralFit), kind)
 
     def predict(
         self,

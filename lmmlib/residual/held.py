@@ -54,7 +54,7 @@ class HeldEffect(Profiled[HeldPoint]):
         gap = (value - self.shift) / self.fit.model.unit
         optimum = best(self.fit.model.without(self.row, gap), "ML", [self.near(value).working])
         if not optimum.converged[0]:
-            raise DesignError(f"the minimum with the parameter held at {value:g} was not found: {optimum.reason[0]}")
+            raise DesignError(self.lost(value, optimum.reason[0]))
         return HeldPoint(value, float(optimum.best.value[0]), optimum.best.theta[0], value)
 
 
@@ -136,7 +136,7 @@ class HeldForm(Profiled[HeldPoint]):
         )
         point = self.at(target)
         if abs(psi - point.reached) > close and np.isinf(self.without):
-            raise DesignError(f"no model was found whose parameter is {parameter:g}; the nearest has {point.reached:g}")
+            raise DesignError(self.lost(parameter, f"the nearest that was reached is {point.reached:g}"))
         slope = 2 * self.weight * (target - point.reached)
         return min(point.criterion + slope * (psi - point.reached), self.without)
 

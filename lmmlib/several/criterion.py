@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -391,7 +392,7 @@ def criterion(sums: SeveralSums, method: str, theta: np.ndarray, exact: bool = F
     return point(theta, state, sums.dL, State.criterion)
 
 
-def point(theta: np.ndarray, state: State, dL: list[np.ndarray], function: Callable, bent=None) -> Point:
+def point(theta: np.ndarray, state: Any, dL: list[np.ndarray], function: Callable, bent=None) -> Point:
     r"""Value and derivatives by theta (1, k) of a function of the entries alpha of each D over sigma2.
 
     As D is quadratic in L, a second derivative adds the first one along :math:`\dot L_k\dot L_l' + \dot L_l\dot L_k'`.
@@ -399,7 +400,7 @@ def point(theta: np.ndarray, state: State, dL: list[np.ndarray], function: Calla
     Parameters
     ----------
     theta, state
-        Where.
+        Where: of a state only its sums and L are asked.
     dL : list
         Derivatives of the L of each grouping, (k, q, q) arrays.
     function : callable

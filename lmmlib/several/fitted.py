@@ -17,7 +17,7 @@ from lmmlib.equations.degrees import Degrees
 from lmmlib.equations.information import inverse
 from lmmlib.equations.weighted import LIMIT
 from lmmlib.errors import DesignError
-from lmmlib.fitting.batch import NO_SIGMA, NO_VARIATION, SINGULAR, ZERO
+from lmmlib.fitting.batch import ENDLESS, NO_SIGMA, NO_VARIATION, SINGULAR, ZERO
 from lmmlib.fitting.fitted import Linear
 from lmmlib.fitting.newton import ROUNDING, Optimum, Step, newton
 from lmmlib.several.criterion import State, criterion, factors, is_large
@@ -28,8 +28,6 @@ from lmmlib.several.terms import SeveralDesign
 F = TypeVar("F", bound="SeveralFitted")
 # Residuals of a share of the response that is rounding.
 EXACT = 1e-26
-# Of a search that did not converge: what Z D Z' is to sigma2 from where on sigma2 tends to zero.
-ENDLESS = 1e4
 # Where a search starts again that did not converge, or stopped at the boundary; and the least entry of theta from
 # which another fit is searched: at zero nothing moves.
 AGAIN, LEAST = 1.0, 0.1
@@ -187,7 +185,8 @@ class SeveralFitted(Linear):
         if sums.y @ sums.y <= EXACT * (y @ y):
             ok, reason = False, NO_VARIATION
         largest = max(np.einsum("ra,ab,rb->r", g.Z, D, g.Z).max() for g, D in pairs)
-        if largest > (LIMIT if ok else ENDLESS):
+        doubtful = not ok or (reason == ROUNDING and sums.saturated)
+        if largest > (ENDLESS if doubtful else LIMIT):
             ok, reason = False, NO_SIGMA
         sigma2 = state.r2 / state.m if np.isfinite(optimum.best.value[0]) else np.nan
         root = basis.x_back @ state.R_inverse

@@ -122,6 +122,12 @@ class SeveralSums:
         return len(self.cross.x_names)
 
     @cached_property
+    def saturated(self) -> bool:
+        """Whether random effects can fit all rows, so that the criterion may be finite at a sigma of zero."""
+        effects = sum(np.minimum(np.bincount(g.codes), g.q).sum() for g in self.groupings)
+        return bool(effects >= self.n_obs - self.p)
+
+    @cached_property
     def places(self) -> tuple[slice, ...]:
         """Columns of each grouping among those that remain; X has the rest."""
         ends = np.cumsum([0, *(g.n * g.q for g in self.rest)])

@@ -30,6 +30,7 @@ NAMES_ANOTHER = {
     ("inference.compare", "aic_table", "method"): (lmmlib.fit, "fit all with"),
     ("inference.nested", "nested_fixed", "method"): (lmmlib.fit, "fit both with"),
     ("inference.contrasts", "checked_df", "method"): (lmmlib.fit, "fit with"),
+    ("inference.profiled", "Profiled.lost", "method"): (lmmlib.Fit.confint, "confint("),
     ("equations.degrees", "_variance_of_parameters", "kind"): (equations.satterthwaite, "satterthwaite with"),
     ("equations.degrees", "_variance_of_parameters", "df"): (lmmlib.Fit.contrast, "contrasts of a fit with"),
 }

@@ -1,14 +1,17 @@
 """Random unbalanced designs with several groupings: the optimum is that of the full matrices, whatever is permuted."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy.optimize import minimize
 
 import lmmlib
 from lmmlib.several import sparse, sums
 from lmmlib.several.criterion import criterion
-from tests.several import FORMULAS, Dense, frame
+from tests.several import FORMULAS, Dense, animals, frame
 
 
 @pytest.mark.parametrize("seed", range(20, 32))
@@ -80,3 +83,31 @@ def test_many_nested_groups_have_the_analysis_of_variance():
     assert_allclose([fit.sigma2, *(fit.D[t].iloc[0, 0] for t in (2, 1, 0))], expected, rtol=1e-6)
     assert_allclose(fit.fixed_effects()["df"], 99, rtol=1e-4)
     assert_allclose(fit.fixed_effects()["se"], np.sqrt(mean_squares[-1] / 6000), rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [3, 7, 8, 9, 10, 12, 13])
+def test_profiles_of_one_record_a_level(seed):
+    """Down to a sigma of zero, against a search of the full matrices, which misses it where that is left out."""
+    method, ends = ("REML", "ML")[seed % 2], []
+    fit = animals(seed, method, herd=seed > 9)
+    herd, size = len(fit.D) > 1, fit.design.y.std()
+
+    def full(sd, sigma, herds):
+        D = {0: [[sd**2]]} | ({1: [[herds**2]]} if herd else {})
+        return Dense(fit.terms, D, sigma**2).criterion(method)
+
+    def least(criterion, starts=(0.1, 0.7)):
+        several = itertools.product(starts, repeat=2 if herd else 1)
+        options = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 2000}
+        found = (minimize(criterion, size * np.array(at), method="Nelder-Mead", options=options) for at in several)
+        return min(one.fun for one in found)
+
+    for value in size * np.array([0.2, 1.0, 1.6]):
+        by_sd = least(lambda free, sd=value: full(sd, free[0], free[-1]))
+        by_sigma = least(lambda free, sigma=value: full(free[0], sigma, free[-1]))
+        assert_allclose(fit.profile("sd (Intercept) | calf", [value])["criterion"], by_sd, rtol=1e-8)
+        assert_allclose(fit.profile("sigma", [value])["criterion"], by_sigma, rtol=1e-8)
+        ends.append(least(lambda free, sd=value: full(sd, max(abs(free[0]), 0.2 * size), free[-1])) - by_sd)
+    at_zero = least(lambda free: full(free[0], 0.0, free[-1]))
+    assert_allclose(fit.profile("sigma", [0.0])["criterion"], at_zero, rtol=1e-8)
+    assert max(ends) > 0.01

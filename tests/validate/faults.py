@@ -266,9 +266,21 @@ CODE = [
         "unit/residual/test_nested.py::test_residual_covariances",
     ),
     code(
+        "a profile that leaves out a sigma of zero",
+        "self.attained = (self._rows.regular, False)",
+        "pass",
+        "unit/several/test_held.py::test_limits_of_an_animal_model",
+    ),
+    code(
+        "a criterion of full matrices whose curvature by rho is that by its square alone",
+        "bend[-1, -1] += 2 * slope[-1]",
+        "pass",
+        "unit/several/test_whole.py::test_derivatives_by_rho",
+    ),
+    code(
         "a correlation that has turned taken for the one that is held",
-        "or self._turned(found)",
-        "",
+        "found if not self._turned(point)]",
+        "found]",
         "unit/inference/test_profile.py::test_of_one_grouping_all_profiles_are_those_of_a_fit",
     ),
     code(

@@ -212,5 +212,5 @@ def test_profiles_of_a_residual_covariance(name):
 def test_a_value_that_no_model_has_is_said():
     tlc = some_children()
     fit = lmmlib.fit("lead ~ week + (0 | id)", tlc, residual=lmmlib.residual.compound("week"))
-    with pytest.raises(DesignError, match="no model was found whose parameter is -0.6; the nearest has -0.3"):
+    with pytest.raises(DesignError, match="rho held at -0.6 was not found: the nearest that was reached is -0.3"):
         fit.profile("rho", [-0.6])

@@ -82,7 +82,7 @@ def test_a_search_that_ends_nowhere_is_said(fit, monkeypatch):
     from lmmlib.fitting import newton
 
     monkeypatch.setattr(newton, "MAX_STEPS", 1)
-    with pytest.raises(DesignError, match="the minimum with the parameter held at 30 was not found: 1 steps"):
+    with pytest.raises(DesignError, match="held at 30 was not found: 1 steps"):
         HeldEffect(fit.by_ml, 1).at(30.0)
 
 

@@ -10,11 +10,12 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib.errors import DesignError
+from lmmlib.fitting.batch import NO_SIGMA
 from lmmlib.several.criterion import State, criterion
 from lmmlib.several.effects import predictions
 from lmmlib.several.fit import fit_several
 from lmmlib.several.fitted import Variances
-from tests.several import FORMULAS, Dense, frame
+from tests.several import FORMULAS, Dense, frame, pairs
 
 FITTED = [FORMULAS[0], "y ~ x + f + (1 | g) + (x | h)", "y ~ x + (x || h) + (1 | k)"]
 
@@ -180,3 +181,12 @@ def test_calves_of_mrode():
     names = list(sums.rest[0].names)
     a = sums.rest[0].bases[0].b_back(predictions(state)[1])[[names.index(animal) for animal in range(1, 9)], 0]
     assert_allclose(a, stored["solution"]["a"], atol=5.1e-4)
+
+
+def test_a_sigma_that_tends_to_zero_is_no_estimate():
+    """Also where rounding ends the search, which then is at some small sigma2 or other."""
+    for seed in (12, 13, 15):
+        fit = fit_several("y ~ x + (x | g)", pairs(seed))
+        assert not fit.converged and fit.reason == NO_SIGMA
+        with pytest.raises(DesignError, match="sigma2 tends to zero"):
+            lmmlib.fit("y ~ x + (x | g)", pairs(seed))

@@ -1,16 +1,18 @@
 """A parameter held: the least criterion among the models in which it has the value."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
 import lmmlib
 from lmmlib.errors import DesignError
+from lmmlib.several import held as several_held
 from lmmlib.several.fit import fit_several
 from lmmlib.several.held import held
 from lmmlib.several.parameters import kinds_of
-from tests.several import Dense, frame
+from tests.several import Dense, animals, frame, pairs
 
 FORMULA = "y ~ x + (x | h) + (1 | g)"
 
@@ -104,3 +106,50 @@ def test_a_fit_that_is_no_optimum_is_not_profiled(fit):
     vars(low)["loglik"] = low.loglik - 5
     with pytest.raises(DesignError, match="several maxima"):
         model(low, "sigma").at(1.01 * np.sqrt(low.sigma2))
+
+
+def test_limits_of_an_animal_model():
+    """Of lambs with one record each sigma may be zero: limits of both, and the rise of the criterion there."""
+    lambs = lmmlib.load("lambs")
+    lambs["lamb"] = [f"lamb {k}" for k in range(len(lambs))]
+    flock = pd.DataFrame({"sire": [f"sire {k}" for k in lambs["sire"]], "dam": None}, lambs["lamb"])
+    fit = lmmlib.fit("weight ~ 0 + line + dam_age + (1 | lamb)", lambs, relationship={"lamb": flock})
+    limits = fit.confint(parameters=["sd (Intercept) | lamb", "sigma"])
+    assert (limits["lower"] == 0).all()
+    upper, sigma = limits["upper"]
+
+    def rise(sd, sigma):
+        return Dense(fit.terms, {0: np.array([[sd**2]])}, sigma**2).criterion("REML") - fit.criterion
+
+    assert_allclose(rise(upper, 0.0), 3.841458820694124, rtol=1e-6)
+    assert rise(upper, 0.1) > rise(upper, 0.0) < rise(upper, 0.01)
+    assert_allclose(min(rise(sd, sigma) for sd in np.linspace(0, 1, 101)), 3.841458820694124, rtol=1e-6)
+    profile = fit.profile("sigma", [0.0, 1e-9, 0.1])
+    assert_allclose(profile["criterion"][:2], minimum(lambda sd: rise(sd, 0.0)) + fit.criterion, rtol=1e-9)
+
+
+def minimum(function):
+    return minimize_scalar(function, bounds=(0.5, 3.0), method="bounded", options={"xatol": 1e-9}).fun
+
+
+def test_a_correlation_that_turns_is_looked_for_in_another_valley():
+    """There the full matrices have 64.580, the lowest that has turned 64.534, and without a column it is 64.675."""
+    fit = fit_several("y ~ x + (x | g)", pairs(4))
+    assert_allclose(model(fit, "corr (Intercept), x | g").at(-0.5).criterion, 64.5801296557, rtol=1e-10)
+
+
+def test_limits_of_one_grouping_where_sigma_may_be_zero():
+    fit = lmmlib.fit("y ~ x + (x | g)", pairs(4))
+    limits, same = fit.confint(parameters=["sd x", "sigma"]), fit_several(fit.formula, pairs(4))
+    assert_allclose(limits, same.confint(parameters=["sd x | g", "sigma"]), rtol=1e-6)
+    assert limits.loc["sigma", "lower"] == 0
+
+
+def test_of_too_many_rows_the_error_says_what_needs_no_profile(monkeypatch):
+    monkeypatch.setattr(several_held, "MOST_ROWS", 10)
+    fit = animals(3)
+    what = r"the minimum with sd \(Intercept\) \| calf held at 3 was not found: .*; confint\(method='bootstrap'\)"
+    with pytest.raises(DesignError, match=what):
+        fit.profile("sd (Intercept) | calf", [3.0])
+    assert fit.confint(method="wald").notna().all(axis=None)
+    assert fit.confint(method="bootstrap", size=5, rng=1)["upper"].notna().all()
