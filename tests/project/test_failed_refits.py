@@ -167,6 +167,7 @@ def test_every_module_that_meets_failures_is_here():
         "fitting.batch",
         "inference.held",
         "fitting.refits",
+        "several.held",
         "several.parameters",
         "inference.influence",
         "lmm.summary",
