@@ -80,10 +80,10 @@ def below(folder, pattern="*"):
 
 
 def archives(folder, html, epoch):
-    wheel = next(folder.glob("*.whl"))
-    pack(folder / f"{TOP}-site.zip", TOP, below(html), epoch)
+    wheel = {path.name: path for path in folder.glob("*.whl")}  # the same in all archives
+    pack(folder / f"{TOP}-site.zip", TOP, below(html) | wheel, epoch)
     notebooks = {name: path for name, path in below(html, "*.ipynb").items() if not name.startswith("_")}
-    pack(folder / f"{TOP}-notebooks.zip", TOP, notebooks | {wheel.name: wheel}, epoch)
+    pack(folder / f"{TOP}-notebooks.zip", TOP, notebooks | wheel, epoch)
     data = {path.name: path for path in (ROOT / "data").iterdir() if path.suffix in (".csv", ".md")}
     pack(folder / f"lmmlib-data-{VERSION}.zip", f"lmmlib-data-{VERSION}", data, epoch)
 

@@ -105,7 +105,8 @@ def write(app, exception):
 class Slides(SphinxDirective):
     def run(self):
         link = f'<a class="download" href="{"../" * self.env.docname.count("/")}{ARCHIVE}" download>{ARCHIVE}</a>'
-        return [nodes.raw("", f"<p>{link}</p>", format="html")]
+        paper = f"\\texttt{{{ARCHIVE}}}, beside the pages on screen.\n"
+        return [nodes.raw("", f"<p>{link}</p>", format="html"), nodes.raw("", paper, format="latex")]
 
 
 def setup(app):

@@ -53,6 +53,22 @@ def test_an_archive_depends_on_its_files_alone(tmp_path):
     assert top.name == "top" and sorted(path.read_text() for path in top.iterdir()) == ["a.txt", "b.txt"]
 
 
+def test_site_and_notebooks_hold_the_wheel_of_the_release(tmp_path):
+    """That beside the built pages has other times in it, so other bytes."""
+    html, out = tmp_path / "html", tmp_path / "out"
+    for name in ("index.html", "chapters/a.ipynb", "chapters/a.html", "_sources/b.ipynb", "lmmlib-1-py3-none-any.whl"):
+        (html / name).parent.mkdir(parents=True, exist_ok=True)
+        (html / name).write_text("of the build")
+    out.mkdir()
+    (out / "lmmlib-1-py3-none-any.whl").write_text("of the release")
+    release.archives(out, html, EPOCH)
+    site = release.opened(out / f"{release.TOP}-site.zip", tmp_path / "site")
+    books = release.opened(out / f"{release.TOP}-notebooks.zip", tmp_path / "books")
+    assert len(release.below(site)) == 5
+    assert set(release.below(books)) == {"chapters/a.ipynb", "lmmlib-1-py3-none-any.whl"}
+    assert {(top / "lmmlib-1-py3-none-any.whl").read_text() for top in (site, books)} == {"of the release"}
+
+
 def test_the_data_are_those_of_the_repository(tmp_path):
     files = {path.name: path for path in (ROOT / "data").iterdir() if path.suffix in (".csv", ".md")}
     name = f"lmmlib-data-{release.VERSION}"
