@@ -3,7 +3,7 @@
 - MathJax comes in parts from its wheel, and its font with the glyphs that the book needs.
 - The theme's icons are a font of a few glyphs inside a style sheet, not two megabytes of script and font.
 - Style sheets lose the rules for classes that no page and no script names.
-- Names and punctuation in code have the colour of their surroundings and need no element of their own.
+- Names, operators and punctuation in code have the colour of their surroundings and need no element of their own.
 """
 
 import base64
@@ -21,21 +21,12 @@ WHEEL = "sphinx-mathjax-offline/static/mathjax"
 PARTS = ("startup", "core", "input/tex", "output/svg", "a11y/assistive-mml", "input/tex/extensions/*")
 FONT = "output/svg/fonts/tex"
 # Of the font: variants that stay whole, and code points of the others. A test finds a formula that misses a glyph.
-WHOLE = {"boldItalic", "texCalligraphic", "texSize3", "texSize4", "largeop", "smallop"}
-LETTERS = {*range(0x1D400, 0x1D468), *range(0x1D6FC, 0x1D71C), *range(0x1D7CE, 0x1D7D8), *range(0x1D670, 0x1D6A4)}
-SYMBOLS = (
-    {*range(0x20, 0x250), *range(0x2B0, 0x3FF), *range(0x2010, 0x2040), *range(0x2190, 0x219A), *range(0x27E6, 0x27FE)}
-    | {*range(0x2200, 0x2265), *range(0x2282, 0x228C), 0x210E, 0x2113, 0x2119, 0x211D, 0x1D53C}
-    | {0x2061, 0x21A6, 0x21D0, 0x21D2, 0x21D4, 0x2265, 0x226A, 0x226B, 0x227A, 0x227B, 0x2295, 0x2297, 0x22A4, 0x22A5}
-    | {0x22C5, 0x22EE, 0x22EF, 0x22F1, 0x2308, 0x2309, 0x230A, 0x230B, 0x25A1, 0x25FB, 0x2AAF, 0x2AB0}
-)
-KEPT = {
-    "normal": SYMBOLS | LETTERS,
-    "bold": {*range(0x20, 0x3FF)},
-    "italic": {*range(0x20, 0x2200)},
-    "monospace": {*range(0x20, 0x40), 0x5F},
-    "texVariant": {0x2032},
-}
+WHOLE = {"boldItalic", "texSize3", "texSize4", "largeop", "smallop"}
+LETTERS = {*range(0x1D400, 0x1D41A), *range(0x1D434, 0x1D468), *range(0x1D6FC, 0x1D71C), 0x1D432, 0x1D7CF}
+MONOSPACE = {0x1D670 + ord(letter) - ord("A") - 6 * (letter > "Z") for letter in "Vcf"}
+OPERATORS = "∀∂∃∅∇∈∉∏∑−∗∘√∝∞∣∥∧∨∩∪∫∼≈≅≈≠≡≤≥≪≫≺≻⊂⊆⊕⊗⊤⊥⋅⋮⋯⋱⌈⌉⌊⌋□◻⪯⪰←→↑↓↔↦⇐⇒⇔⟨⟩⟵⟶⟹⟺ℎℓℙℝ𝔼"
+SYMBOLS = {*range(0x20, 0x7F), 0xA0, *map(ord, " ¨¯±×÷˙ΓΔΘΛΞΠΣΦΨΩ…‖′⁡"), 0x2C6, 0x2DC, 0x2061, *map(ord, OPERATORS)}
+KEPT = {"normal": SYMBOLS | LETTERS | MONOSPACE, "texCalligraphic": {*map(ord, "BCNSV")}, "texVariant": {0x2032}}
 GLYPHS = re.compile(r"(\.AddPaths\)\(\w+\.(\w+),\{)(.*?)(\}[,)])", re.S)
 
 NOT_LOADED = re.compile(
@@ -44,7 +35,7 @@ NOT_LOADED = re.compile(
 # The theme marks the section that is read by this name, and loses its place; contents.js does it under another.
 CONTENTS = ('id="pst-page-toc-nav"', 'id="page-contents"')
 SIDEBAR = '<div id="pst-primary-sidebar" class='
-PLAIN = re.compile(r'<span class="(?:n|p|w|nn|nx)">([^<]*)</span>')
+PLAIN = re.compile(r'<span class="(?:n|o|p|w|nn|nx)">([^<]*)</span>')
 SHEETS = ("styles/pydata-sphinx-theme.css", "sphinx-design.min.css", "mystnb.*.css")
 ICON_FONT = "vendor/fontawesome/webfonts/fa-solid-900.ttf"
 FACE = re.compile(r"@font-face\{[^}]*Awesome[^}]*\}")

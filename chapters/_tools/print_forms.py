@@ -119,7 +119,7 @@ def figures(html, folder):
             match[0].replace("<img ", f'<img style="--inches: {inches(path):.2f}" ', 1) if path.exists() else match[0]
         )
 
-    html = re.sub(r' style="width: \d+px;?"', "", html)
+    html = re.sub(r' style="width: [\d.]+px;?(?: height: [\d.]+px;?)?"', "", html)
     return re.sub(r'<img (?!style)([^>]*)src="([^"]*_images/[^"]*\.png)"', one, html)
 
 
