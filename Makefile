@@ -57,7 +57,7 @@ validate: $(READY)  ## Plant faults one by one: does a check notice each? (about
 checked: $(READY)  ## Store what the last `make test` found (and `make validate`), for the page "How this book is checked"
 	@$(BIN)/python chapters/_tools/checked.py
 
-try: $(READY)  ## A short set of tests with WITH=lowest, latest, python3.12, threads, kernels, locales, user, compiler
+try: $(READY)  ## A short set of tests with WITH=lowest, latest, python3.12, wheels, threads, kernels, locales, user, compiler
 	@$(BIN)/python -m tests.versions $(WITH) $(TESTS)
 
 lint: $(READY)

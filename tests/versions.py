@@ -3,6 +3,7 @@
 ``lowest``      the lowest versions that pyproject.toml declares for lmmlib, in an environment of their own
 ``latest``      the newest versions of everything that it allows; says which are newer than requirements.lock
 ``python3.12``  another Python (its name or its path), with the versions of requirements.lock
+``wheels``      nothing is run: whether requirements.lock has a wheel of each package for each system and Python
 ``threads``     two and four threads of BLAS instead of one
 ``kernels``     OpenBLAS with the code for other processors, as far as this one can run it
 ``locales``     German and Turkish, set as a program sets them that follows its user
@@ -32,6 +33,9 @@ OPTIONS = ("-q", "--tb=short", "-p", "no:cacheprovider", "-m", "not slow and not
 WITHOUT_NBVAL = ("-p", "no:nbval")
 KERNELS = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX", "ARMV8", "NEOVERSEN1")
 WARNED = ("-W", "ignore::DeprecationWarning", "-W", "ignore::PendingDeprecationWarning")
+# As uv names them: Linux, macOS on Apple's processors, Windows. For Intel Macs some packages have no wheels any more.
+SYSTEMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "windows")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 LOCALES = ("de_DE.UTF-8", "tr_TR.UTF-8")
 # What the short set needs beside lmmlib's own dependencies.
 TOOLS = ("pytest", "hypothesis", "statsmodels", "arviz", "nbformat")
@@ -153,6 +157,21 @@ def other_python(name, tests):
         return tried(f"{version} with requirements.lock", tests, python)
 
 
+def wheels(tests, lock=LOCK):
+    good = True
+    with tempfile.TemporaryDirectory() as folder, uv() as tool:
+        command = [tool, "pip", "install", "--dry-run", "--no-config", "--quiet", "--require-hashes", "-r", lock]
+        command += ["--only-binary", ":all:", "--target", Path(folder, "none"), "--python", sys.executable]
+        for system in SYSTEMS:
+            for version in PYTHONS:
+                of = ["--python-platform", system, "--python-version", version]
+                done = subprocess.run([*command, *of], capture_output=True, text=True)
+                why = " ".join(done.stderr.split()) if done.returncode else "a wheel of each package"
+                print(f"{system}, Python {version}: {why[:300]}", flush=True)
+                good &= done.returncode == 0
+    return good
+
+
 def threads(tests):
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "TEST_THREADS")
     return not sum(not tried(f"{n} threads", tests, more=dict.fromkeys(names, n)) for n in ("2", "4"))
@@ -226,7 +245,7 @@ def compiler(tests):
         return tried("no compiler", tests, more=more)
 
 
-WAYS = {one.__name__: one for one in (lowest, latest, threads, kernels, locales, user, compiler)}
+WAYS = {one.__name__: one for one in (lowest, latest, wheels, threads, kernels, locales, user, compiler)}
 
 
 def main(way="", *tests):
