@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book test fuzz run lab edit bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages check checked validate try release
+.PHONY: book pdf test fuzz run lab edit bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages check checked validate try release
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -36,6 +36,9 @@ unexport PYTHONPATH PYTHONHOME
 
 book: $(READY)  ## Build the book as HTML, warnings are errors; prints the page to open
 	@$(BIN)/python chapters/_tools/build.py
+
+pdf: $(READY)  ## Build the book on paper by LaTeX, one PDF; what it needs: CONTRIBUTING.md
+	@$(BIN)/python -m chapters._tools.paper
 
 check: $(READY)  ## Check what you changed, in a minute: style, types, its fast tests; says what was not run
 	@$(BIN)/python -m tests.check

@@ -40,6 +40,7 @@ from sphinx.domains.std import StandardDomain
 from sphinx.util.nodes import make_refnode
 
 import lmmlib
+from chapters._tools import paper
 
 SCRIPTS = ("_static", "scripts", "explorers")  # folders whose scripts may name a class
 TOUCHES = re.compile(r"[.,;:!?)\]’”'\"%]+|[-–]\w+")
@@ -160,6 +161,7 @@ def setup(app):
     slides.setup(app)
     app.connect("build-finished", finish, priority=900)
     portable.setup(app)
+    paper.setup(app)
     app.connect("html-page-context", drop_foreign_assets, priority=900)
     app.connect("doctree-resolved", frame_tables)
     app.connect("doctree-resolved", keep_together)

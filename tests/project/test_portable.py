@@ -180,7 +180,7 @@ PAGE = new_notebook(
 TOC = "format: jb-book\nroot: chapters/index\nparts:\n- numbered: true\n  chapters:\n  - file: chapters/page\n"
 
 
-def build(folder, repository):
+def build(folder, repository, *options):
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     config["repository"]["url"] = repository
     (folder / "chapters").mkdir(parents=True)
@@ -192,7 +192,7 @@ def build(folder, repository):
     (folder / "chapters" / "index.md").write_text("# A book\n", encoding="utf-8")
     nbformat.write(PAGE, folder / "chapters" / "page.ipynb")
     command = [Path(sys.executable).with_name("jupyter-book"), "build", folder, "-W", "-n", "--keep-going", "-q"]
-    run = subprocess.run(command, capture_output=True, text=True)
+    run = subprocess.run([*command, *options], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     return folder / "_build" / "html"
 
