@@ -841,6 +841,33 @@ MORE += [
     ),
 ]
 
+TRUST = [
+    Fault(
+        "trust",
+        "a run with an error is stored",
+        text("chapters/_tools/checked.py", 'verdict in ("failure", "error")', 'verdict in ("failure",)'),
+        ("tests/project/test_checked.py::test_a_failure_is_named",),
+    ),
+    Fault(
+        "trust",
+        "a number by hand on the page of checks",
+        text("chapters/checked.md", "**Proofs** are read", "**Proofs** (of 120 theorems) are read"),
+        ("tests/project/test_checked.py::test_the_page_names_no_number_by_hand",),
+    ),
+    Fault(
+        "trust",
+        "an archive in the order of the disk",
+        text("chapters/_tools/release.py", "for name in sorted(files):", "for name in files:"),
+        ("tests/project/test_release.py::test_an_archive_depends_on_its_files_alone",),
+    ),
+    Fault(
+        "trust",
+        "a workflow that may write",
+        text(".github/workflows/weekly.yml", "contents: read", "contents: write"),
+        ("tests/project/test_workflows.py::test_only_the_pages_may_write_and_only_where_they_are_switched_on",),
+    ),
+]
+
 PAGE = [
     Fault(
         "page",
@@ -862,4 +889,4 @@ PAGE = [
     ),
 ]
 
-FAULTS = [*CODE, *MATHEMATICS, *TEXT, *PICTURES, *OUTPUTS, *EXERCISES, *DATA, *REFERENCES, *MORE, *PAGE]
+FAULTS = [*CODE, *MATHEMATICS, *TEXT, *PICTURES, *OUTPUTS, *EXERCISES, *DATA, *REFERENCES, *MORE, *TRUST, *PAGE]
