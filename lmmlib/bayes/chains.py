@@ -6,7 +6,7 @@ The blocks are :mod:`lmmlib.bayes.conditionals`; here is their order.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -43,6 +43,25 @@ LOST = (
     "a chain left the range of floating-point numbers: the ratio of D to sigma2, or a prior, is beyond what squares "
     "can hold; are the priors in squared units of the response?"
 )
+
+
+# Entries of Z_i'[X_i, y_i] of all rotated groups up to which a sweep of 400 chains takes at most four of 4 chains.
+CHEAP = 100
+
+
+@dataclass(frozen=True)
+class Length:
+    """Draws that are kept of each chain, chains, sweeps before, sweeps for each draw, and where chains start."""
+
+    draws: int
+    chains: int
+    warmup: int
+    thin: int
+    starts: int
+
+
+# Many short chains where they are cheap; few long ones elsewhere.
+SHORT, LONG = Length(50, 400, 100, 4, 20), Length(1000, 4, 500, 1, 4)
 
 
 @dataclass(frozen=True)
@@ -96,8 +115,11 @@ def sweep(rng, model: Model, state: State, plan: Plan) -> State:
     return redraw_D(rng, model, state) if again else state
 
 
-def start(rng, cross: CrossProducts, model: Model, chains: int) -> State:
-    """Starting values that differ: variances over two orders of magnitude around what the response has."""
+def start(rng, cross: CrossProducts, model: Model, chains: int, each: int = 1) -> State:
+    """Starting points that differ, variances over two orders of magnitude around what the response has.
+
+    ``each`` chains begin at each of them, side by side.
+    """
     p, q, data = len(cross.x_names), len(cross.z_names), model.data
     total = np.maximum(data.WtW[:, p, p] / data.n_obs, np.finfo(float).tiny)
     unit = np.broadcast_to(total, (chains,))
@@ -113,7 +135,8 @@ def start(rng, cross: CrossProducts, model: Model, chains: int) -> State:
     if q:
         inverse = np.linalg.inv(model.columns)
         rates_D = model.D.draw_rates(rng, 1 / (np.einsum("ka,abc->kbc", inverse, F) ** 2).sum(axis=1), 1)
-    return replace(state, rates_sigma=model.sigma.draw_rates(rng, 1 / sigma2[None], 1), rates_D=rates_D)
+    state = replace(state, rates_sigma=model.sigma.draw_rates(rng, 1 / sigma2[None], 1), rates_D=rates_D)
+    return State(*(np.repeat(getattr(state, f.name), each, axis=-1) for f in fields(state))) if each > 1 else state
 
 
 def advance(
@@ -160,36 +183,52 @@ def model_of(cross: CrossProducts, priors: Priors, data: Responses | None = None
     return Model.of(cross, priors, rotate(cross, data, n_clones))
 
 
-def checked_run(draws: int, chains: int, warmup: int, thin: int, several: bool = False) -> tuple[int, int, int, int]:
-    """The counts of a run; ``several`` chains at least, where one could not show that it is stuck."""
-    counts = {"draws": draws, "chains": chains, "thin": thin}
-    draws, chains, thin = (checked_count(name, value) for name, value in counts.items())
+def checked_run(
+    usual: Length, draws=None, chains=None, warmup=None, thin=None, starts=None, several: bool = False
+) -> Length:
+    """The counts of a run, those left out as ``usual``, and each chain from a point of its own.
+
+    ``several`` chains at least, where one could not show that it is stuck.
+    """
+    given = {"draws": draws, "chains": chains, "warmup": warmup, "thin": thin}
+    counts = {
+        name: getattr(usual, name) if value is None else checked_count(name, value, least=int(name != "warmup"))
+        for name, value in given.items()
+    }
+    draws, chains = counts["draws"], counts["chains"]
     if several and (chains < 2 or draws < 4):
         raise ParameterError(
             f"cloning needs 2 chains of 4 draws at least, to see whether they agree; got {chains} of {draws}"
         )
-    return draws, chains, checked_count("warmup", warmup, least=0), thin
+    starts = chains if starts is None else checked_count("starts", starts)
+    if chains % starts:
+        raise ParameterError(f"chains must be a multiple of starts; got {chains} chains and {starts} starts")
+    return Length(**counts, starts=starts)
 
 
-def memory(model: Model, chains: int, draws: int) -> int:
+def cheap(model: Model) -> bool:
+    """Whether hundreds of chains cost little more than four: few groups, or groups that :func:`rotate` made few."""
+    return model.data.ZtW[:, :, 0].size <= CHEAP
+
+
+def memory(model: Model, length: Length) -> int:
     """Bytes that a run takes: two copies of the draws while they are made, and what a sweep forms for its groups."""
     q, width, _, groups = model.data.ZtW.shape
-    kept = 2 * draws * (width + q * q)
+    kept = 2 * length.draws * (width + q * q)
     sweep = groups * q * width + len(model.data.spare) * 2 * q * q
-    return 8 * chains * (kept + sweep)
+    return 8 * length.chains * (kept + sweep)
 
 
 def require_memory(
     model: Model,
-    chains: int,
-    draws: int,
+    length: Length,
     limit: float,
     remedy: str = "use fewer draws or chains, keep every tenth sweep with thin=10",
 ) -> None:
     """Raise before a run that would take more memory than the limit."""
-    need, limit = memory(model, chains, draws), checked_limit("max_memory", limit)
+    need, limit = memory(model, length), checked_limit("max_memory", limit)
     if need > limit:
         raise ParameterError(
-            f"{chains:,} chains of {draws:,} draws would take {readable(need)} of memory, more than max_memory = "
-            f"{readable(limit)}; {remedy}, or raise max_memory"
+            f"{length.chains:,} chains of {length.draws:,} draws would take {readable(need)} of memory, more than "
+            f"max_memory = {readable(limit)}; {remedy}, or raise max_memory"
         )

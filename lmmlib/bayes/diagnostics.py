@@ -1,4 +1,4 @@
-"""How good draws are: Monte Carlo error, effective sample sizes, R-hat; by ArviZ, or without it."""
+"""How good draws are: Monte Carlo error, effective sample sizes, R-hat."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 import pandas as pd
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.special import ndtri
 
 from lmmlib.common.arguments import checked_level
 from lmmlib.common.table import Table
@@ -40,43 +42,87 @@ def as_table(frame: pd.DataFrame, heading: str = "parameter", digits: int = 4) -
     return Table((heading, *frame), rows, (False, *map(pd.api.types.is_numeric_dtype, frame.dtypes)))
 
 
-def diagnostics(frame: pd.DataFrame, chains: int) -> pd.DataFrame:
+def diagnostics(frame: pd.DataFrame, chains: int, starts: int | None = None) -> pd.DataFrame:
     """Monte Carlo error, effective sample sizes and R-hat of the columns of a frame of draws, chain after chain.
 
-    Those of ArviZ; where it is not installed, those of :func:`of_halves`.
+    Those of Vehtari et al. (2021), as ArviZ has them; R-hat is :func:`r_hat`, which knows of chains that share one of
+    ``starts`` starting points. NaN for fewer than four draws of a chain, and for what no draws can tell.
     """
-    try:
-        az = arviz()
-    except ParameterError:
-        return of_halves(frame, chains)
-    values = {str(k): frame[name].to_numpy().reshape(chains, -1) for k, name in enumerate(frame)}
-    # One chain, or a parameter that does not move: NaN says it; many short chains.
-    with warnings.catch_warnings(action="ignore"):
-        data = az.convert_to_dataset(values)
-        found = {
-            "mcse": az.mcse(data),
-            "ess_bulk": az.ess(data, method="bulk"),
-            "ess_tail": az.ess(data, method="tail"),
-            "r_hat": az.rhat(data),
-        }
-    return pd.DataFrame({k: [float(v[str(j)]) for j in range(frame.shape[1])] for k, v in found.items()}, frame.columns)
+    values = [frame[name].to_numpy(float).reshape(chains, -1) for name in frame]
+    rows = [_quality(x, starts or chains) for x in values]
+    return pd.DataFrame(rows, frame.columns, ["mcse", "ess_bulk", "ess_tail", "r_hat"])
 
 
-def of_halves(frame: pd.DataFrame, chains: int) -> pd.DataFrame:
-    r"""The same from the means and variances of halves of chains, without ArviZ; rougher, and no ``ess_tail``.
+def _quality(x: np.ndarray, starts: int) -> tuple[float, float, float, float]:
+    """The row of :func:`diagnostics` of one parameter (chains, draws)."""
+    half = x.shape[1] // 2
+    if half < 2 or not np.isfinite(x).all():
+        return np.nan, np.nan, np.nan, np.nan
+    if x.max() == x.min():
+        return 0.0, x.size, x.size, np.nan
+    halves = np.stack([x[:, :half], x[:, -half:]])
+    flat, ordered = halves.reshape(-1, half), np.argsort(halves, axis=None)
+    z = _scores(halves, ordered)
+    tail = [ess(flat <= limit) for limit in np.quantile(x, (0.05, 0.95))]
+    r = max(r_hat(z, starts), r_hat(_folded(halves, ordered), starts)) if len(x) > 1 else np.nan
+    return x.std(ddof=1) / np.sqrt(ess(flat)), ess(z.reshape(-1, half)), min(tail), r
 
-    R-hat is :eq:`r-hat` of the book. The effective sample size is that for which the means of the halves would differ
-    as they do: :math:`S\hat\sigma^2/B`, at most the number of draws S.
+
+def _scores(x: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Normal scores of the ranks, equal values sharing the mean of theirs; ``ordered`` sorts the values."""
+    values = x.ravel()[ordered]
+    first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    ends = np.append(first[1:], x.size)
+    scores = np.empty(x.size)
+    scores[ordered] = np.repeat(ndtri(((first + ends + 1) / 2 - 0.375) / (x.size + 0.25)), ends - first)
+    return scores.reshape(x.shape)
+
+
+def _folded(x: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """The same of distances from the median, which are two sorted runs already."""
+    away = np.abs(x - np.median(x))
+    runs = np.concatenate([ordered[: x.size // 2][::-1], ordered[x.size // 2 :]])
+    return _scores(away, runs[np.argsort(away.ravel()[runs], kind="stable")])
+
+
+def ess(x: np.ndarray) -> float:
+    r"""Effective sample size of the mean of draws (chains, draws), equation :eq:`mcmc-effective-sample-size`.
+
+    Autocorrelations are summed in pairs, as long as a pair is positive, and no pair counts for more than the one
+    before it (Geyer, 1992). What the means of the chains differ by counts as correlation at every lag.
     """
-    half = len(frame) // chains // 2
-    values = frame.to_numpy().reshape(chains, -1, frame.shape[1])[:, : 2 * half].reshape(2 * chains, half, -1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        within = values.var(axis=1, ddof=1).mean(axis=0)
-        between = half * values.mean(axis=1).var(axis=0, ddof=1)
-        total = (half - 1) / half * within + between / half
-        ess = np.minimum(2 * chains * half * total / between, len(frame))
-        quality = {"mcse": np.sqrt(total / ess), "ess_bulk": ess, "ess_tail": np.nan, "r_hat": np.sqrt(total / within)}
-    return pd.DataFrame(quality, frame.columns)
+    chains, n = x.shape
+    means = x.mean(axis=1)
+    power = np.abs(rfft(x - means[:, None], next_fast_len(2 * n, real=True))) ** 2
+    covariance = irfft(power.sum(axis=0), next_fast_len(2 * n, real=True))[:n] / (chains * n)
+    total = covariance[0] + (means.var(ddof=1) if chains > 1 else 0.0)
+    if total <= 0:
+        return float(x.size)
+    rho = 1 - (covariance[0] * n / (n - 1) - covariance) / total
+    rho[0] = 1.0
+    pairs = rho[: n // 2 * 2].reshape(-1, 2).sum(axis=1)[: max(1, (n - 1) // 2)]
+    last = int(np.argmax(pairs <= 0)) if (pairs <= 0).any() else len(pairs) - 1
+    tau = 2 * np.minimum.accumulate(pairs[:last]).sum() - 1 + max(rho[2 * last], 0.0)
+    return float(x.size / max(tau, 1 / np.log10(x.size)))
+
+
+def r_hat(x: np.ndarray, starts: int) -> float:
+    r"""R-hat of the halves (2, chains, draws) of chains, :eq:`r-hat`; nested where chains share their starts.
+
+    .. math:: \hat R = \sqrt{\frac{T - 1}T + \frac BW}, \qquad \hat R_\nu = \sqrt{1 + \frac{B_\nu}{W_\nu}}
+
+    Chains from one starting point, one after the other in ``x``, are a superchain. :math:`B_\nu` is the variance of the
+    means of superchains, and :math:`W_\nu` the mean of the variances within them: equation :eq:`nested-r-hat` of the
+    book; Margossian et al. (2025). So many short chains need not each be long enough to agree with the others. Halves
+    in time are superchains of their own, so that a drift is seen.
+    """
+    n, each = x.shape[-1], x.shape[1] // starts
+    means, within = x.mean(axis=-1), x.var(axis=-1, ddof=1).mean()
+    if each == 1:
+        return float(np.sqrt((n - 1) / n + means.var(ddof=1) / within)) if within > 0 else np.nan
+    of_starts = means.reshape(-1, each)
+    within += of_starts.var(axis=1, ddof=1).mean()
+    return float(np.sqrt(1 + of_starts.mean(axis=1).var(ddof=1) / within))
 
 
 def arviz():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import solve_triangular
 
-from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, model_of, require_memory
+from lmmlib.bayes.chains import MAX_MEMORY, Length, Plan, advance, model_of, require_memory
 from lmmlib.bayes.conditionals import State
 from lmmlib.bayes.diagnostics import R_HAT, arviz, as_table, described, diagnostics, intervals, readable
 from lmmlib.bayes.predict import predict
@@ -54,6 +55,8 @@ class Draws(Shown):
     parametrisation : str
     warmup, thin : int
         Sweeps before the first that counts, and sweeps for each draw.
+    starts : int
+        Starting points; the chains of one stand side by side.
     """
 
     beta: np.ndarray
@@ -63,12 +66,13 @@ class Draws(Shown):
     parametrisation: str
     warmup: int
     thin: int
+    starts: int
     design: Design = field(repr=False)
     cross: CrossProducts = field(repr=False)
     run: Run = field(repr=False)
 
     @classmethod
-    def of_work(cls, design, cross, priors, parametrisation, warmup, thin, run, beta, F, sigma2) -> Draws:
+    def of_work(cls, design, cross, priors, parametrisation, length: Length, run, beta, F, sigma2) -> Draws:
         """From draws in the working basis, chains last: beta (T, p, C), factors of D (T, q, q, C), sigma2 (T, C)."""
         basis, (T, p, chains) = cross.basis, beta.shape
         beta = beta.transpose(1, 0, 2).reshape(p, T * chains)
@@ -77,7 +81,8 @@ class Draws(Shown):
         root = F.transpose(3, 0, 1, 2)
         root = np.linalg.solve(basis.Rz, root) if root.size else root
         D, sigma2 = root @ root.mT, np.ascontiguousarray(sigma2.T)
-        return cls(beta, D, sigma2, priors, parametrisation, warmup, thin, design, cross, run)
+        at = (length.warmup, length.thin, length.starts)
+        return cls(beta, D, sigma2, priors, parametrisation, *at, design, cross, run)
 
     @property
     def chains(self) -> int:
@@ -126,13 +131,12 @@ class Draws(Shown):
         """
         draws, run = checked_count("draws", draws), self.run
         model, rng = model_of(self.cross, self.priors), copy.deepcopy(run.rng)
-        require_memory(model, self.chains, self.draws + draws, max_memory, "add fewer draws")
+        length = Length(self.draws + draws, self.chains, self.warmup, self.thin, self.starts)
+        require_memory(model, length, max_memory, "add fewer draws")
         with progress_bar(draws * self.thin, "sampling", progress) as update:
             state, *kept = advance(rng, model, run.state, run.plan, draws * self.thin, self.thin, update=update)
         run = replace(run, state=state, rng=rng)
-        more = Draws.of_work(
-            self.design, self.cross, self.priors, self.parametrisation, self.warmup, self.thin, run, *kept
-        )
+        more = Draws.of_work(self.design, self.cross, self.priors, self.parametrisation, length, run, *kept)
         return replace(
             more,
             beta=np.concatenate([self.beta, more.beta], axis=1),
@@ -199,24 +203,26 @@ class Draws(Shown):
         """Monte Carlo error of the mean, effective sample sizes and R-hat of each column of :meth:`frame`.
 
         Equations :eq:`mcmc-effective-sample-size` and :eq:`r-hat` of the book, as ArviZ computes them: of ranks, chains
-        split. Without ArviZ they are rougher, and there is no ``ess_tail``: :func:`lmmlib.bayes.diagnostics.of_halves`.
+        split. Where chains share starting points R-hat is nested, which ArviZ 0.23 has not: it compares the means of
+        all chains from one point, :func:`lmmlib.bayes.diagnostics.r_hat`.
         """
-        return diagnostics(self.frame(), self.chains)
+        return diagnostics(self.frame(), self.chains, self.starts)
 
     def table(self, level: float = 0.95) -> pd.DataFrame:
         """``mean``, ``sd``, two quantiles with ``level`` between them, and :meth:`diagnostics`, a row for each column
         of :meth:`frame`.
         """
         frame = self.frame()
-        return described(frame, level).join(diagnostics(frame, self.chains))
+        return described(frame, level).join(diagnostics(frame, self.chains, self.starts))
 
     def summary(self, level: float = 0.95) -> Summary:
         """The run, :meth:`table` of the parameters, and whether the chains agree."""
         frame = self._main()
-        quality = diagnostics(frame, self.chains)
+        quality = diagnostics(frame, self.chains, self.starts)
+        starts = f" from {self.starts} starts" if self.starts < self.chains else ""
         head = (
             f"Draws: {self.design.formula or self.design.response}",
-            f"  {self.chains} chains of {self.draws} draws, {self.parametrisation}, {readable(self.nbytes)}; "
+            f"  {self.chains} chains of {self.draws} draws{starts}, {self.parametrisation}, {readable(self.nbytes)}; "
             f"{self.n_obs} observations in {self.n_groups} groups",
         )
         notes, r_hat = [f"  {line}" for line in left_out(self.design)], quality["r_hat"]
@@ -246,7 +252,9 @@ class Draws(Shown):
         if b:
             posterior["b"] = self.b(thin=thin)
         posterior = {name: values for name, values in posterior.items() if values.size}
-        return arviz().from_dict(posterior=posterior, coords=coords, dims={k: dims[k] for k in posterior if k in dims})
+        dims, az = {k: dims[k] for k in posterior if k in dims}, arviz()
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that there are more chains than draws
+            return az.from_dict(posterior=posterior, coords=coords, dims=dims)
 
     def b(self, groups=None, thin: int = 1, max_memory: float = MAX_MEMORY) -> np.ndarray:
         """:func:`lmmlib.bayes.random_effects.draws_of_b`: draws of the random effects, (chains, draws, groups, q).

@@ -16,7 +16,19 @@ import copy
 import numpy as np
 import pandas as pd
 
-from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, checked_run, memory, model_of, require_memory, start
+from lmmlib.bayes.chains import (
+    LONG,
+    MAX_MEMORY,
+    SHORT,
+    Plan,
+    advance,
+    cheap,
+    checked_run,
+    memory,
+    model_of,
+    require_memory,
+    start,
+)
 from lmmlib.bayes.diagnostics import readable
 from lmmlib.bayes.draws import Draws, Run
 from lmmlib.bayes.priors import Priors
@@ -36,10 +48,11 @@ def sample(
     data: pd.DataFrame | None = None,
     priors: Priors | None = None,
     *,
-    draws: int = 1000,
-    chains: int = 4,
-    warmup: int = 500,
-    thin: int = 1,
+    draws: int | None = None,
+    chains: int | None = None,
+    warmup: int | None = None,
+    thin: int | None = None,
+    starts: int | None = None,
     parametrisation: str = "standard",
     blocked: bool | None = None,
     interweave: bool = True,
@@ -55,7 +68,11 @@ def sample(
     .. math:: p(\beta, b, D, \sigma^2 \mid y)
 
     Equation :eq:`joint-posterior` of the book for the model :eq:`three-stage-model`. Chains share each operation, so
-    a hundred cost little more than four. The same ``rng`` gives the same draws.
+    hundreds cost little more than four where groups are few or alike. The length of the run is then, if nothing is said
+    of it, 400 chains of 50 draws, every fourth sweep after the first 100, 20 chains from each of 20 starting points far
+    apart. Such chains are too short to agree one by one; whether the *starts* are forgotten is what the nested R-hat
+    says, see :meth:`lmmlib.bayes.draws.Draws.diagnostics`. Otherwise, and as soon as one of these numbers is given, the
+    others are those of four long chains. The same ``rng`` gives the same draws.
 
     Parameters
     ----------
@@ -64,12 +81,14 @@ def sample(
     data : DataFrame
     priors : Priors, optional
         By default weakly informative, see :class:`lmmlib.priors.Priors`.
-    draws, chains : int
-        Draws that are kept of each chain, and chains.
-    warmup : int
-        Sweeps before the first that counts.
-    thin : int
-        Keep every so many-th.
+    draws, chains : int, optional
+        Draws that are kept of each chain, 1000, and chains, 4.
+    warmup : int, optional
+        Sweeps before the first that counts, 500.
+    thin : int, optional
+        Keep every so many-th, 1.
+    starts : int, optional
+        Starting points, of which each has as many chains; by default every chain has its own.
     parametrisation : {"standard", "centred"}
         Centred: the sampler of :eq:`centred-model`, that draws group coefficients :math:`A_i\beta + b_i` given beta
         and beta given these; the columns of X must be in the span of those of Z in each group.
@@ -107,20 +126,22 @@ def sample(
     """
     plan = Plan.of(parametrisation, blocked, interweave)
     rng = np.random.default_rng() if rng is None else generator(rng)
-    draws, chains, warmup, thin = checked_run(draws, chains, warmup, thin)
+    asked = (draws, chains, warmup, thin, starts)
+    length = checked_run(LONG, *asked)
     design, cross, priors = prepared(formula, data, priors, missing, drop, unidentified)
     require_proper(cross, priors)
     model = model_of(cross, priors)
     if plan.centred:
         require_spanned(cross, model.data)
-    require_memory(model, chains, draws, max_memory)
+    length = SHORT if asked == (None,) * 5 and cheap(model) else length
+    require_memory(model, length, max_memory)
     effects_seed = int(rng.integers(2**63))
-    state = start(rng, cross, model, chains)
-    label = f"sampling, {readable(memory(model, chains, draws))}"
-    with progress_bar(warmup + draws * thin, label, progress) as update:
-        state, *kept = advance(rng, model, state, plan, draws * thin, thin, warmup, update)
+    state = start(rng, cross, model, length.starts, length.chains // length.starts)
+    label, sweeps = f"sampling, {readable(memory(model, length))}", length.draws * length.thin
+    with progress_bar(length.warmup + sweeps, label, progress) as update:
+        state, *kept = advance(rng, model, state, plan, sweeps, length.thin, length.warmup, update)
     run = Run(plan, state, copy.deepcopy(rng), effects_seed)
-    return Draws.of_work(design, cross, priors, parametrisation, warmup, thin, run, *kept)
+    return Draws.of_work(design, cross, priors, parametrisation, length, run, *kept)
 
 
 def prepared(

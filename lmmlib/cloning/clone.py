@@ -18,7 +18,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from lmmlib.bayes.chains import MAX_MEMORY, Plan, advance, checked_run, memory, model_of, require_memory, start
+from lmmlib.bayes.chains import (
+    MAX_MEMORY,
+    Length,
+    Plan,
+    advance,
+    cheap,
+    checked_run,
+    memory,
+    model_of,
+    require_memory,
+    start,
+)
 from lmmlib.bayes.conditionals import Model, State
 from lmmlib.bayes.diagnostics import readable
 from lmmlib.bayes.draws import Draws
@@ -35,6 +46,8 @@ from lmmlib.errors import ParameterError
 PLAN = Plan(centred=False, blocked=True)
 # Sweeps for each move that brings chains to a D near zero or near singular.
 EVERY = 2
+# As for samples: many short chains, from few starts, where they are cheap.
+SHORT, LONG = Length(50, 200, 100, 4, 20), Length(500, 40, 300, 1, 40)
 
 
 def clone(
@@ -43,10 +56,11 @@ def clone(
     n_clones: int | Sequence[int] = (1, 10, 25),
     priors: Priors | None = None,
     *,
-    draws: int = 500,
-    chains: int = 40,
-    warmup: int = 300,
-    thin: int = 1,
+    draws: int | None = None,
+    chains: int | None = None,
+    warmup: int | None = None,
+    thin: int | None = None,
+    starts: int | None = None,
     rng: int | np.random.Generator | None = None,
     missing: str = "error",
     drop: str | None = None,
@@ -60,7 +74,10 @@ def clone(
         \operatorname{Var}(\hat\theta) \approx K\operatorname{Var}(\theta \mid y^{(K)})
 
     Equation :eq:`cloned-limit` of the book. A million clones cost what one costs. The chains start as far apart for
-    many clones as for one, so that R-hat can see it if they do not find each other.
+    many clones as for one, so that R-hat can see it if they do not find each other. If nothing is said of the length of
+    the run, and chains are cheap as for :func:`lmmlib.sample`, there are for each K 200 chains of 50 draws, every
+    fourth sweep after the first 100, 10 chains from each of 20 starting points, and R-hat is nested. Otherwise, and as
+    soon as one of these numbers is given, the others are those of 40 longer chains.
 
     Parameters
     ----------
@@ -71,12 +88,14 @@ def clone(
         The K; two or more, from few to many, show whether the posterior shrinks as it should.
     priors : Priors, optional
         Their influence vanishes as 1/K. By default weakly informative, see :class:`lmmlib.priors.Priors`.
-    draws, chains : int
-        Draws that are kept of each chain, and chains, for each K; two chains or more.
-    warmup : int
-        Sweeps before the first that counts.
-    thin : int
-        Keep every so many-th.
+    draws, chains : int, optional
+        Draws that are kept of each chain, 500, and chains, 40, for each K; two chains or more.
+    warmup : int, optional
+        Sweeps before the first that counts, 300.
+    thin : int, optional
+        Keep every so many-th, 1.
+    starts : int, optional
+        Starting points, of which each has as many chains; by default every chain has its own.
     rng : int or Generator, optional
         A whole number is the seed of a new generator.
     missing : {"error", "drop"}
@@ -105,18 +124,21 @@ def clone(
     """
     K_all = checked_clones(n_clones)
     rng = np.random.default_rng() if rng is None else generator(rng)
-    draws, chains, warmup, thin = checked_run(draws, chains, warmup, thin, several=True)
+    asked = (draws, chains, warmup, thin, starts)
+    length = checked_run(LONG, *asked, several=True)
     design, cross, priors = prepared(formula, data, priors, missing, drop, unidentified)
     improper = improper_clones(cross, priors, K_all)
     kept, flat, model = {}, ridges(cross), model_of(cross, priors)
     proper = [K for K in K_all if K not in improper]
-    require_memory(model, chains, draws, max_memory)
-    label = f"cloning, {readable(memory(model, chains, draws))}"
-    with progress_bar((warmup + draws * thin) * len(proper), label, progress) as update:
+    length = SHORT if asked == (None,) * 5 and cheap(model) else length
+    require_memory(model, length, max_memory)
+    label, sweeps = f"cloning, {readable(memory(model, length))}", length.draws * length.thin
+    with progress_bar((length.warmup + sweeps) * len(proper), label, progress) as update:
         for K in proper:
             model = model_of(cross, priors, n_clones=K)
-            taken = run(rng, model, start(rng, cross, model, chains), flat, warmup, draws * thin, thin, update)
-            kept[K] = Draws.of_work(design, cross, priors, "cloned", warmup, thin, None, *taken)
+            state = start(rng, cross, model, length.starts, length.chains // length.starts)
+            taken = run(rng, model, state, flat, length.warmup, sweeps, length.thin, update)
+            kept[K] = Draws.of_work(design, cross, priors, "cloned", length, None, *taken)
     return result(Gaussian(design, cross, priors, kept, flat), improper)
 
 

@@ -36,6 +36,8 @@ class Cloned(Shown):
     about : dict
         What this result is about: the name of each parameter, and the column or function of the frame that it is.
     chains : int
+    starts : int or None
+        Starting points, the chains of one side by side; None if every chain has its own.
     improper : dict
         The K for which the posterior is no distribution, and why; they have no draws.
     lines : tuple of DataFrame
@@ -52,6 +54,7 @@ class Cloned(Shown):
     frames: dict[int, pd.DataFrame] = field(repr=False)
     about: dict[str, str | Callable] = field(repr=False)
     chains: int
+    starts: int | None = None
     improper: dict[int, str] = field(default_factory=dict)
     lines: tuple[pd.DataFrame, ...] | None = field(default=None, repr=False)
     edge: int | None = None
@@ -128,7 +131,7 @@ class Cloned(Shown):
     @cached_property
     def _quality(self) -> dict[int, pd.DataFrame]:
         """For each K mcse, effective sample sizes and R-hat of the parameters."""
-        return {K: diagnostics(self.draws(K), self.chains) for K in self.n_clones}
+        return {K: diagnostics(self.draws(K), self.chains, self.starts) for K in self.n_clones}
 
     def parameters(self) -> pd.Series:
         """Posterior means at the largest K: estimates by maximum likelihood, up to 1/K and Monte Carlo error."""
@@ -214,7 +217,7 @@ class Cloned(Shown):
                 "r_squared": r_squared,
                 "r_hat": quality["r_hat"].max(skipna=False),
                 "r_hat_multivariate": estimability.multivariate_r_hat(
-                    draws.to_numpy().reshape(self.chains, -1, draws.shape[1])
+                    draws.to_numpy().reshape(self.starts or self.chains, -1, draws.shape[1])
                 ),
                 "ess": quality["ess_bulk"].min(skipna=False),
             }

@@ -91,12 +91,13 @@ class GaussianClones(Cloned):
 
 def result(source: Gaussian, improper: dict[int, str]) -> GaussianClones:
     """The draws as frames, and what linear algebra knows of the model."""
-    edge = vanishing(source)
+    edge, first = vanishing(source), next(iter(source.draws.values()))
     return GaussianClones(
         title=source.design.formula or source.design.response,
         frames={K: drawn.frame() for K, drawn in source.draws.items()},
         about={name: name for name in (*source.cross.x_names, *source.cross.variance_names)},
-        chains=next(iter(source.draws.values())).chains,
+        chains=first.chains,
+        starts=first.starts,
         improper=improper,
         lines=tuple(flat_lines(source)),
         edge=edge,

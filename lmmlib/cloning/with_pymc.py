@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from lmmlib.bayes.chains import checked_run
+from lmmlib.bayes.chains import LONG, checked_run
 from lmmlib.cloning.clone import checked_clones
 from lmmlib.cloning.cloned import Cloned
 from lmmlib.common.arguments import checked_count, generator, require_known, several
@@ -72,7 +72,8 @@ def clone_pymc(
         If PyMC or nutpie is not installed, the model does not follow the rule above, or a name is unknown; says which.
     """
     K_all = checked_clones(n_clones)
-    draws, chains, warmup, _ = checked_run(draws, chains, checked_count("warmup", warmup), 1, several=True)
+    length = checked_run(LONG, draws, chains, checked_count("warmup", warmup), several=True)
+    draws, chains, warmup = length.draws, length.chains, length.warmup
     if not callable(build_model):
         raise ParameterError(f"build_model must be a function of (data, n_clones); got {build_model!r}")
     data = checked_data(data, unchanged)

@@ -364,7 +364,8 @@ def test_memory_is_what_a_run_takes(n, chains_, draws):
     frame = pd.DataFrame({"g": g, "x": rng.normal(size=3 * n), "y": rng.normal(size=n)[g] + rng.normal(size=3 * n)})
     design = lmmlib.build_design("y ~ x + (x | g)", frame)
     cross = lmmlib.cross_products(design)
-    said = chains.memory(chains.model_of(cross, Priors().resolved(cross)), chains_, draws)
+    length = chains.Length(draws, chains_, 0, 1, chains_)
+    said = chains.memory(chains.model_of(cross, Priors().resolved(cross)), length)
     tracemalloc.start()
     sample(design, draws=draws, chains=chains_, warmup=0, rng=1)
     peak = tracemalloc.get_traced_memory()[1]
@@ -425,3 +426,28 @@ def test_clones_of_the_data_lead_to_maximum_likelihood():
     for values, estimate, error in exact:
         assert abs(values.mean() - estimate) < 0.03 * error / np.sqrt(K)
         assert values.std() * np.sqrt(K) == pytest.approx(error, rel=0.03)
+
+
+def test_the_length_of_a_run_that_nobody_gave(frame):
+    """Many short chains where they are cheap; four long ones where groups are many, or a number is given."""
+    drawn = sample("lead ~ week + (week | child)", frame, rng=1)
+    assert (drawn.chains, drawn.draws, drawn.warmup, drawn.thin, drawn.starts) == (400, 50, 100, 4, 20)
+    assert "400 chains of 50 draws from 20 starts" in repr(drawn)
+    more = drawn.extend(2)
+    assert (more.draws, more.starts) == (52, 20)
+    rng = np.random.default_rng(3)
+    uneven = pd.DataFrame({"g": np.repeat(np.arange(30), 4), "x": rng.normal(size=120), "y": rng.normal(size=120)})
+    long = sample("y ~ x + (x | g)", uneven, rng=1)
+    assert (long.chains, long.draws, long.warmup, long.thin, long.starts) == (4, 1000, 500, 1, 4)
+    given = sample("lead ~ week + (week | child)", frame, draws=10, rng=1)
+    assert (given.chains, given.draws, given.warmup) == (4, 10, 500) and "starts" not in repr(given)
+
+
+def test_chains_of_one_start_begin_together(frame):
+    cross = lmmlib.cross_products(lmmlib.build_design("lead ~ week + (week | child)", frame))
+    model = chains.model_of(cross, Priors().resolved(cross))
+    one, six = (chains.start(np.random.default_rng(1), cross, model, 2, each) for each in (1, 3))
+    for name in ("beta", "F", "sigma2", "rates_sigma", "rates_D"):
+        np.testing.assert_array_equal(getattr(six, name), np.repeat(getattr(one, name), 3, axis=-1))
+    with pytest.raises(ParameterError, match="multiple of starts; got 10 chains and 4 starts"):
+        sample("lead ~ week + (week | child)", frame, chains=10, starts=4)

@@ -225,3 +225,12 @@ def test_calendar_years():
         a, b = near.loc[(one, K)], far.loc[(other, K)]
         assert abs(a["estimate"] - b["estimate"]) < 4.5 * np.hypot(a["mcse"], b["mcse"])
         assert a["se"] == pytest.approx(b["se"], rel=0.1)
+
+
+def test_the_length_of_a_run_that_nobody_gave(frame):
+    """Many short chains from few starts; as soon as a number is given, 40 longer ones with a start each."""
+    found = clone(FORMULA, frame, (1, 10), rng=1)
+    assert (found.chains, found.starts, len(found.draws())) == (200, 20, 200 * 50)
+    assert (found.diagnostics()["r_hat"] < 1.02).all() and (found.diagnostics()["r_hat_multivariate"] < 1.02).all()
+    given = clone(FORMULA, frame, (1, 10), draws=20, rng=1)
+    assert (given.chains, given.starts, len(given.draws())) == (40, 40, 40 * 20)
