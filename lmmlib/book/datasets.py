@@ -37,6 +37,7 @@ _SHA256 = {
     "counts_50x10": "410a3f08976336d2823152f05d34418a10c4099c3384c5be6d05ed5e11a80654",
     "counts_low": "b58bfdd2607495cae5c178ed39c18053a5a90e42d3b0d9164134d058c56820f8",
     "published": "7765b9c15d1e61a26878de24b05097ca950aeed07a6bb2404e9989100a04fb80",
+    "peers": "64ff555bcfceaeae7046bdc8d6303faccd296323771350e76feedd88a7a1c6f4",
 }
 _SLEEP = [308, 309, 310, 330, 331, 332, 333, 334, 335, 337, 349, 350, 351, 352, 369, 370, 371, 372]
 #: The categorical columns of each data set, with their levels in order; [] for numbers of which there are gaps.
@@ -137,7 +138,30 @@ def published() -> pd.DataFrame:
     DatasetError
         If the file is missing or altered.
     """
-    frame = pd.read_csv(io.BytesIO(_verified("published")), dtype=str, keep_default_na=False)
+    return _printed("published")
+
+
+def peers() -> pd.DataFrame:
+    """What other programs print for models of this book.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``id``, ``fit`` (which model), ``place`` (the program and its version), ``quantity``, ``printed``,
+        ``read`` (the file of ``tests/reference`` that holds it, and where in it), ``reference``, ``reference_read``
+        (where that was read, or how it was computed), ``stopped``, ``kind``, ``note``: text, but for ``reference``
+        and ``stopped``, as in :func:`published`.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing or altered.
+    """
+    return _printed("peers")
+
+
+def _printed(name: str) -> pd.DataFrame:
+    frame = pd.read_csv(io.BytesIO(_verified(name)), dtype=str, keep_default_na=False)
     return frame.assign(**{name: pd.to_numeric(frame[name]) for name in ("reference", "stopped")})
 
 

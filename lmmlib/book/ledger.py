@@ -1,7 +1,7 @@
-"""Comparison of a number with the one that a source document prints.
+"""Comparison of a number with the one that a source document or another program prints.
 
-The ledger ``data/published.csv`` gives for each printed number its digits, and what kind of
-number it is; the kind decides what agreement means (:data:`KINDS`).
+The ledgers ``data/published.csv`` (documents) and ``data/peers.csv`` (programs) give for each printed number its
+digits, and what kind of number it is; the kind decides what agreement means (:data:`KINDS`).
 """
 
 import difflib
@@ -21,13 +21,14 @@ KINDS = {
     "early-stop": "agrees with the optimum",
     "source-error": "agrees, but the printed number is wrong",
     "monte-carlo": "agrees within Monte Carlo error",
+    "other-rule": "agrees with the reference",
 }
 #: Every passing verdict starts with this word, every failing one with ``FAILED``.
 PASSED, FAILED = "agrees", "DISAGREES"
 
 # A printed digit may come from a tie (4.4535 printed as 4.454): rounding error must not decide it.
 _SLACK = 1e-9
-_EARLY_STOP_TOLERANCE = 1e-6
+_REFERENCE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Comparison:
 
 @cache
 def _rows() -> dict:
-    return {row["id"]: row for row in datasets.published().to_dict("records")}
+    return {row["id"]: row for table in (datasets.published(), datasets.peers()) for row in table.to_dict("records")}
 
 
 def compare(id: str, value: float, mcse: float | None = None) -> Comparison:
@@ -68,6 +69,8 @@ def compare(id: str, value: float, mcse: float | None = None) -> Comparison:
                             ledger's ``stopped``, where the optimiser was when it stopped, must round to
                             the printed digits, or they would be unexplained
     monte-carlo             at most 4 `mcse` and half a unit of the last printed digit away
+    other-rule              within 1e-6, relative, of the ledger's reference; the printed number follows another
+                            rule, which the note names, and `value` does not round to it
     ======================  =====================================================================
 
     Parameters
@@ -92,7 +95,7 @@ def compare(id: str, value: float, mcse: float | None = None) -> Comparison:
     if row is None:
         near = difflib.get_close_matches(str(id), _rows(), n=3)
         hint = f" Did you mean one of {', '.join(near)}?" if near else ""
-        raise ParameterError(f"The ledger data/published.csv has no row {id!r}.{hint}")
+        raise ParameterError(f"Neither data/published.csv nor data/peers.csv has a row {id!r}.{hint}")
     kind, printed, note, value = row["kind"], row["printed"], row["note"], float(value)
     if kind == "monte-carlo" and not (mcse is not None and 0 <= mcse < math.inf):
         raise ParameterError(f"{id} is a Monte Carlo average: give a standard error mcse >= 0, not {mcse}.")
@@ -101,13 +104,17 @@ def compare(id: str, value: float, mcse: float | None = None) -> Comparison:
         ours, digits = printed if passed else f"{value:.1e}", "the bound"
     else:
         theirs, ours, digits = float(printed), _like(printed, value), _agreement(printed, value)
-        if kind == "early-stop":
+        if kind in ("early-stop", "other-rule"):
             optimum, stopped = row["reference"], row["stopped"]
-            near = abs(value - optimum) <= _EARLY_STOP_TOLERANCE * abs(optimum)
-            passed = near and rounds_to(printed, stopped)
-            off = f"printed value off by {significant(abs(theirs - optimum), 2)}"
-            stop = f"printed by an optimiser that stopped early (it gave {stopped:.7f})"
-            note = "; ".join(text for text in (off, stop, note) if text)
+            passed = abs(value - optimum) <= _REFERENCE_TOLERANCE * abs(optimum)
+            if kind == "other-rule":
+                passed &= not rounds_to(printed, value)
+            else:
+                passed &= rounds_to(printed, stopped)
+                far = abs(theirs - optimum)
+                off = f"printed value off by {significant(far, 2) if far >= 1e-6 else format(far, '.1e')}"
+                stop = f"printed by an optimiser that stopped early (it gave {stopped:.7f})"
+                note = "; ".join(text for text in (off, stop, note) if text)
         else:
             passed = rounds_to(printed, value, 4 * mcse if mcse and kind == "monte-carlo" else 0.0)
     verdict = KINDS[kind] if passed else FAILED
@@ -126,14 +133,15 @@ def _last_place(printed: str) -> int:
 
 
 def _like(printed: str, value: float) -> str:
-    """`value` in the notation of `printed`, with two digits more (a whole number stays one)."""
+    """`value` in the notation of `printed`, with two digits more, eight decimals at most (whole numbers stay so)."""
     if not math.isfinite(value):
         return str(value)
     exponent = _last_place(printed)
     if exponent == 0 and value == round(value):
         return f"{value:.0f}"
-    close = rounded(value, exponent - 2)
-    if "e" in printed.lower():
+    scientific = "e" in printed.lower()
+    close = rounded(value, exponent - 2 if scientific else max(exponent - 2, -8))
+    if scientific:
         mantissa = printed.lower().split("e")[0]
         return f"{float(close):.{len(mantissa.partition('.')[2]) + 2}e}"
     return f"{close:f}"

@@ -22,7 +22,7 @@ from lmmlib.errors import ParameterError, ReproductionError
 
 __all__ = ["Table", "answer", "check", "fixed", "p", "reproduces", "reproduction_table", "show", "significant", "table"]
 
-_EXPLAINED = (ledger.KINDS["early-stop"], ledger.KINDS["source-error"])
+_EXPLAINED = tuple(ledger.KINDS[kind] for kind in ("early-stop", "source-error", "other-rule"))
 Digits = int | Callable[[float], str]
 
 
@@ -164,7 +164,9 @@ def digest(problem: str, text: str, salt: str) -> str:
 
 
 def reproduces(id: str, value: float, mcse: float | None = None) -> None:
-    """Print our number next to the one that a source document prints; see :func:`lmmlib.book.ledger.compare`.
+    """Print our number next to the one that a source document or another program prints.
+
+    What agreement means, :func:`lmmlib.book.ledger.compare` says.
 
     Raises
     ------

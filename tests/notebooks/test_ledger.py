@@ -8,8 +8,8 @@ from tests.notebooks.conftest import ROOT
 DOCUMENTS = ("000", "001", "002", "003", "004")
 
 
-def ledger():
-    with (ROOT / "data" / "published.csv").open(newline="", encoding="utf-8") as file:
+def ledger(name="published"):
+    with (ROOT / "data" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -24,9 +24,13 @@ def test_every_row_is_reproduced(notebooks):
 
 
 def test_pages_show_only_rows_of_the_ledger(notebooks):
-    ids = {row["id"] for row in ledger()}
+    ids = {row["id"] for row in ledger() + ledger("peers")}
     shown = set().union(*(reproduced(notebook) for notebook in notebooks.values()))
     assert shown - ids == set()
+
+
+def test_the_page_of_programs_shows_every_row(notebooks):
+    assert {row["id"] for row in ledger("peers")} == set(reproduced(notebooks["peers"]))
 
 
 def test_each_row_names_a_document():

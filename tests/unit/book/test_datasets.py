@@ -101,6 +101,7 @@ def page():
         "counts_50x10": "Counts at fifty",
         "counts_low": "Low counts",
         "published": "The ledger",
+        "peers": "What other programs print",
     }
     sections = re.split(r"^## ", text, flags=re.MULTILINE)
     return {name: next(s for s in sections if s.startswith(title)) for name, title in titles.items()}
@@ -204,6 +205,18 @@ def test_the_ledger_keeps_what_is_printed():
     assert ledger["reference"].notna().all()
 
 
+def test_printed_numbers_of_programs_keep_their_digits(folder):
+    peers = datasets.peers().set_index("id")
+    assert peers.loc["sleep-slope-reml-lme4-se-days", ["place", "printed", "kind"]].tolist() == [
+        *("lme4 1.1-31", "1.546", "exact"),
+    ]
+    assert peers.loc["sleep-slope-reml-nlme-df-days", "reference"] == 17
+    assert set(peers["kind"]) == {"exact", "early-stop", "other-rule"}
+    (folder / "peers.csv").write_text("id\n")
+    with pytest.raises(DatasetError, match="peers.csv has been altered"):
+        datasets.peers()
+
+
 #: Rows that the source table does not have.
 ADDED = {
     f"003-lm-lead-week-{quantity}"
@@ -250,7 +263,7 @@ def test_rows_of_the_source_table_are_unchanged():
 # --- the data page ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*datasets.names(), "published"])
+@pytest.mark.parametrize("name", [*datasets.names(), "published", "peers"])
 def test_the_page_gives_the_checksum(page, name):
     digest = hashlib.sha256((ROOT / "data" / f"{name}.csv").read_bytes()).hexdigest()
     assert f"**SHA-256.** `{digest}`" in page[name]

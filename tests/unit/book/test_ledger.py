@@ -116,3 +116,26 @@ def test_a_monte_carlo_average_needs_its_error():
 def test_an_unknown_id_is_named_with_near_ones():
     with pytest.raises(ParameterError, match="003-lm-lead-week-f-statistic"):
         ledger.compare("003-lm-lead-week-f-statistics", 1.0)
+
+
+# --- other programs -----------------------------------------------------------------------------------------------
+
+
+def test_another_rule_agrees_with_the_reference_and_not_with_what_is_printed():
+    name = "sleep-slope-reml-nlme-df-days"  # printed 161, and 17 by our rule
+    found = ledger.compare(name, 17.000001)
+    assert found.passed and found.verdict == ledger.KINDS["other-rule"] and found.note.startswith("df of nlme")
+    for wrong in (17.0001, 16.9999, 161, math.nan):
+        assert not ledger.compare(name, wrong).passed
+
+
+def test_ours_has_two_digits_more_and_eight_decimals_at_most():
+    assert ledger.compare("sleep-slope-reml-lme4-se-days", 1.5457888929).ours == "1.54579"
+    assert ledger.compare("dental-sex-reml-nlme-se-age-sexfemale", 0.13473534424).ours == "0.13473534"
+
+
+def test_another_rule_must_differ(monkeypatch):
+    """A row whose printed number is ours is none of another rule."""
+    row = {"id": "a", "place": "b", "quantity": "c", "printed": "17", "reference": 17.0, "stopped": math.nan}
+    monkeypatch.setattr(ledger, "_rows", lambda: {"a": row | {"kind": "other-rule", "note": "d"}})
+    assert not ledger.compare("a", 17.0).passed
