@@ -29,9 +29,8 @@ from pygments.lexers import PythonLexer, TextLexer
 from sphinx import addnodes
 from sphinx.builders import Builder
 
-from chapters._tools import build, portable, print_forms
+from chapters._tools import build, front_page, portable, print_forms
 from chapters._tools.explorers import figures
-from chapters._tools.front_page import revision
 from chapters._tools.replacing import replace_text
 
 ROOT = build.ROOT
@@ -167,23 +166,26 @@ def stored_table(html):
 
 
 def widths(texts):
-    """(longest entry, longest word) of each column in characters."""
+    """(longest entry, longest word, letters in all) of each column."""
     found = []
     for column in zip(*texts, strict=True):
         words = [word for text in column for word in text.split()] or [""]
-        found.append((max(map(len, column)), max(map(len, words))))
+        found.append((max(map(len, column)), max(map(len, words)), sum(map(len, column))))
     return found
 
 
 def shared(lengths, room):
-    """The room of each column: what it asks for, or, where that is too much, at least its longest word."""
-    if sum(longest for longest, _ in lengths) <= room:
+    """The part of each column of the line, at least its longest word and more by its letters; None if all fits."""
+    if sum(longest for longest, _, _ in lengths) <= room:
         return None
-    least = [word + 1 for _, word in lengths]
-    wish = [min(longest, 60) - low for (longest, _), low in zip(lengths, least, strict=True)]
-    wish = [max(w, 0) for w in wish]
-    rest = max(room - sum(least), 0)
-    given = [low + w * rest / (sum(wish) or 1) for low, w in zip(least, wish, strict=True)]
+    given = [word + 1 for _, word, _ in lengths]
+    rest = room - sum(given)
+    while rest > 0.5:
+        short = [k for k, (longest, _, _) in enumerate(lengths) if given[k] < longest]
+        letters = sum(lengths[k][2] for k in short)
+        more = {k: min(rest * lengths[k][2] / letters, lengths[k][0] - given[k]) for k in short}
+        given = [g + more.get(k, 0) for k, g in enumerate(given)]
+        rest -= sum(more.values())
     return [g / sum(given) for g in given]
 
 
@@ -196,7 +198,7 @@ def table(cells, lengths, numeric=None):
     if parts is None:
         kinds = "".join("r" if n else "l" for n in numeric)
     else:
-        size = r"\footnotesize" if sum(word for _, word in lengths) > 0.6 * room or len(lengths) > 4 else r"\small"
+        size = r"\footnotesize" if sum(word for _, word, _ in lengths) > 0.6 * room or len(lengths) > 4 else r"\small"
         gaps = 2 * len(lengths)
         kinds = "".join(
             rf"{'N' if n else 'P'}{{\dimexpr {part:.4f}\linewidth - {part:.4f}\dimexpr {gaps}\tabcolsep\relax}}"
@@ -276,6 +278,8 @@ class Writer:
         if target is None:
             return "" if self.is_index else self.inline(node)
         if self.is_index:
+            if ": see " in node.parent.astext():
+                return rf"\see{{{target}}}{{{self.inline(node)}}}"
             shown = rf"\onpage{{{target}}}"
             return rf"\emph{{{shown}}}" if node.astext() == "glossary" else shown
         text = self.inline(node)
@@ -380,6 +384,8 @@ class Writer:
         return heading + (r"\booksmall" if kind == "chapter" and not number else "")
 
     def on_paragraph(self, node):
+        if self.is_index and node.astext().startswith("Numbers are chapters"):
+            return "Numbers are pages, the first of each chapter; the one of the glossary is in italics."
         return self.anchors(node) + self.inline(node).strip()
 
     on_PassthroughTextElement = on_line = on_paragraph
@@ -470,7 +476,8 @@ class Writer:
             words = rf"\textbf{{Figure {self.number('figure', node)}.}} {words}"
         moving = set(node["ids"] + node["names"]) & self.book.moving
         if moving:
-            words += r" \emph{On the screen this figure moves.}"
+            where = self.book.env.titles[self.page].astext()
+            words += rf" \emph{{On the screen this figure moves, on the page}} {escaped(where)}."
         anchors = self.anchors(node)
         if self.boxed:
             return rf"\figurehere{{{anchors}{drawn}}}{{{words}}}"
@@ -528,7 +535,8 @@ class Writer:
         quiet, told, self.told = self.quiet, self.told, set()
         rest = self.within(node, node.children[1:])
         self.quiet, self.told = quiet, told
-        title = rf"{self.words(node[0])} {{\normalfont\footnotesize(exercise on page \onpage{{{back}}})}}"
+        words = re.sub(r"^(Solution to)(?=\S)", r"\1 ", self.words(node[0]))
+        title = rf"{words} {{\normalfont\footnotesize(exercise on page \onpage{{{back}}})}}"
         mark = rf"\at{{{label(self.page, node['ids'][0])}}}"
         self.book.answers[self.page].append("\\begin{solved}{" + title + "}" + mark + "\n" + rest + "\n\\end{solved}")
         return ""
@@ -636,7 +644,7 @@ class PaperBuilder(Builder):
 
     def whole(self, texts):
         facts = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-        commit = revision(self.srcdir)
+        commit = front_page.revision(self.srcdir)
         cover = {
             "title": facts["title"],
             "authors": ", ".join(author["name"] for author in facts["authors"]),
@@ -680,6 +688,7 @@ COVER = r"""\hypersetup{pdftitle={\thetitleofbook}, pdfauthor={\theauthorsofbook
 {\theversionofbook\par
 Text and figures CC BY 4.0, code BSD 3-Clause\par}
 \end{titlepage}
+\setcounter{page}{2}
 \thispagestyle{empty}
 \textbf{This is the book on paper.} Its numbers are those of the pages on the screen. After a reference stands the page
 that it leads to, {\footnotesize\color{pale}[12]}, the first time in a section when the target is outside it; solutions
@@ -689,8 +698,7 @@ Left out are the companions to the sources, line by line, with the ledger of the
 reference of the package, and two guides for work at the screen, coming from other programs and data that outgrow
 memory: they are on the pages of the book. Code that draws, prepares or checks, which is folded there, is left out as
 well: it is in the notebooks. A tick says that a number was found in two ways, and how close the two must be.
-\clearpage
-\tableofcontents"""
+\bookcontents"""
 
 
 def add_outputs(app, config):
@@ -700,8 +708,27 @@ def add_outputs(app, config):
     config.nb_mime_priority_overrides = [*config.nb_mime_priority_overrides, *ours]
 
 
+def show_views(app, doctree, docname):
+    """Of the views of the front page: the cards as a list of chapters; the map and what the cover says are left out."""
+    if app.builder.name != PaperBuilder.name:
+        return
+    for view in [one for one in doctree.findall(nodes.General) if type(one).__name__ == "View"]:
+        if view["kind"] != "chapter-cards":
+            section = view.parent
+            section.parent.remove(section)
+            continue
+        cards = nodes.bullet_list()
+        for page in front_page.in_order(app.env):
+            link = nodes.reference("", front_page.title(app.env, page), refuri=PAGES + page)
+            asked = front_page.plain_tex(front_page.about(app.env)[page]["question"])
+            line = nodes.paragraph("", f"{front_page.number(page)} ", link, nodes.Text(f": {asked}" if asked else ""))
+            cards += nodes.list_item("", line)
+        view.replace_self(cards)
+
+
 def setup(app):
     app.add_builder(PaperBuilder)
+    app.connect("doctree-resolved", show_views, priority=100)
     app.connect("config-inited", add_outputs, priority=100)
 
 

@@ -117,9 +117,10 @@ def test_a_stored_table_is_a_table_in_its_printed_form(writer):
 
 
 def test_columns_share_the_line_and_none_is_less_than_its_longest_word():
-    assert paper.shared([(30, 10), (40, 8)], 80) is None
-    parts = paper.shared([(200, 10), (4, 4)], 80)
-    assert sum(parts) == pytest.approx(1, abs=1e-12) and parts[1] * 80 >= 5
+    assert paper.shared([(30, 10, 90), (40, 8, 90)], 80) is None
+    long, short, middle = paper.shared([(200, 10, 900), (4, 4, 12), (40, 8, 90)], 80)
+    assert long + short + middle == pytest.approx(1, abs=1e-12)
+    assert short * 80 >= 4 and middle * 80 >= 9 and long > 3 * middle
 
 
 def test_ticks_in_a_row_are_one_paragraph(writer):
