@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from docutils import nodes
 
-from chapters._tools import paper
+from chapters._tools import front_page, paper
 from tests.project import test_portable
 
 LACKS = paper.missing()
@@ -119,7 +119,7 @@ def test_a_stored_table_is_a_table_in_its_printed_form(writer):
 def test_columns_share_the_line_and_none_is_less_than_its_longest_word():
     assert paper.shared([(30, 10, 90), (40, 8, 90)], 80) is None
     long, short, middle = paper.shared([(200, 10, 900), (4, 4, 12), (40, 8, 90)], 80)
-    assert long + short + middle == pytest.approx(1, abs=1e-12)
+    assert f"{long + short + middle:.6f}" == "1.000000"
     assert short * 80 >= 4 and middle * 80 >= 9 and long > 3 * middle
 
 
@@ -138,6 +138,19 @@ def test_the_end_of_a_proof_is_marked_in_its_last_line(writer):
     assert proof(paragraph("Proof. Look.")) == r"\textit{Proof.} Look. \qedhere"
     formula = nodes.math_block("a", "a", number=None)
     assert proof(paragraph("Proof. Look."), formula) == "\\textit{Proof.} Look.\n\n\\shown{}{a}\n\n\\qedhere"
+
+
+def test_of_the_front_page_the_chapters_are_left(writer):
+    page = "chapters/03-page"
+    about = {page: {"question": "How $\\beta$?", "time": "", "numbers": set(), "labels": set()}}
+    env = SimpleNamespace(chapters_about=about, toc_secnumbers={}, titles={page: nodes.title("", "GLS")})
+    app = SimpleNamespace(builder=SimpleNamespace(name="paper"), env=env)
+    cards = nodes.section("", nodes.title("", "The chapters"), front_page.View(kind="chapter-cards"))
+    chart = nodes.section("", nodes.title("", "The map"), front_page.View(kind="chapter-map"))
+    tree = nodes.section("", cards, chart)
+    paper.show_views(app, tree, "chapters/index")
+    assert tree.children == [cards]
+    assert "\\item 3 \\seepage{03-page:}{GLS}: How beta?" in block(writer, cards[1])
 
 
 def test_what_is_unknown_stops_the_build(writer):
