@@ -107,6 +107,7 @@ bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (abo
 	@$(BIN)/python -m benchmarks.several
 	@$(BIN)/python -m benchmarks.residual
 	@$(BIN)/python -m benchmarks.questions
+	@$(BIN)/python -m benchmarks.packages
 
 study: $(READY)  ## Run the simulation studies again (about a quarter of an hour), rewrites their tables
 	@$(BIN)/python -m studies.coverage

@@ -7,6 +7,7 @@
 - What a reference leads to is shown where it stands (previews.py), and the search finds sections (search_places.py).
 - ``{ledger}`` lists every number that the source documents print (ledger_page.py).
 - ``{checked}`` says what the last run of all checks found (checked_page.py).
+- ``{speed}`` shows the last times of other programs (speed_page.py).
 - ``{slides}`` offers the figures of the chapters as an archive (slides.py).
 - Equations lead to the functions that compute them (equation_links.py).
 - ``{book-index}`` is the index (book_index.py).
@@ -35,6 +36,7 @@ import previews
 import print_forms
 import search_places
 import slides
+import speed_page
 from docutils import nodes
 from sphinx.domains.std import StandardDomain
 from sphinx.util.nodes import make_refnode
@@ -153,6 +155,7 @@ def setup(app):
     app.add_domain(NumberedDomain, override=True)
     ledger_page.setup(app)
     checked_page.setup(app)
+    speed_page.setup(app)
     equation_links.setup(app)
     book_index.setup(app)
     explorers.setup(app)

@@ -88,6 +88,7 @@ def test_nothing_else_in_the_repository_writes_over_a_file():
         "chapters/_tools/search_places.py": 1,
         "chapters/_tools/release.py": 2,  # in a folder of its own, which replaces dist when all is good
         "benchmarks/memory.py": 1,  # numbers for processes of their own, in a temporary folder
+        "benchmarks/packages.py": 1,  # the input of other Pythons, in a temporary folder
         "benchmarks/peers.py": 1,  # R's input, in a temporary folder
     }
     found = {}
