@@ -207,7 +207,7 @@ def checked_run(
 
 
 def cheap(model: Model) -> bool:
-    """Whether hundreds of chains cost little more than four: few groups, or groups that :func:`rotate` made few."""
+    """Whether hundreds of chains cost little more than four: few groups, or groups that ``rotate`` made few."""
     return model.data.ZtW[:, :, 0].size <= CHEAP
 
 
