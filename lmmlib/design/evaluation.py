@@ -6,7 +6,7 @@ import ast
 import re
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -158,6 +158,11 @@ class Side:
     columns: frozenset[str]
     coded: frozenset[str]
 
+    @cached_property
+    def plain(self) -> bool:
+        """Whether all factors are columns as they are."""
+        return _is_plain(self.terms)
+
 
 def _is_plain(terms: Formula) -> bool:
     """True if all factors are columns as they are."""
@@ -206,7 +211,10 @@ def _expanded(terms: Formula | ModelSpec, frame: pd.DataFrame) -> tuple[np.ndarr
     for name, (_, state) in getattr(terms, "encoder_state", {}).items():
         if (column := mask(column_name(name))) in rows and state.get("categories") is not None:
             rows[column] = pd.Categorical(rows[column], categories=state["categories"])  # though they be numbers
-    made = Rows(rows, context=CONTEXT).get_model_matrix(terms, na_action="ignore", output="numpy")
+    with warnings.catch_warnings():
+        for kind in TELLING:
+            warnings.simplefilter("error", kind)
+        made = Rows(rows, context=CONTEXT).get_model_matrix(terms, na_action="ignore", output="numpy")
     return np.asfortranarray(made, float), made.model_spec
 
 
@@ -219,10 +227,8 @@ def matrix(side: Side | ModelSpec, frame: pd.DataFrame, formula: str) -> tuple[n
         Whatever formulaic says, warnings included; values that are not finite, or whose squares overflow.
     """
     try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            for kind in TELLING:
-                warnings.simplefilter("error", kind)
-            if _is_plain(side.terms if isinstance(side, Side) else side.formula):
+        with np.errstate(all="ignore"):
+            if side.plain if isinstance(side, Side) else _is_plain(side.formula):
                 spec = _spec(side, frame) if isinstance(side, Side) else side
                 values = _products(spec, frame)
             else:

@@ -92,11 +92,10 @@ def checked_rows(
         frame = frame[complete].reset_index(drop=True)
     if not len(frame):
         raise DataError(f"no row is complete in the columns {', '.join(used)}")
-    columns = dict(frame.items())
-    for name in used:
-        if name != group:
-            columns[name] = _checked_column(columns[name], name in numeric, new)
-    return numbered(columns, frame.index), complete
+    given = dict(frame.items())
+    columns = {n: one if n == group else _checked_column(one, n in numeric, new) for n, one in given.items()}
+    same = all(columns[name] is one for name, one in given.items())
+    return frame if same else numbered(columns, frame.index), complete
 
 
 def numbered(columns: dict[str, pd.Series], index: pd.Index) -> pd.DataFrame:

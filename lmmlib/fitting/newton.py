@@ -46,7 +46,7 @@ class Point:
 
     def take(self, rows) -> Self:
         """Some of the responses, in their order: by their numbers, or by whether each is one."""
-        if len(self.value) == 1 and np.array_equal(np.arange(1)[rows], [0]):
+        if len(self.value) == 1 and len(np.arange(1)[rows]) == 1:
             return self
         return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
@@ -96,9 +96,9 @@ class _Here(Generic[P]):
         values, vectors = np.linalg.eigh(at.hessian)
         size = np.abs(values)
         floor = 1e-10 * size.max(axis=1, initial=1e-300)[:, None]
-        along = np.einsum("zab,za->zb", vectors, at.gradient) / np.maximum(size, floor)
-        step = -np.einsum("zab,zb->za", vectors, along)
-        return cls(at, rows, step, -np.einsum("za,za->z", at.gradient, step), (values >= -floor).all(axis=1))
+        along = (at.gradient[:, None] @ vectors)[:, 0] / np.maximum(size, floor)
+        step = -(vectors @ along[:, :, None])[:, :, 0]
+        return cls(at, rows, step, -(at.gradient * step).sum(axis=1), (values >= -floor).all(axis=1))
 
     @property
     def rounding(self) -> np.ndarray:
@@ -106,6 +106,8 @@ class _Here(Generic[P]):
         return ROUNDING_ERROR * (10 + np.abs(self.at.value))
 
     def take(self, some) -> _Here[P]:
+        if some.all():
+            return self
         return _Here(self.at.take(some), self.rows[some], self.step[some], self.decrement[some], self.minimum[some])
 
 
@@ -147,7 +149,7 @@ def _descend(objective, here: _Here[P]) -> tuple[P, np.ndarray]:
 
 def _step(best: Point) -> Step:
     """Where the first response is."""
-    return Step(best.theta[0], float(best.value[0]), float(np.linalg.norm(best.gradient[0])))
+    return Step(best.theta[0], float(best.value[0]), float(np.sqrt(best.gradient[0] @ best.gradient[0])))
 
 
 def newton(objective: Callable[[np.ndarray, np.ndarray], P], theta: np.ndarray, *, polish: bool = True) -> Optimum[P]:

@@ -109,6 +109,12 @@ class Binomial:
         return logit(np.where(self._between, self.y / self.size, 0.5))
 
     @cached_property
+    def _shares(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Those of successes, and the logarithms of those of failures and successes."""
+        share = self.y / self.size
+        return share, np.log(np.maximum(1 - share, 1e-300)), np.log(np.maximum(share, 1e-300))
+
+    @cached_property
     def constant(self) -> float:
         r"""Sum of :math:`\log\binom my + y\log\frac ym + (m - y)\log\frac{m - y}m`."""
         y, m = self.y[self._between], self.size[self._between]
@@ -168,9 +174,8 @@ class Binomial:
         if not self._between.any():
             return at_ends
         gap = np.clip(np.where(self._between, eta, 0.0) - self._log_odds, -FAR, FAR)
-        share = y / m
-        near = log1p(share * np.expm1(np.clip(gap, -1, 1)))
-        far = np.logaddexp(np.log(np.maximum(1 - share, 1e-300)), np.log(np.maximum(share, 1e-300)) + gap)
+        near = log1p(self._shares[0] * np.expm1(np.clip(gap, -1, 1)))
+        far = np.logaddexp(self._shares[1], self._shares[2] + gap)
         between = y * gap - m * np.where(np.abs(gap) < 1, near, far)
         return np.where(self._between, between, at_ends)
 

@@ -10,13 +10,15 @@ import scipy  # which imports scipy.optimize when it is first asked for
 from lmmlib.design.basis import Basis
 from lmmlib.design.cross import cross_products
 from lmmlib.design.design import Design
-from lmmlib.design.identify import require_identified
+from lmmlib.design.identify import require_seen
 from lmmlib.errors import DesignError
 
 # A linear predictor of this size is beyond what the exponential function can take.
 LARGEST_LOGARITHM = 700.0
 # Smallest share of a direction of X that the rows whose response is at no end must see, in the working basis.
 UNSEEN = 1e-12
+# Share of the variance by a random column that is seen without doubt.
+EVIDENT = 1e-3
 # Standard deviation of a linear predictor, by random effects that no response bounds, that is on its way to infinity.
 ENDLESS = 5.0
 
@@ -37,8 +39,22 @@ def checked_basis(design: Design) -> Basis:
         empty = design.group_names[int(np.argmin(design.n_i))]
         raise DesignError(f"the group {empty!r} has no rows; leave it out")
     cross = cross_products(design)
-    require_identified(cross, design.grouping, sigma2=False)
+    cross.require_full_rank()
+    if not _seen(design):
+        require_seen(cross, design.grouping, sigma2=False)
     return replace(cross.basis, beta0=np.zeros(len(design.x_names)))
+
+
+def _seen(design: Design) -> bool:
+    r"""Whether the variance of a single random column is seen in any case, which is cheaper than to look.
+
+    X takes p directions: of the squares :math:`d_i^2` in :math:`\operatorname{tr}\{(ZZ')^2\} = \sum_id_i^2` with
+    :math:`d_i = z_i'z_i` it leaves at least those of all but the p largest (Cauchy's interlacing).
+    """
+    if design.Z.shape[1] != 1 or design.n_groups <= design.X.shape[1]:
+        return False
+    squares = np.sort(np.bincount(design.group, design.Z[:, 0] ** 2)) ** 2
+    return bool(squares[: design.n_groups - design.X.shape[1]].sum() > EVIDENT * squares.sum())
 
 
 def overlap(X: np.ndarray, left: np.ndarray, side: np.ndarray) -> bool:

@@ -111,6 +111,11 @@ def over_groups(A: np.ndarray, C: np.ndarray) -> np.ndarray:
     return (A @ C.swapaxes(1, 2)).sum(axis=0)
 
 
+def _over_entries(A: np.ndarray, C: np.ndarray) -> np.ndarray:
+    """The same of matrices: (q, q, left, n) and (q, q, right, n) to (left, right)."""
+    return over_groups(A.reshape(-1, *A.shape[2:]), C.reshape(-1, *C.shape[2:]))
+
+
 def of_joint(s: Slopes) -> np.ndarray:
     r"""Second derivatives of the sum of the joint log-densities at the modes.
 
@@ -163,11 +168,13 @@ def _of_logdet(s: Slopes) -> np.ndarray:
     p = len(c.X)
     of_B = np.zeros((p + len(B),) * 2)  # the terms with one B, that of the row
     of_B[p:] = over_groups(np.einsum("kab,an->bkn", B, rest), s.du) - over_groups(np.einsum("kab,bn->akn", B, v), Zt)
-    of_B[p:] += 2 * np.tensordot(BLS, s.dM, axes=([0, 1, 3], [0, 1, 3]))
+    of_B[p:] += 2 * _over_entries(BLS, s.dM)
     of_BB = np.zeros_like(of_B)
-    of_BB[p:, p:] = 2 * np.einsum("kab,acdb,lcd->kl", B, np.tensordot(M, inner.inverse, axes=(2, 2)), B)
+    q = len(L)
+    both = (M.reshape(q * q, -1) @ inner.inverse.reshape(q * q, -1).T).reshape(q, q, q, q)
+    of_BB[p:, p:] = 2 * np.einsum("kab,acdb,lcd->kl", B, both, B)
     white = both_sides(inner.half, s.dS)
-    traces = np.tensordot(white, white, axes=([0, 1, 3], [0, 1, 3]))
+    traces = _over_entries(white, white)
     return (omega * s.t) @ s.t.T + of_B + of_B.T + of_BB - traces
 
 

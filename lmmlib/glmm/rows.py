@@ -25,8 +25,8 @@ from lmmlib.laplace.point import CLOSE
 # A start with a larger decrement than this is compared with that by least squares.
 NEAR = 1.0
 MAX_STEPS = 200
-# A decrement below this is no longer seen in the density.
-UNSEEN = 1e-6
+# A decrement below the first is no longer seen in the density, below the second not in the modes either.
+UNSEEN, NOTHING = 1e-6, 1e-20
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +97,13 @@ class Rows:
 
     def along(self, b: np.ndarray) -> np.ndarray:
         """Zb of each row, (..., N), from vectors of its group (q, ..., n)."""
-        return np.einsum("qN,q...N->...N", self.Z, np.take(b, self.group, axis=-1))
+        rows = np.take(b, self.group, axis=-1)
+        return self.Z[0] * rows[0] if len(rows) == 1 else np.einsum("qN,q...N->...N", self.Z, rows)
 
     def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """beta (p,) and the factor L of D (q, q) of the parameters psi."""
         p = len(self.X)
-        return psi[:p], np.tensordot(psi[p:], self.coordinates, 1)
+        return psi[:p], combined(psi[p:], self.coordinates)
 
     def in_data_order(self, rows: np.ndarray) -> np.ndarray:
         """What has a number for each row (..., N), in the order of the data."""
@@ -111,8 +112,15 @@ class Rows:
         return out
 
 
+def combined(theta: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """The sum of theta_k B_k, (q, q)."""
+    return (theta @ B.reshape(len(B), B.shape[1] ** 2)).reshape(B.shape[1:])
+
+
 def turn(L: np.ndarray, M: np.ndarray) -> np.ndarray:
     """L M for one matrix L and many vectors or matrices M, entries first."""
+    if len(L) == 1:
+        return L[0, 0] * M
     return (L @ M.reshape(len(M), prod(M.shape[1:]))).reshape(len(L), *M.shape[1:])
 
 
@@ -120,24 +128,29 @@ def turn(L: np.ndarray, M: np.ndarray) -> np.ndarray:
 class Inner:
     r"""The groups at some u, usually at the modes.
 
-    ``density``: of which u are the arguments; ``u``, ``b`` (q, n); ``mu`` (N,): means; ``score`` (q, n):
+    ``density``: of which u are the arguments; ``u``, ``b`` (q, n); ``eta``, ``mu`` (N,): means; ``score`` (q, n):
     :math:`Z_i'(y_i - \mu_i)`; ``slope`` (q, n): :math:`\Lambda'` times it less u, zero at the modes; ``M`` (q, q, n):
     :math:`Z_i'W_iZ_i`, :math:`W_i` having the variances of the responses on its diagonal; ``half`` (q, q, n): inverse
-    Cholesky factors of :math:`S_i = I + \Lambda'M_i\Lambda`; ``logdet`` (n,): logarithms of their determinants;
-    ``joint`` (n,): log-densities of :math:`(y_i, u_i)`, without the saturated log-likelihood and without
-    :math:`(q/2)\log 2\pi`.
+    Cholesky factors of :math:`S_i = I + \Lambda'M_i\Lambda`; ``logdet`` (n,): logarithms of their determinants.
     """
 
     density: Conditional
     u: np.ndarray
     b: np.ndarray
+    eta: np.ndarray
     mu: np.ndarray
     score: np.ndarray
     slope: np.ndarray
     M: np.ndarray
     half: np.ndarray
     logdet: np.ndarray
-    joint: np.ndarray
+
+    @cached_property
+    def joint(self) -> np.ndarray:
+        r"""Log-densities of :math:`(y_i, u_i)`, without the saturated log-likelihood and :math:`(q/2)\log 2\pi`, (n,)."""
+        c = self.density.rows
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return c.sums(c.family.log_density(self.eta, self.mu)) - (self.u * self.u).sum(axis=0) / 2
 
     def solve(self, vectors: np.ndarray) -> np.ndarray:
         """S^-1 v for v (q, ..., n)."""
@@ -145,7 +158,8 @@ class Inner:
 
     def decrement(self) -> np.ndarray:
         """Twice what a Newton step for u would gain if the density were a parabola, (n,)."""
-        return (product(self.half, self.slope[:, None]) ** 2).sum(axis=(0, 1))
+        white = product(self.half, self.slope[:, None])[:, 0]
+        return (white * white).sum(axis=0)
 
     @cached_property
     def inverse(self) -> np.ndarray:
@@ -174,6 +188,8 @@ class Conditional:
 
     def curvature(self, M: np.ndarray) -> np.ndarray:
         """S = I + L'M L, (q, q, n)."""
+        if len(M) == 1:
+            return 1 + self.L[0, 0] ** 2 * M
         return np.eye(len(M))[:, :, None] + turn(self.L.T, transposed(turn(self.L.T, M)))
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a step too long: its density is zero
@@ -186,8 +202,7 @@ class Conditional:
         score = c.sums((c.family.y - mu) * c.Z)
         M = c.crossed(c.family.variance(mu))
         half, logdet = inverse_cholesky(self.curvature(M))
-        joint = c.sums(c.family.log_density(eta, mu)) - (u * u).sum(axis=0) / 2
-        return Inner(self, u, b, mu, score, self.L.T @ score - u, M, half, logdet, joint)
+        return Inner(self, u, b, eta, mu, score, self.L.T @ score - u, M, half, logdet)
 
     def start(self) -> tuple[np.ndarray, np.ndarray]:
         """Least squares for what is best for each row alone, near the modes (q, n); with its ``half``."""
@@ -220,7 +235,7 @@ def modes(rows: Rows, beta: np.ndarray, L: np.ndarray, u: np.ndarray | None = No
     for _ in range(MAX_STEPS):
         decrement = now.decrement()
         largest = decrement.max(initial=0.0)
-        if last or largest == 0:
+        if last or largest < NOTHING:
             break
         last = largest < close
         now = _uphill(now, decrement)
@@ -241,10 +256,10 @@ def _begin(density: Conditional, u: np.ndarray | None) -> Inner:
 
 def _uphill(now: Inner, decrement: np.ndarray) -> Inner:
     """A Newton step, halved where the joint density does not rise as it should; a tiny one is taken as it is."""
-    step, length = now.solve(now.slope), np.ones(len(decrement))
+    step, length, seen = now.solve(now.slope), np.ones(len(decrement)), ~(decrement <= UNSEEN)
     new = now.density.at(now.u + step)
-    for _ in range(60):
-        fails = (decrement > UNSEEN) & ~(new.joint >= now.joint + 1e-4 * length * decrement)
+    for _ in range(60 * bool(seen.any())):
+        fails = seen & ~(new.joint >= now.joint + 1e-4 * length * decrement)
         if not fails.any():
             break
         length[fails] /= 2

@@ -35,7 +35,7 @@ class Ascent:
         value, gradient, hessian = -np.inf, np.zeros(k), np.zeros((k, k))
         with suppress(self.undefined):
             found = self.derivatives(self.origin + self.A @ theta[0], self.A)
-            if all(np.isfinite(each).all() for each in found):
+            if np.isfinite(found[0]) and np.isfinite(found[1].sum() + found[2].sum()):
                 value, gradient, hessian = found
         return Point(theta, np.array([-2 * value]), -2 * gradient[None], -2 * hessian[None])
 
