@@ -147,7 +147,7 @@ class Inner:
 
     @cached_property
     def joint(self) -> np.ndarray:
-        r"""Log-densities of :math:`(y_i, u_i)`, without the saturated log-likelihood and :math:`(q/2)\log 2\pi`, (n,)."""
+        r"""Log-densities of :math:`(y_i, u_i)`, less the saturated log-likelihood and :math:`(q/2)\log 2\pi`, (n,)."""
         c = self.density.rows
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return c.sums(c.family.log_density(self.eta, self.mu)) - (self.u * self.u).sum(axis=0) / 2
