@@ -46,7 +46,7 @@ class Point:
 
     def take(self, rows) -> Self:
         """Some of the responses, in their order: by their numbers, or by whether each is one."""
-        if len(self.value) == 1 and len(np.arange(1)[rows]) == 1:
+        if len(self.value) == 1 and np.shape(np.arange(1)[rows]) == (1,):
             return self
         return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 

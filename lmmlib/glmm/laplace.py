@@ -113,7 +113,7 @@ def over_groups(A: np.ndarray, C: np.ndarray) -> np.ndarray:
 
 def _over_entries(A: np.ndarray, C: np.ndarray) -> np.ndarray:
     """The same of matrices: (q, q, left, n) and (q, q, right, n) to (left, right)."""
-    return over_groups(A.reshape(-1, *A.shape[2:]), C.reshape(-1, *C.shape[2:]))
+    return over_groups(*(one.reshape(one.shape[0] ** 2, *one.shape[2:]) for one in (A, C)))
 
 
 def of_joint(s: Slopes) -> np.ndarray:
@@ -170,8 +170,8 @@ def _of_logdet(s: Slopes) -> np.ndarray:
     of_B[p:] = over_groups(np.einsum("kab,an->bkn", B, rest), s.du) - over_groups(np.einsum("kab,bn->akn", B, v), Zt)
     of_B[p:] += 2 * _over_entries(BLS, s.dM)
     of_BB = np.zeros_like(of_B)
-    q = len(L)
-    both = (M.reshape(q * q, -1) @ inner.inverse.reshape(q * q, -1).T).reshape(q, q, q, q)
+    q, n = inner.u.shape
+    both = (M.reshape(q * q, n) @ inner.inverse.reshape(q * q, n).T).reshape(q, q, q, q)
     of_BB[p:, p:] = 2 * np.einsum("kab,acdb,lcd->kl", B, both, B)
     white = both_sides(inner.half, s.dS)
     traces = _over_entries(white, white)
