@@ -26,7 +26,7 @@ from lmmlib.laplace.point import CLOSE
 NEAR = 1.0
 MAX_STEPS = 200
 # A decrement below the first is no longer seen in the density, below the second not in the modes either.
-UNSEEN, NOTHING = 1e-6, 1e-26
+UNSEEN, NOTHING = 1e-6, 1e-20
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,12 +204,12 @@ class Conditional:
         half, logdet = inverse_cholesky(self.curvature(M))
         return Inner(self, u, b, eta, mu, score, self.L.T @ score - u, M, half, logdet)
 
-    def start(self) -> np.ndarray:
-        """Least squares for what is best for each row alone, near the modes (q, n)."""
+    def start(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least squares for what is best for each row alone, near the modes (q, n); with its ``half``."""
         c = self.rows
         best, weight = c.family.near()
         half = inverse_cholesky(self.curvature(c.crossed(weight)))[0]
-        return solve(half, self.L.T @ c.sums(weight * (best - self.fixed) * c.Z))
+        return solve(half, self.L.T @ c.sums(weight * (best - self.fixed) * c.Z)), half
 
 
 def solve(half: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -245,12 +245,12 @@ def modes(rows: Rows, beta: np.ndarray, L: np.ndarray, u: np.ndarray | None = No
 def _begin(density: Conditional, u: np.ndarray | None) -> Inner:
     """At u, or at the start by least squares for the groups for which that is better."""
     if u is None:
-        return density.at(density.start())
+        return density.at(density.start()[0])
     now = density.at(u)
     with np.errstate(invalid="ignore"):
         if now.decrement().max(initial=0.0) < NEAR:
             return now
-    other = density.at(density.start())
+    other = density.at(density.start()[0])
     return density.at(np.where(now.joint >= other.joint, now.u, other.u))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmmlib.common.small import product
+from lmmlib.common.small import product, transposed
 from lmmlib.fitting.batch import SINGULAR
 from lmmlib.fitting.newton import Optimum, Step
 from lmmlib.fitting.search import LEAST_START
@@ -57,15 +57,15 @@ def glm(rows: Rows) -> np.ndarray:
 def start(rows: Rows, beta: np.ndarray | None = None) -> np.ndarray:
     """Starting (beta, theta): a fit without random effects, and D from how the groups vary about it.
 
-    About that fit the score of a group, Z'(y - mu), has variance W + WDW, where W is its information on b, roughly. One
-    step of Newton's method to the modes at D = I, from which groups with much information count for no more than they
-    should, has with S = I + W and A = S^-1 W the variance E b b' = A D A' + A S^-1; solved for D.
+    What is best for a row alone has a variance of one by its information, roughly, so that least squares with a penalty
+    of one give each group predictions with E b b' = A D A' + A S^-1, where A = S^-1 W, S = I + W and W is the weighted
+    Z'Z; solved for D.
     """
     beta, B, q = glm(rows) if beta is None else beta, rows.coordinates, len(rows.Z)
     if not q:
         return beta
-    fit = Conditional.of(rows, beta, np.eye(q)).at(np.zeros((q, rows.n_groups)))
-    b, inverse = fit.solve(fit.score), fit.inverse
+    b, half = Conditional.of(rows, beta, np.eye(q)).start()
+    inverse = product(transposed(half), half)
     A = np.eye(q)[:, :, None] - inverse
     excess = b[:, None] * b - product(A, inverse)
     E = B @ B.swapaxes(1, 2) if rows.diagonal else np.maximum(B, B.swapaxes(1, 2))
@@ -81,7 +81,8 @@ def start(rows: Rows, beta: np.ndarray | None = None) -> np.ndarray:
         theta = np.linalg.cholesky((vectors * np.maximum(values, LEAST_START)) @ vectors.T).T[np.triu_indices(q)]
     # The mean over groups has another linear predictor; the columns of X are orthogonal with mean square one.
     L = np.tensordot(theta, B, 1)
-    shift = rows.family.typical(fit.eta, ((L.T @ rows.Z) ** 2).sum(axis=0)) - fit.eta
+    eta = rows.offset + beta @ rows.X
+    shift = rows.family.typical(eta, ((L.T @ rows.Z) ** 2).sum(axis=0)) - eta
     return np.concatenate([beta + rows.X @ shift / len(shift), theta])
 
 
