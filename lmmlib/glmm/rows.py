@@ -26,7 +26,7 @@ from lmmlib.laplace.point import CLOSE
 NEAR = 1.0
 MAX_STEPS = 200
 # A decrement below the first is no longer seen in the density, below the second not in the modes either.
-UNSEEN, NOTHING = 1e-6, 1e-20
+UNSEEN, NOTHING = 1e-6, 1e-26
 
 
 @dataclass(frozen=True, eq=False)
