@@ -59,7 +59,6 @@ def base_environment():
             "PYTHONNOUSERSITE": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTENSOR_FLAGS": "blas__ldflags=",
-            "MPLBACKEND": "agg",
         }
     )
 
