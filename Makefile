@@ -109,10 +109,11 @@ bench: $(READY)  ## Time lmmlib beside statsmodels, and lme4 where R has it (abo
 	@$(BIN)/python -m benchmarks.questions
 	@$(BIN)/python -m benchmarks.packages
 
-study: $(READY)  ## Run the simulation studies again (about a quarter of an hour), rewrites their tables
+study: $(READY)  ## Run the simulation studies again (about half an hour), rewrites their tables
 	@$(BIN)/python -m studies.coverage
 	@$(BIN)/python -m studies.small_samples
 	@$(BIN)/python -m studies.free_covariance
+	@$(BIN)/python -m studies.validation
 
 lock:  ## Resolve the dependencies again: rewrites requirements.lock and environment.yml
 	@$(PYTHON) -m chapters._tools.environment --lock

@@ -39,6 +39,7 @@ class Answers:
 
     ``beta``, ``var``, ``var_kr``, ``df_observed`` and ``df_expected`` are (size, p): estimates, their variances and
     those of Kenward and Roger, degrees of freedom by the observed and by the expected information.
+    ``cov_variances`` (size, 2, 2) is the inverse of the observed information on tau2 and sigma2.
     ``definite`` (size,) says whether the observed information is positive definite, ``singular`` whether tau2 is zero.
     """
 
@@ -50,6 +51,7 @@ class Answers:
     definite: np.ndarray
     singular: np.ndarray
     residual_df: int
+    cov_variances: np.ndarray
 
     def half_lengths(self) -> dict[str, np.ndarray]:
         """Half of each 95% interval, (size, p), by the name of its method."""
@@ -98,10 +100,11 @@ def answers(design: Design, Y: np.ndarray, tau2: np.ndarray, sigma2: np.ndarray)
     extra = Phi @ np.einsum("skl,sklpq->spq", W, Q - PPhiP) @ Phi
     f = np.einsum("spp->sp", Phi)
     g = np.einsum("skpp->skp", Phi[:, None] @ P @ Phi[:, None])
-    df = [2 * f**2 / np.einsum("skp,skl,slp->sp", g, C, g) for C in (np.linalg.inv(observed), W)]
+    of_observed = np.linalg.inv(observed)
+    df = [2 * f**2 / np.einsum("skp,skl,slp->sp", g, C, g) for C in (of_observed, W)]
     definite = np.linalg.eigvalsh(observed)[:, 0] > 0
     rest = int(round(dimension.sum())) - A.shape[1]
-    return Answers(beta, f, f + 2 * np.einsum("spp->sp", extra), *df, definite, tau2 <= 0, rest)
+    return Answers(beta, f, f + 2 * np.einsum("spp->sp", extra), *df, definite, tau2 <= 0, rest, of_observed)
 
 
 def trial(n_children: int, rng: np.random.Generator) -> Design:
