@@ -46,12 +46,10 @@ class Basis:
     @classmethod
     def of(cls, y, X, Z) -> Basis:
         """Basis in which the columns of these rows are orthogonal with mean square one."""
-        Rx = triangle(X)
-        Rz = Rx if Z is X else triangle(Z)
-        beta0 = np.zeros(X.shape[1])
-        if X.shape[1]:
-            beta0 = solve_triangular(Rx, sum(divide(X[rows], Rx).T @ y[rows] for rows in chunks(len(y))) / len(y))
-        return cls(Rx, Rz, beta0)
+        both = triangle(X, y[:, None])  # beta0 is least squares by the triangle of [X, y]
+        Rx = both[:-1, :-1]
+        beta0 = solve_triangular(Rx, both[:-1, -1]) if Rx.size else np.zeros(0)
+        return cls(Rx, Rx if Z is X else triangle(Z), beta0)
 
     def turn(self, y, X, Z) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of y, X and Z in the working basis."""
@@ -130,16 +128,17 @@ def chunks(n_rows: int, size: int = CHUNK) -> Iterator[slice]:
     return (slice(first, first + size) for first in range(0, n_rows, size))
 
 
-def triangle(M: np.ndarray) -> np.ndarray:
-    """Upper triangular R with M = Q R, Q'Q = N I; a dependent column keeps its own length instead."""
-    N, k = M.shape
+def triangle(*parts: np.ndarray) -> np.ndarray:
+    """Upper triangular R with M = Q R, Q'Q = N I, M the parts side by side; a dependent column keeps its own length."""
+    N, k = len(parts[0]), sum(part.shape[1] for part in parts)
     if not k:
         return np.zeros((0, 0))
     upper, length2 = np.zeros((0, k)), np.zeros(k)
     for rows in chunks(N):
         # The triangle of the rows before stands for them.
-        upper = np.asarray(np.linalg.qr(np.concatenate([upper, M[rows]]), mode="r"))
-        length2 += (M[rows] ** 2).sum(axis=0)
+        M = np.concatenate([part[rows] for part in parts], axis=1)
+        upper = np.asarray(np.linalg.qr(np.concatenate([upper, M]), mode="r"))
+        length2 += np.einsum("ij,ij->j", M, M)
     length = np.sqrt(length2)
     R = np.zeros((k, k))
     R[: len(upper)] = upper
@@ -153,8 +152,11 @@ def triangle(M: np.ndarray) -> np.ndarray:
 
 
 def divide(M: np.ndarray, R: np.ndarray) -> np.ndarray:
-    """M R^-1 for an upper triangular R."""
-    return solve_triangular(R, M.T, trans="T").T if R.size else M
+    """M R^-1 for an upper triangular R, the columns of all rows one after the other."""
+    x = np.empty(M.shape, order="F")
+    for j in range(len(R)):
+        x[:, j] = (M[:, j] - x[:, :j] @ R[:j, j]) / R[j, j]
+    return x
 
 
 def vectors_back(R: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -192,14 +194,21 @@ class Sums:
         p, q, same = X.shape[1], Z.shape[1], Z is X
         XtX, Xty, yty = np.zeros((p, p)), np.zeros(p), 0.0
         per_group = np.zeros((q, q + 1 if same else q + p + 1, n_groups))
-        # With fewer rows than groups most of what a chunk adds would be zeros.
-        for rows in chunks(len(y), max(CHUNK, n_groups)):
+        # Rows that stand together by groups, as most do, are summed in place. Of others each chunk adds to all groups,
+        # and with fewer rows than groups most of what it adds would be zeros.
+        together = bool((group[1:] >= group[:-1]).all())
+        for rows in chunks(len(y), CHUNK if together else max(CHUNK, n_groups)):
             v, W = y[rows], X[rows]
             v, W, U = (v, W, W if same else Z[rows]) if basis is None else basis.turn(v, W, W if same else Z[rows])
-            columns = [*U.T, v] if same else [*U.T, *W.T, v]
+            columns, of = [*U.T, v] if same else [*U.T, *W.T, v], group[rows]
+            first = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]])) if together else of
             for a in range(q):
                 for c in range(a, len(columns)):
-                    per_group[a, c] += np.bincount(group[rows], columns[a] * columns[c], minlength=n_groups)
+                    product = columns[a] * columns[c]
+                    if together:
+                        per_group[a, c, of[first]] += np.add.reduceat(product, first)
+                    else:
+                        per_group[a, c] += np.bincount(of, product, minlength=n_groups)
             XtX, Xty, yty = XtX + W.T @ W, Xty + W.T @ v, yty + float(v @ v)
         for a in range(q):
             per_group[a, :a] = per_group[:a, a]

@@ -103,6 +103,10 @@ class CrossProducts:
         scale = np.abs(ZtZ).max()
         lower = np.tril_indices(len(self.z_names))
         key = np.round(ZtZ[:, *lower].T / (scale * 1e-12 or 1.0))
+        # Where one combination of the entries tells all groups apart there is nothing to sort by all of them.
+        mixed = np.sort(np.cos(np.arange(len(key))) @ key)
+        if (mixed[1:] != mixed[:-1]).all():
+            return ZtZ, np.arange(self.n_groups)
         order = np.lexsort(key)
         new = (np.diff(key[:, order], prepend=np.nan) != 0).any(axis=0)
         if new.all():

@@ -6,7 +6,7 @@ import ast
 import re
 import warnings
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from types import SimpleNamespace
 from typing import Any
 
@@ -197,11 +197,9 @@ def _products(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
             columns[name] = (codes == np.arange(len(levels))[:, None]).astype(float)
     made = [np.zeros((0, rows))]
     for scoped in (scoped for term in spec.structure for scoped in term.scoped_terms):
-        product = np.full((1, rows), float(scoped.scale))
-        for factor in scoped.factors:
-            own = columns[factor.factor.expr][int(factor.reduced) :]
-            product = (own[:, None] * product).reshape(-1, rows)
-        made.append(product)
+        own = [columns[factor.factor.expr][int(factor.reduced) :] for factor in scoped.factors]
+        product = reduce(lambda left, right: (right[:, None] * left).reshape(-1, rows), own or [np.ones((1, rows))])
+        made.append(product if scoped.scale == 1 else product * float(scoped.scale))
     return np.concatenate(made).T
 
 

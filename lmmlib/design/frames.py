@@ -106,7 +106,7 @@ def numbered(columns: dict[str, pd.Series], index: pd.Index) -> pd.DataFrame:
 
 
 def _checked_column(column: pd.Series, numeric: bool, new: bool) -> pd.Series:
-    name = column.name
+    name, given = column.name, column.dtype
     column = _plain(column)
     if not is_text(column):
         values = column.to_numpy(float)
@@ -119,7 +119,7 @@ def _checked_column(column: pd.Series, numeric: bool, new: bool) -> pd.Series:
         categories = list(pd.unique(column))
     except TypeError:
         raise DataError(f"column {name!r} holds {type(column[0]).__name__} values, neither numbers nor text") from None
-    if isinstance(column.dtype, pd.CategoricalDtype):
+    if isinstance(given, pd.CategoricalDtype):
         if len(categories) < len(column.cat.categories):
             column = column.cat.remove_unused_categories()
     else:
@@ -144,13 +144,18 @@ def _checked_column(column: pd.Series, numeric: bool, new: bool) -> pd.Series:
 
 
 def _plain(column: pd.Series) -> pd.Series:
-    """The column in numpy's types, whatever its backend: numbers, text as objects, or categories of these."""
+    """The column in numpy's types, whatever its backend: numbers, or categories, as which text comes too.
+
+    Values that are neither, or of which some are text, stay objects.
+    """
     name, dtype = column.name, column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         categories = dtype.categories
         return column if isinstance(categories.dtype, np.dtype) else column.cat.rename_categories(list(categories))
     if dtype.kind in "cmM" or isinstance(dtype, (pd.DatetimeTZDtype, pd.PeriodDtype, pd.IntervalDtype)):
         raise DataError(f"column {name!r} holds {dtype} values; {REMEDY}")
+    if is_text(column) and (categories := _categories(column)) is not None:
+        return categories
     if pd.api.types.is_extension_array_dtype(dtype):
         values = column.to_numpy()
         column = pd.Series(values, dtype=values.dtype, name=name)
@@ -165,6 +170,18 @@ def _plain(column: pd.Series) -> pd.Series:
             except (TypeError, ValueError, OverflowError):
                 raise DataError(f"column {name!r} holds numbers that are complex, or too large; {REMEDY}") from None
     return column
+
+
+def _categories(column: pd.Series) -> pd.Series | None:
+    """A column of text as categories, found among its distinct values; None if there is anything else in it."""
+    try:
+        codes, values = pd.factorize(column)
+    except TypeError:
+        return None
+    if (codes < 0).any() or not all(isinstance(value, str) for value in values):
+        return None
+    own = pd.Categorical(np.array(values, object))
+    return pd.Series(pd.Categorical.from_codes(own.codes[codes], own.categories), name=column.name)
 
 
 def _check_no_numbers(column: pd.Series) -> None:
@@ -204,6 +221,11 @@ def group_codes(labels) -> tuple[np.ndarray, tuple]:
     if isinstance(labels.dtype, pd.CategoricalDtype) and not labels.isna().any():
         there = labels.array.remove_unused_categories()
         return there.codes.astype(np.intp), tuple(there.categories.tolist())
+    if isinstance(labels.dtype, np.dtype) and labels.dtype.kind in "iu":
+        values = np.asarray(labels)
+        if (values[1:] >= values[:-1]).all():  # there is nothing to sort
+            first = np.concatenate([[True], values[1:] != values[:-1]])[: len(values)]
+            return np.cumsum(first) - 1, tuple(values[first].tolist())
     try:
         codes, names = pd.factorize(labels, sort=True)
     except TypeError as error:

@@ -215,7 +215,8 @@ def _follows(cross: CrossProducts, a: int) -> bool:
     others = np.linalg.qr(np.delete(Rz, a, axis=1))[0]
     along, square = others.T @ A @ Rz[:, a], A @ Rz[:, a] @ Rz[:, a]
     weights = np.linalg.pinv(others.T @ A @ others, rcond=NO_CHANGE, hermitian=True) @ along[..., None]
-    return bool((square - np.einsum("po,po->p", along, weights[..., 0]) <= SEEN * square).all())
+    left = square - np.einsum("po,po->p", along, weights[..., 0])
+    return bool((left <= SEEN * square + NO_CHANGE * square.max()).all())
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -64,14 +64,18 @@ class Grams:
         work, q = self.work, self.E.shape[1]
         half = _whitening(work.XtX)
         r = half.shape[1]
-        G, AG, CC = np.zeros((q, q)), np.zeros((q * q, q * q)), np.zeros((q * r, q * r))
+        AG, CC = np.zeros((q * q, q * q)), np.zeros((q * r, q * r))
+        own = len(self.patterns) == len(self.index)  # no two groups are alike
+        A, ZtX = self.patterns.transpose(1, 2, 0), work.ZtX.transpose(1, 2, 0)
         for groups in chunks(len(self.index), max(1, BLOCK // (q * (r + 1) or 1))):
-            C = work.ZtX[groups] @ half
-            G_i = C @ np.swapaxes(C, 1, 2)
-            G += G_i.sum(axis=0)
-            AG += self.patterns[self.index[groups]].reshape(len(C), q * q).T @ G_i.reshape(len(C), q * q)
-            flat = C.reshape(len(C), q * r)
-            CC += flat.T @ flat
+            C = half.T @ ZtX[..., groups]  # entries first, so that all runs along the groups
+            G_i = np.einsum("axg,bxg->abg", C, C)
+            A_i = A[..., groups] if own else np.take(A, self.index[groups], axis=2)
+            n = C.shape[-1]
+            AG += A_i.reshape(q * q, n) @ G_i.reshape(q * q, n).T
+            flat = C.reshape(q * r, n)
+            CC += flat @ flat.T
+        G = np.einsum("axbx->ab", CC.reshape(q, r, q, r))
         P = np.einsum("eab,axby->exy", self.E, CC.reshape(q, r, q, r))
         quadratic = self._pairs(self._AA - 2 * AG.reshape([q] * 4)) + np.einsum("exy,fxy->ef", P, P)
         return self._bordered(quadratic, self._sum_A - G, self.n_obs - r)

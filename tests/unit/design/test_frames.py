@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 
 import lmmlib
 from lmmlib import build_design, equations
+from lmmlib.design.frames import group_codes
 from lmmlib.errors import DataError, DesignError, ParameterError
 
 FORMULA = "y ~ x + t + (1 | g)"
@@ -388,3 +389,25 @@ def test_a_frame_of_another_library(data, method):
 def test_columns_of_several_levels(data):
     with pytest.raises(DataError, match="several levels"):
         build_design(FORMULA, pd.concat({"one": data, "two": data}, axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "int16"])
+def test_whole_numbers_in_order_need_no_sorting(dtype):
+    labels = pd.Series([0, 0, 3, 3, 3, 7, 200], dtype=dtype)
+    codes, names = group_codes(labels)
+    turned, same = group_codes(labels[::-1])
+    assert names == same == tuple(labels.unique().tolist())
+    np.testing.assert_array_equal(codes, turned[::-1])
+    assert len(group_codes(labels[:0])[0]) == 0
+
+
+@pytest.mark.parametrize("dtype", [object, "str", "category"])
+def test_text_of_any_kind_is_one_factor(dtype):
+    """Levels in alphabetical order, found among the distinct values; numbers stored as text are refused."""
+    frame = pd.DataFrame({"y": [1.0, 2, 4, 3], "arm": pd.Series(["b", "a", "c", "a"], dtype=dtype), "g": [1, 1, 2, 2]})
+    design = build_design("y ~ arm + (1 | g)", frame)
+    assert design.x_names == ("(Intercept)", "armb", "armc")
+    np.testing.assert_array_equal(design.X[:, 1:], [[1, 0], [0, 0], [0, 1], [0, 0]])
+    if dtype != "category":
+        with pytest.raises(DataError, match="numbers stored as text"):
+            build_design("y ~ arm + (1 | g)", frame.assign(arm=pd.Series(["1", "2", "3", "4"], dtype=dtype)))
