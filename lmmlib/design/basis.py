@@ -152,11 +152,8 @@ def triangle(*parts: np.ndarray) -> np.ndarray:
 
 
 def divide(M: np.ndarray, R: np.ndarray) -> np.ndarray:
-    """M R^-1 for an upper triangular R, the columns of all rows one after the other."""
-    x = np.empty(M.shape, order="F")
-    for j in range(len(R)):
-        x[:, j] = (M[:, j] - x[:, :j] @ R[:j, j]) / R[j, j]
-    return x
+    """M R^-1 for an upper triangular R."""
+    return solve_triangular(R, M.T, trans="T").T if R.size else M
 
 
 def vectors_back(R: np.ndarray, v: np.ndarray) -> np.ndarray:
