@@ -463,7 +463,7 @@ class Writer:
         """Entries that lead to a page of this book, with its number."""
         entries = [child for child in node.children if isinstance(child, nodes.paragraph)]
         lines = [re.sub(r"(, )+(?=, |$)", "", self.inline(entry)) for entry in entries]
-        lines = [rf"\entry{{{line}}}" for line in lines if r"\onpage" in line]
+        lines = [rf"\entry{{{line}}}" for line in lines if re.search(r"\\(onpage|see)\b", line)]
         return "\\begin{multicols}{3}\\footnotesize\\raggedright\n" + "\n".join(lines) + "\n\\end{multicols}"
 
     def on_figure(self, node):

@@ -140,6 +140,21 @@ def test_the_end_of_a_proof_is_marked_in_its_last_line(writer):
     assert proof(paragraph("Proof. Look."), formula) == "\\textit{Proof.} Look.\n\n\\shown{}{a}\n\n\\qedhere"
 
 
+def test_the_index_has_pages_and_leads_from_a_word_to_another(writer):
+    writer.is_index = True
+    entries = [
+        paragraph(
+            "variance", ", ", refer("page:chapters/glossary#v", "glossary"), ", ", refer("page:chapters/03-page#a")
+        ),
+        paragraph("ICC", ": see ", refer("page:chapters/glossary#icc", "intraclass correlation")),
+        paragraph("fit", ", ", refer("page:chapters/reference/lmm#fit", "reference lmm")),
+    ]
+    assert re.findall(r"\\entry\{(.*)\}", block(writer, nodes.container("", *entries, classes=["book-index"]))) == [
+        r"variance, \emph{\onpage{glossary:v}}, \onpage{03-page:a}",
+        r"ICC: see \see{glossary:icc}{intraclass correlation}",
+    ]
+
+
 def test_of_the_front_page_the_chapters_are_left(writer):
     page = "chapters/03-page"
     about = {page: {"question": "How $\\beta$?", "time": "", "numbers": set(), "labels": set()}}
