@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: book pdf test fuzz run lab edit bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages check checked validate try release
+.PHONY: book pdf test fuzz run lab edit bench study lock lock-equations lock-figure lock-solution lock-table lock-numbers clean distclean help lint code notebooks pages check checked validate mutate try release
 
 # The first interpreter that is new enough; python3 when none is, so that the message below names it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -56,6 +56,10 @@ fuzz: $(READY)  ## Try 20,000 random formulas, most of them broken (about half a
 
 validate: $(READY)  ## Plant faults one by one: does a check notice each? (about 10 minutes) Some: FAULTS=figure
 	@$(BIN)/python -m tests.validate.plant $(FAULTS)
+	@$(if $(FAULTS),true,$(BIN)/python -m tests.validate.mutants --again)
+
+mutate: $(READY)  ## Change lmmlib line by line: does a test notice? All night; ROOM=equations, or a few: SAMPLE=60 SEED=1
+	@$(BIN)/python -m tests.validate.mutants $(ROOM) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
 checked: $(READY)  ## Store what the last `make test` found (and `make validate`), for the page "How this book is checked"
 	@$(BIN)/python chapters/_tools/checked.py

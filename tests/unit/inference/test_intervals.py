@@ -199,7 +199,9 @@ def test_bootstrap_counts_what_failed_and_what_does_not_exist(monkeypatch):
     assert table.notna().all().all()
 
     def all_fail(fit, models, size, rng):
-        return [lmmlib.fit_many(fit.design, np.full((180, size), np.nan))]
+        Y = np.zeros((180, size))  # the first has another reason than the others
+        Y[:, 0] = np.nan
+        return [lmmlib.fit_many(fit.design, Y)]
 
     monkeypatch.setattr(intervals, "refits", all_fail)
     with pytest.raises(ParameterError, match="all 4 refits failed, the first with: the response has a missing"):
