@@ -5,9 +5,10 @@ one on the screen, and writes one file for LaTeX; the looks are in paper.sty. Ta
 LaTeX in the form of print_forms.py, ticks small lines, and all that is folded is open. Solutions stand at the end,
 references carry the page that they lead to. What the writer does not know is an error, never left out.
 
-The companions to the sources, the ledger, the errata, the numbers beside other programs, the reference of the package
-and two guides for work at the screen are left out, so that the book stays within 450 pages. The work is done in ``_build/paper``, where the pages
-that were read are kept for the next time; ``_build/pdf`` holds at every moment the last good book or none.
+The companions to the sources, the ledger, the errata, the numbers and times beside other programs, the reference of the
+package and two guides for work at the screen are left out, so that the book stays within 450 pages. The work is done in
+``_build/paper``, where the pages that were read are kept for the next time; ``_build/pdf`` holds at every moment the
+last good book or none.
 """
 
 import os
@@ -44,7 +45,7 @@ Debian and Ubuntu: apt install texlive-xetex texlive-latex-extra texlive-fonts-e
                      latexmk fonts-dejavu
 macOS: brew install --cask mactex font-dejavu
 """
-LEFT_OUT = re.compile(r"chapters/(sources/|reference|(ledger|errata|peers|coming-from|big-data)$)")
+LEFT_OUT = re.compile(r"chapters/(sources/|reference|(ledger|errata|peers|speed|coming-from|big-data)$)")
 FIGURES = 0.55  # of the size that a figure was drawn at, so that the widest fits and all letters have one size
 WIDTH = 6.69  # inches of a line
 CHARACTERS = 88  # in a line of a table
@@ -695,9 +696,10 @@ that it leads to, {\footnotesize\color{pale}[12]}, the first time in a section w
 stand at the end, before the glossary.
 
 Left out are the companions to the sources, line by line, with the ledger of their numbers and their errata, the
-reference of the package, the numbers beside other programs, and two guides for work at the screen, coming from other
-programs and data that outgrow memory: they are on the pages of the book. Code that draws, prepares or checks, which is folded there, is left out as
-well: it is in the notebooks. A tick says that a number was found in two ways, and how close the two must be.
+reference of the package, the numbers and times beside other programs, and two guides for work at the screen, coming
+from other programs and data that outgrow memory: they are on the pages of the book. Code that draws, prepares or
+checks, which is folded there, is left out as well: it is in the notebooks. A tick says that a number was found in two
+ways, and how close the two must be.
 \bookcontents"""
 
 
