@@ -89,8 +89,10 @@ def tried(tree, mutant):
                 done = tree.run(*PYTEST, *PLAIN, "-m", "not slow", *tests)
             except subprocess.TimeoutExpired:
                 return "killed", "no answer in time"
+            named = re.findall(r"^(?:FAILED|ERROR) ([^\s\[]+)", done.stdout, re.M)
             if done.returncode not in (0, 5):  # 5: no test is left
-                return "killed", next(iter(re.findall(r"^(?:FAILED|ERROR) ([^\s\[]+)", done.stdout, re.M)), "no import")
+                # Without a test that is named nothing was tried: the copy is broken, or the mutant stops pytest itself.
+                return ("killed", named[0]) if named else ("no verdict", done.stderr.strip()[-200:])
         return "survived", ""
     finally:
         tree.restore()

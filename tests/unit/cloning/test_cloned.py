@@ -150,3 +150,12 @@ def test_text():
     text = repr(made(improper={2: "flat priors"}))
     assert text.startswith("Cloned: made up\n  K = 1, 10, 40; 4 chains of 1000\n  no draws for K = 2: flat priors")
     assert "verdict" in text and "estimable" in text
+
+
+@pytest.mark.parametrize(("edge", "verdict"), [(0, "too few clones"), (1, "at a boundary"), (None, "at a boundary")])
+def test_draws_far_from_normal_are_at_a_boundary_only_if_there_is_one(edge, verdict):
+    rng, frames = np.random.default_rng(4), {}
+    for K in (1, 10, 40):
+        frames[K] = frame({"tau2": rng.exponential(1 / np.sqrt(K), CHAINS * DRAWS)})
+    found = Cloned("made up", frames, {"tau2": "tau2"}, CHAINS, edge=edge).verdicts()
+    assert found["verdict"].tolist() == [verdict]
