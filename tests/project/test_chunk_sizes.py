@@ -190,10 +190,10 @@ def test_as_many_draws_as_were_asked_for(key, many, monkeypatch):
 def counted(monkeypatch, key):
     """Counts the calls of the function that does one piece."""
     inner = {
-        "design.basis": (basis.np, "bincount"),
+        "design.basis": (basis.np, "flatnonzero"),
         "fitting.batch": (batch, "solve"),
         "equations.pieces": (pieces, "_of"),
-        "design.minque": (minque.np, "swapaxes"),
+        "design.minque": (minque.np, "einsum"),  # of which this one is of a piece
         "bayes.random_effects": (random_effects, "half"),
         "prediction.mixture": (prediction_mixture, "batched_effects"),
         "inference.bootstrap": (bootstrap, "simulated"),
@@ -205,7 +205,8 @@ def counted(monkeypatch, key):
     plain, calls = getattr(module, name), []
 
     def counting(*args, **kwargs):
-        calls.append(1)
+        if name != "einsum" or args[0] == "axg,bxg->abg":
+            calls.append(1)
         return plain(*args, **kwargs)
 
     monkeypatch.setattr(module, name, counting)

@@ -68,8 +68,8 @@ CODE = [
     ),
     code(
         "an early stop that explains nothing",
-        "passed = near and rounds_to(printed, stopped)",
-        "passed = near",
+        "passed &= rounds_to(printed, stopped)",
+        "pass",
         "unit/book/test_ledger.py",
     ),
     code(
