@@ -3,7 +3,8 @@
 - MathJax comes in parts from its wheel, and its font with the glyphs that the book needs.
 - The theme's icons are a font of a few glyphs inside a style sheet, not two megabytes of script and font.
 - Style sheets lose the rules for classes that no page and no script names.
-- Names, operators and punctuation in code have the colour of their surroundings and need no element of their own.
+- Names, numbers, operators and punctuation in code have the colour of their surroundings, and no element of their own.
+- Scripts lose the lines that are comments, and their indentation.
 """
 
 import base64
@@ -20,13 +21,15 @@ WHEEL = "sphinx-mathjax-offline/static/mathjax"
 # What `loader.load` of _config.yml names, what these load by themselves, and the folder of TeX's rarer packages.
 PARTS = ("startup", "core", "input/tex", "output/svg", "a11y/assistive-mml", "input/tex/extensions/*")
 FONT = "output/svg/fonts/tex"
-# Of the font: variants that stay whole, and code points of the others. A test finds a formula that misses a glyph.
-WHOLE = {"boldItalic", "texSize3", "texSize4", "largeop", "smallop"}
+# Of the font: code points of its variants. A test finds a formula that misses a glyph.
 LETTERS = {*range(0x1D400, 0x1D41A), *range(0x1D434, 0x1D468), *range(0x1D6FC, 0x1D71C), 0x1D432, 0x1D7CF}
 MONOSPACE = {0x1D670 + ord(letter) - ord("A") - 6 * (letter > "Z") for letter in "Vcf"}
 OPERATORS = "∀∂∃∅∇∈∉∏∑−∗∘√∝∞∣∥∧∨∩∪∫∼≈≅≈≠≡≤≥≪≫≺≻⊂⊆⊕⊗⊤⊥⋅⋮⋯⋱⌈⌉⌊⌋□◻⪯⪰←→↑↓↔↦⇐⇒⇔⟨⟩⟵⟶⟹⟺ℎℓℙℝ𝔼"
 SYMBOLS = {*range(0x20, 0x7F), 0xA0, *map(ord, " ¨¯±×÷˙ΓΔΘΛΞΠΣΦΨΩ…‖′⁡"), 0x2C6, 0x2DC, 0x2061, *map(ord, OPERATORS)}
+LARGE = {*map(ord, "()/[]{}ˆ˜∏∑√∫⋂⋃⌈⌉⌊⌋⟨⟩"), 0x302, 0x303}
 KEPT = {"normal": SYMBOLS | LETTERS | MONOSPACE, "texCalligraphic": {*map(ord, "BCNSV")}, "texVariant": {0x2032}}
+KEPT |= {"largeop": LARGE, "smallop": LARGE, "texSize3": LARGE}
+KEPT["texSize4"] = LARGE | {*range(0x239B, 0x23AF), 0x2223, 0xE000, 0xE001, *range(0xE150, 0xE155)}
 GLYPHS = re.compile(r"(\.AddPaths\)\(\w+\.(\w+),\{)(.*?)(\}[,)])", re.S)
 
 NOT_LOADED = re.compile(
@@ -35,8 +38,9 @@ NOT_LOADED = re.compile(
 # The theme marks the section that is read by this name, and loses its place; contents.js does it under another.
 CONTENTS = ('id="pst-page-toc-nav"', 'id="page-contents"')
 SIDEBAR = '<div id="pst-primary-sidebar" class='
-PLAIN = re.compile(r'<span class="(?:n|o|p|w|nn|nx)">([^<]*)</span>')
-SHEETS = ("styles/pydata-sphinx-theme.css", "sphinx-design.min.css", "mystnb.*.css")
+PLAIN = re.compile(r'<span class="(?:n|o|p|w|nb|nf|nn|nx|mi|mf|sa|si)">([^<]*)</span>')
+FORMULA = 'class="math notranslate nohighlight"'
+SHEETS = ("styles/*theme.css", "sphinx-design.min.css", "mystnb.*.css", "basic.css", "pygments.css", "proof.css")
 ICON_FONT = "vendor/fontawesome/webfonts/fa-solid-900.ttf"
 FACE = re.compile(r"@font-face\{[^}]*Awesome[^}]*\}")
 
@@ -46,10 +50,8 @@ def keep_glyphs(font):
 
     def kept(call):
         start, variant, glyphs, end = call.groups()
-        if variant not in WHOLE:
-            outlines = re.findall(r'(\d+):("[^"]*")', glyphs)
-            glyphs = ",".join(f"{code}:{path}" for code, path in outlines if int(code) in KEPT.get(variant, ()))
-        return start + glyphs + end
+        outlines = re.findall(r'(\d+):("[^"]*")', glyphs)
+        return start + ",".join(f"{code}:{path}" for code, path in outlines if int(code) in KEPT.get(variant, ())) + end
 
     return GLYPHS.sub(kept, font)
 
@@ -138,6 +140,14 @@ def lighten_sheets(static, words):
         path.write_text(text, encoding="utf-8")
 
 
+def lighten_scripts(paths):
+    """Scripts without lines that are comments, and without indentation."""
+    for path in paths:
+        path.write_text(
+            re.sub(r"(?m)^[ \t]*(?://.*)?\n|^[ \t]+", "", path.read_text(encoding="utf-8")), encoding="utf-8"
+        )
+
+
 def words_of(texts, scripts):
     """Every word that may be a class: of the attributes of the pages, and all of the scripts."""
     words = set()
@@ -151,6 +161,6 @@ def words_of(texts, scripts):
 
 def lighten(html):
     """A page without what it does not use; its sidebar is a landmark, and its contents are ours."""
-    html = PLAIN.sub(r"\1", NOT_LOADED.sub("", html)).replace(*CONTENTS)
+    html = PLAIN.sub(r"\1", NOT_LOADED.sub("", html)).replace(*CONTENTS).replace(FORMULA, 'class="math"')
     html = html.replace('role="doc-biblioentry"', 'role="listitem"')  # which is deprecated
     return html.replace(SIDEBAR, f'{SIDEBAR.removesuffix(" class=")} role="complementary" aria-label="Book" class=')

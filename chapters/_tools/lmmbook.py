@@ -62,6 +62,7 @@ def finish(app, exception):
     assets.copy_mathjax(static)
     scripts = [path.read_text(encoding="utf-8") for path in static.rglob("*.js") if path.parent.name in SCRIPTS]
     assets.lighten_sheets(static, assets.words_of(pages.values(), scripts))
+    assets.lighten_scripts([*static.glob("*.js"), *static.glob("explorers/*.js")])
     previews.write({path.relative_to(root).as_posix(): html for path, html in pages.items()}, static / "previews")
 
 

@@ -25,8 +25,14 @@ def test_words_are_those_of_pages_and_scripts():
 
 
 def test_code_keeps_its_text_and_colours():
-    html = '<pre><span class="n">x</span> <span class="o">=</span> <span class="mi">1</span></pre>'
-    assert assets.lighten(html) == '<pre>x = <span class="mi">1</span></pre>'
+    html = '<pre><span class="n">x</span> <span class="o">=</span> <span class="s2">"1"</span></pre>'
+    assert assets.lighten(html) == '<pre>x = <span class="s2">"1"</span></pre>'
+
+
+def test_a_script_keeps_its_statements(tmp_path):
+    (path := tmp_path / "a.js").write_text("// what\n\nif (a) {\n  b('http://c'); // why\n  // not\n}\n")
+    assets.lighten_scripts([path])
+    assert path.read_text() == "if (a) {\nb('http://c'); // why\n}\n"
 
 
 @pytest.mark.parametrize("code, kept", [(0x1D6FD, True), (0x41, True), (0x1D504, False), (0x22C9, False)])
