@@ -56,6 +56,11 @@ def make(tool, tmp_path):
     return of
 
 
+def heard():
+    """An interrupt reaches the process, though a shell that started the tests in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path):
     """Start `make book` as a process of its own, in its own process group."""
@@ -63,7 +68,7 @@ def start(tmp_path):
 
     def of(text, seconds, code=0):
         command = [sys.executable, "-c", ONE_BUILD, str(tmp_path / "_build"), text, str(seconds), str(code)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard)
         started.append(process)
         return process
 
